@@ -1,0 +1,62 @@
+"""Nodes and constants of one ONNX graph, as they are added."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+# Gelu is new in opset 20; ONNX Runtime reads opset 21 and IR version 10 since 1.18.
+OPSET = 21
+IR_VERSION = 10
+CONTRIB = "com.microsoft"
+
+
+class Builder:
+    """Collects nodes and initializers; every method returns the name that later nodes refer to."""
+
+    INT32 = TensorProto.INT32
+    BOOL = TensorProto.BOOL
+
+    def __init__(self) -> None:
+        self._nodes: list[NodeProto] = []
+        self._constants: dict[str, TensorProto] = {}
+
+    def constant(self, name: str, values: NDArray[Any]) -> str:
+        """An initializer of that name."""
+        self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
+        return name
+
+    def ints(self, values: list[int]) -> str:
+        """An int64 vector, shared by all who ask for the same one."""
+        return self.constant("ints_" + "_".join(map(str, values)), np.array(values, np.int64))
+
+    def op(self, kind: str, inputs: list[str], *, name: str = "", domain: str = "", **attributes: Any) -> str:
+        """A node with one output."""
+        return self.ops(kind, inputs, outputs=1, name=name, domain=domain, **attributes)[0]
+
+    def ops(
+        self, kind: str, inputs: list[str], *, outputs: int, name: str = "", domain: str = "", **attributes: Any
+    ) -> list[str]:
+        """A node with several outputs. ``attributes`` are the ONNX operator's own."""
+        name = name or f"{kind}_{len(self._nodes)}"
+        made = [name if outputs == 1 else f"{name}_{index}" for index in range(outputs)]
+        self._nodes.append(helper.make_node(kind, inputs, made, name=name, domain=domain, **attributes))
+        return made
+
+    def branch(self, kind: str, inputs: list[str], *, width: int, name: str, domain: str, num_heads: int) -> GraphProto:
+        """A branch of an ``If``: one attention node over tensors of the outer graph."""
+        node = helper.make_node(kind, inputs, [name], name=name, domain=domain, num_heads=num_heads)
+        output = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", "sequence", width])
+        return helper.make_graph([node], name, [], [output])
+
+    def model(self, output: str, width: int) -> ModelProto:
+        """The finished model, with the inputs and the output that every bundle's graph has."""
+        inputs = [
+            helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "sequence"])
+            for name in ("input_ids", "attention_mask")
+        ]
+        result = helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", "sequence", width])
+        graph = helper.make_graph(self._nodes, "embedge", inputs, [result], list(self._constants.values()))
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="embedge")

@@ -1,0 +1,200 @@
+"""A directory to a Checkpoint: config, tokenizer, pooling, prompts; its tensors on demand. Nothing is unpickled."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from embedge.errors import CheckpointError
+from embedge_export.fetch import Fetched
+from embedge_export.recipe import Recipe
+
+Pooling = Literal["cls", "mean", "last"]
+_KNOWN_MODULES = ("Transformer", "Pooling", "Normalize")
+# sentence-transformers 5 writes one pooling_mode; before, one boolean for each.
+_POOLINGS: Mapping[str, Pooling] = {
+    "cls": "cls",
+    "mean": "mean",
+    "lasttoken": "last",
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_lasttoken": "last",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """What a trainer saved, read but for its tensors.
+
+    Attributes:
+        fetched: its directory, and where it came from.
+        config: ``config.json``.
+        weights: the files that hold its tensors; safetensors, or pickles where only the optimum exporter can read it.
+        weights_sha256: SHA-256 over all of them.
+        pooling: ``cls``, ``mean`` or ``last``.
+        prompts: text put in front of an input, by kind.
+        default_prompt: name of the prompt that ``encode`` uses when told none.
+        max_tokens: longest text in tokens, special ones included.
+        dimension: of a vector.
+        licence: SPDX identifier; None where unknown.
+    """
+
+    fetched: Fetched
+    config: Mapping[str, Any]
+    weights: tuple[Path, ...]
+    weights_sha256: str
+    pooling: Pooling
+    prompts: Mapping[str, str]
+    default_prompt: str | None
+    max_tokens: int
+    dimension: int
+    licence: str | None
+
+    @property
+    def directory(self) -> Path:
+        """Where its files are."""
+        return self.fetched.directory
+
+    @property
+    def architecture(self) -> str:
+        """The config's ``model_type``, such as ``bert``."""
+        return str(self.config.get("model_type", "unknown"))
+
+
+def read_checkpoint(fetched: Fetched, *, like: Recipe | None = None) -> Checkpoint:
+    """A checkpoint's description, from its files; where they are silent, from ``like`` or its own recipe.
+
+    Args:
+        fetched: its directory, and where it came from.
+        like: recipe of the checkpoint that this one was fine-tuned from.
+
+    Raises:
+        CheckpointError: a file is missing or says something that cannot be exported.
+    """
+    folder, recipe = fetched.directory, like or fetched.recipe
+    config = read_json(folder / "config.json")
+    if config is None:
+        raise CheckpointError(f"{folder} holds no config.json, so it is no checkpoint; `embedge export --help`")
+    _check_tokenizer(folder, config)
+    _check_modules(folder)
+    weights = _find_weights(folder)
+    saved = read_json(folder / "config_sentence_transformers.json") or {}
+    return Checkpoint(
+        fetched=fetched,
+        config=config,
+        weights=weights,
+        weights_sha256=_hash(weights),
+        pooling=_pooling(folder, recipe),
+        prompts={k: v for k, v in (saved.get("prompts") or {}).items() if v} or (recipe.prompts if recipe else {}),
+        default_prompt=saved.get("default_prompt_name"),
+        max_tokens=_max_tokens(folder, config, recipe),
+        dimension=int(config.get("hidden_size") or config.get("dim") or config.get("d_model") or 0),
+        licence=recipe.licence if recipe else None,
+    )
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file; None where there is no such file."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}); get the checkpoint again") from error
+    if not isinstance(data, dict):
+        raise CheckpointError(f"{path} must hold a JSON object, found {type(data).__name__}; get the checkpoint again")
+    return data
+
+
+def _check_tokenizer(folder: Path, config: Mapping[str, Any]) -> None:
+    """The tokenizer loads, and the model has an embedding for every id it can give."""
+    from tokenizers import Tokenizer
+
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise CheckpointError(
+            f"{folder} holds no tokenizer.json; "
+            f"`python -c \"from transformers import AutoTokenizer as T; T.from_pretrained('{folder}')"
+            f".save_pretrained('{folder}')\"` makes one"
+        )
+    try:
+        highest = max(Tokenizer.from_file(str(path)).get_vocab(with_added_tokens=True).values(), default=-1)
+    except Exception as error:  # tokenizers raises bare Exception
+        raise CheckpointError(f"{path} is not a tokenizer ({error}); get the checkpoint again") from error
+    rows = config.get("vocab_size", 0)
+    if highest >= rows:
+        raise CheckpointError(f"{path} gives ids up to {highest}, but config.json has vocab_size {rows}; they must agree")
+
+
+def _check_modules(folder: Path) -> None:
+    """sentence-transformers may put layers after pooling; a bundle has none."""
+    path = folder / "modules.json"
+    if not path.is_file():
+        return
+    try:
+        kinds = [module["type"].rpartition(".")[2] for module in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error!r}); get the checkpoint again") from error
+    if unknown := [kind for kind in kinds if kind not in _KNOWN_MODULES]:
+        raise CheckpointError(f"{path} has a {unknown[0]} layer; only {', '.join(_KNOWN_MODULES)} can be exported")
+
+
+def _find_weights(folder: Path) -> tuple[Path, ...]:
+    index = read_json(folder / "model.safetensors.index.json")
+    names = sorted(set(index["weight_map"].values())) if index else ["model.safetensors"]
+    files = tuple(folder / name for name in names)
+    if all(file.is_file() for file in files):
+        return files
+    pickles = tuple(sorted(folder.glob("pytorch_model*.bin")))
+    if not pickles or index:
+        missing = next(file.name for file in files if not file.is_file())
+        raise CheckpointError(f"{folder} holds no {missing}; get the checkpoint again, with its weights")
+    return pickles
+
+
+def _hash(files: tuple[Path, ...]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        for block in _blocks(file):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            yield block
+
+
+def _pooling(folder: Path, recipe: Recipe | None) -> Pooling:
+    found = read_json(folder / "1_Pooling" / "config.json")
+    if found is None:
+        if recipe is None:
+            raise CheckpointError(
+                f"{folder} does not say how it pools (no 1_Pooling/config.json); "
+                "add `--like RECIPE` with the recipe it was fine-tuned from, such as `--like bge-small-en-v1.5`"
+            )
+        return recipe.pooling
+    modes = found.get("pooling_mode")
+    if modes is None:
+        modes = [key for key, value in found.items() if key.startswith("pooling_mode_") and value is True]
+    modes = [modes] if isinstance(modes, str) else modes
+    if len(modes) != 1 or modes[0] not in _POOLINGS:
+        raise CheckpointError(f"{folder} pools by {' + '.join(modes) or 'nothing'}; only cls, mean or last can be exported")
+    if found.get("include_prompt") is False:
+        raise CheckpointError(f"{folder} leaves the prompt out of its pooling, which cannot be exported")
+    return _POOLINGS[modes[0]]
+
+
+def _max_tokens(folder: Path, config: Mapping[str, Any], recipe: Recipe | None) -> int:
+    """The trainer's limit, at most the positions that there are."""
+    positions = int(config.get("max_position_embeddings", 512))
+    if config.get("model_type") in ("roberta", "xlm-roberta", "camembert", "mpnet"):
+        positions -= 2  # their first position is padding_idx + 1
+    saved = read_json(folder / "sentence_bert_config.json") or {}
+    tokenizer = read_json(folder / "tokenizer_config.json") or {}
+    wanted = saved.get("max_seq_length") or (recipe.max_tokens if recipe else tokenizer.get("model_max_length"))
+    # transformers writes 1e30 for "no limit".
+    return min(positions, int(wanted or positions))

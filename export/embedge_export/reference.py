@@ -1,0 +1,87 @@
+"""The checkpoint as traced by optimum, the ecosystem's own exporter: the oracle for verify, and the other exporter."""
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from embedge.errors import CheckpointError
+from embedge_export.checkpoint import Checkpoint
+from embedge_export.extra import require_optimum_extra
+
+
+class Reference:
+    """A graph to compare with.
+
+    Args:
+        graph: the ONNX file.
+        name: what it is, for the quality report.
+    """
+
+    def __init__(self, graph: Path, name: str) -> None:
+        self.name = name
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        self._session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        self._inputs = {tensor.name for tensor in self._session.get_inputs()}
+
+    def hidden(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Last hidden states, float32 [batch, sequence, hidden], of padded ids and their mask, [batch, sequence]."""
+        feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        feed = {name: value for name, value in feed.items() if name in self._inputs}
+        hidden: NDArray[np.float32] = self._session.run(["last_hidden_state"], feed)[0]
+        return hidden
+
+
+def trace(checkpoint: Checkpoint, folder: Path) -> Path:
+    """The float32 graph that optimum traces from the checkpoint, written into ``folder`` if it is not there; its path.
+
+    transformers reads pickled weights with ``torch.load(weights_only=True)``, which runs no code of theirs.
+
+    Raises:
+        MissingExtraError: the optimum extra is not installed.
+        CheckpointError: optimum cannot export it.
+    """
+    require_optimum_extra()
+    if (folder / "model.onnx").is_file():
+        return folder / "model.onnx"
+    with quiet():
+        from optimum.exporters.onnx import main_export
+
+        try:
+            main_export(
+                str(checkpoint.directory),
+                output=folder,
+                task="feature-extraction",
+                library_name="transformers",
+                do_validation=False,
+                local_files_only=True,
+            )
+        except Exception as error:  # whatever torch, transformers and optimum raise
+            reason = str(error).strip().partition("\n")[0]
+            raise CheckpointError(f"optimum cannot export {checkpoint.directory} ({type(error).__name__}: {reason})") from error
+    return folder / "model.onnx"
+
+
+def traced_by() -> str:
+    """Name and version of the exporter behind ``trace``."""
+    return f"optimum-onnx {version('optimum-onnx')}, torch {version('torch')}"
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps the tracer's warnings about its own internals away from the user; our errors say what matters."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)

@@ -1,0 +1,82 @@
+"""embedge: BGE text embeddings at the edge.
+
+    from embedge import Embedder
+
+    model = Embedder("bge-small-en-v1.5")
+    q = model.encode_query(["how do I bake bread?"])   # float32 [1, 384]
+    d = model.encode_document(documents)               # float32 [n, 384]
+    model.similarity(q, d)                             # float32 [1, n]
+
+The runtime reads in the order that the data flows: ``resolve`` finds a bundle, ``tokenise`` turns text into token ids,
+``plan`` makes batches, ``session`` runs them, ``pool`` makes vectors of what comes out; ``embedder`` is that line as
+code. Names below are imported on first use, so that ``import embedge`` costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from embedge.bundle import Bundle, Manifest
+    from embedge.embedder import Embedder
+    from embedge.errors import (
+        BundleCorruptError,
+        BundleError,
+        BundleNotFoundError,
+        CheckpointError,
+        EmbedgeError,
+        MissingExtraError,
+        PrecisionNotFoundError,
+        ProviderError,
+        QualityError,
+        TextTypeError,
+        TextValueError,
+        TruncationWarning,
+    )
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Bundle": "embedge.bundle",
+    "BundleCorruptError": "embedge.errors",
+    "BundleError": "embedge.errors",
+    "BundleNotFoundError": "embedge.errors",
+    "CheckpointError": "embedge.errors",
+    "Embedder": "embedge.embedder",
+    "EmbedgeError": "embedge.errors",
+    "Manifest": "embedge.bundle",
+    "MissingExtraError": "embedge.errors",
+    "PrecisionNotFoundError": "embedge.errors",
+    "ProviderError": "embedge.errors",
+    "QualityError": "embedge.errors",
+    "TextTypeError": "embedge.errors",
+    "TextValueError": "embedge.errors",
+    "TruncationWarning": "embedge.errors",
+}
+
+__all__ = [
+    "Bundle",
+    "BundleCorruptError",
+    "BundleError",
+    "BundleNotFoundError",
+    "CheckpointError",
+    "Embedder",
+    "EmbedgeError",
+    "Manifest",
+    "MissingExtraError",
+    "PrecisionNotFoundError",
+    "ProviderError",
+    "QualityError",
+    "TextTypeError",
+    "TextValueError",
+    "TruncationWarning",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'embedge' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

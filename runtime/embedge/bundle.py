@@ -1,0 +1,221 @@
+"""The bundle: the directory that the runtime loads, and its manifest, ``embedge.json``.
+
+The manifest's schema lives here, once; the exporter imports it. A bundle is also a valid sentence-transformers
+repository, so its other files keep the names that the Hugging Face ecosystem gives them.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path, PurePosixPath
+from typing import Literal, Self, get_args
+
+from embedge.errors import BundleCorruptError, BundleError, BundleNotFoundError, PrecisionNotFoundError
+from embedge.records import read_record
+
+FORMAT_VERSION = 1
+MANIFEST = "embedge.json"
+Precision = Literal["int8", "fp32", "fp16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+GRAPHS: Mapping[Precision, str] = {
+    "int8": "onnx/model_int8.onnx",
+    "fp32": "onnx/model.onnx",
+    "fp16": "onnx/model_fp16.onnx",
+}
+TOKENIZER = "tokenizer.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a bundle's checkpoint came from.
+
+    Attributes:
+        origin: what was exported: a hub id with its revision, a package with its version, or a directory's name.
+        hub_id: the checkpoint's id on the Hugging Face hub, where it has one.
+        revision: the hub commit, where it came from there.
+        weights_sha256: SHA-256 of the weights; two bundles with the same value hold the same checkpoint.
+    """
+
+    origin: str
+    hub_id: str | None = None
+    revision: str | None = None
+    weights_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRecord:
+    """A file of the bundle: its size in bytes and its SHA-256 in hex."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """How far a graph is from its reference, measured when it was exported.
+
+    Attributes:
+        reference: what it was compared to.
+        texts: how many texts were embedded by both.
+        cosine_mean: mean cosine of the two vectors of a text.
+        cosine_min: the smallest of them.
+        max_abs_difference: largest difference between two elements of the last hidden states; None where not measured.
+    """
+
+    reference: str
+    texts: int
+    cosine_mean: float
+    cosine_min: float
+    max_abs_difference: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrecisionRecord:
+    """One graph of the bundle.
+
+    Attributes:
+        file: its path in the bundle.
+        exporter: ``"native"`` (our fused graph, run as it is) or ``"optimum"`` (traced; ONNX Runtime optimises it).
+        quality: what verify measured; None where the export was told not to verify.
+        made_by: packages and versions that made it.
+    """
+
+    file: str
+    exporter: Literal["native", "optimum"]
+    quality: Quality | None = None
+    made_by: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a bundle says of itself.
+
+    Attributes:
+        format_version: 1.
+        model: the recipe's name, or the checkpoint directory's.
+        source: where the checkpoint came from.
+        licence: SPDX identifier of the weights' licence; None where unknown.
+        architecture: the config's ``model_type``, such as ``bert``.
+        dimension: of a vector.
+        max_tokens: longest text in tokens, special ones included.
+        pooling: ``cls``, ``mean`` or ``last``.
+        prompts: text put in front of an input, by kind: ``query``, ``document`` or a name of the checkpoint's own.
+        default_prompt: the name of the prompt that ``encode`` uses when told none; None for no prompt.
+        files: every file but the manifest, by path.
+        precisions: the graphs, by precision.
+    """
+
+    format_version: int = FORMAT_VERSION
+    model: str
+    source: Source
+    licence: str | None = None
+    architecture: str
+    dimension: int
+    max_tokens: int
+    pooling: Literal["cls", "mean", "last"]
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    default_prompt: str | None = None
+    files: Mapping[str, FileRecord]
+    precisions: Mapping[str, PrecisionRecord]
+
+    @classmethod
+    def from_json(cls, text: str, *, where: str = MANIFEST) -> Self:
+        """A manifest from its JSON text; ``where`` names it in errors.
+
+        Raises:
+            BundleError: it is not JSON, lacks a field, has one of another type, or is of a newer format.
+        """
+        manifest = read_record(cls, text, where=where, version=FORMAT_VERSION)
+        for name in (*manifest.files, *(record.file for record in manifest.precisions.values())):
+            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name or ":" in name:
+                raise BundleError(f"{where} names a file outside the bundle, {name!r}; get the bundle again")
+        return manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle on disk: its directory and its manifest.
+
+    Attributes:
+        path: the directory.
+        manifest: what it says of itself.
+    """
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: str | PathLike[str]) -> Self:
+        """The bundle in a directory. Reads only the manifest; ``check`` reads the rest.
+
+        Raises:
+            BundleNotFoundError: there is no such directory, or no manifest in it.
+            BundleError: the manifest cannot be used.
+        """
+        folder = Path(path).expanduser()
+        if not folder.is_dir():
+            raise BundleNotFoundError(f"no bundle at {folder}: no such directory; `embedge models` lists known models")
+        if not (folder / MANIFEST).is_file():
+            if (folder / "config.json").is_file():
+                raise BundleNotFoundError(
+                    f"{folder} holds a checkpoint, not a bundle (no {MANIFEST}); "
+                    f"`embedge export {folder} -o BUNDLE` makes one of it"
+                )
+            raise BundleNotFoundError(f"no bundle at {folder}: no {MANIFEST} there; `embedge export MODEL` makes one")
+        try:
+            text = (folder / MANIFEST).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise BundleError(f"{folder / MANIFEST} cannot be read ({error}); get the bundle again") from error
+        return cls(folder, Manifest.from_json(text, where=str(folder / MANIFEST)))
+
+    def pick_precision(self, precision: str | None, *, preferred: Iterable[Precision] = PRECISIONS) -> Precision:
+        """The precision asked for, or where it is None the first of ``preferred`` that the bundle holds.
+
+        Raises:
+            PrecisionNotFoundError: the bundle does not hold it; the message has the command that adds it.
+        """
+        held = self.manifest.precisions
+        for name in preferred if precision is None else (precision,):
+            if name in held and name in PRECISIONS:
+                return name  # type: ignore[return-value]  # narrowed by the membership test
+        if precision is not None and precision not in PRECISIONS:
+            raise PrecisionNotFoundError(f"precision must be one of {', '.join(PRECISIONS)}, found {precision!r}")
+        source = self.manifest.source.hub_id or self.manifest.source.origin
+        raise PrecisionNotFoundError(
+            f"{self.path} holds {', '.join(sorted(held)) or 'no precision'}, not {precision or 'a known one'}; "
+            f"`embedge export {source} -o {self.path} --precision {precision or 'int8'}` adds it"
+        )
+
+    def graph(self, precision: Precision) -> Path:
+        """Path of the graph of a precision that the bundle holds."""
+        return self.path / self.manifest.precisions[precision].file
+
+    def check(self, names: Iterable[str] | None = None) -> None:
+        """Compare files to the manifest's sizes and SHA-256s; all of them where ``names`` is None.
+
+        One flipped bit in a graph loads without complaint and changes the vectors, so every load checks what it uses.
+
+        Raises:
+            BundleCorruptError: a file is missing, unreadable, or not what was exported.
+        """
+        for name in self.manifest.files if names is None else names:
+            if name not in self.manifest.files:
+                raise BundleCorruptError(f"{self.path / MANIFEST} uses {name} but records no hash of it; export again")
+            self._check_file(name, self.manifest.files[name])
+
+    def _check_file(self, name: str, record: FileRecord) -> None:
+        path = self.path / name
+        mend = f"copy the bundle again, or `embedge export {self.manifest.model} --force`"
+        try:
+            size = path.stat().st_size
+            if size != record.size:
+                raise BundleCorruptError(f"{path} has {size} bytes, not the {record.size} that were exported; {mend}")
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise BundleCorruptError(f"{path} cannot be read ({error.strerror}); {mend}") from error
+        if found != record.sha256:
+            raise BundleCorruptError(
+                f"{path} has changed since it was exported (SHA-256 {found[:12]}, not {record.sha256[:12]}); {mend}"
+            )

@@ -1,0 +1,98 @@
+"""The `embedge` command. Commands are imported when they are typed, so that it starts fast."""
+
+import os
+import sys
+import warnings
+from importlib import import_module
+from typing import Any
+
+import click
+
+from embedge import __version__
+from embedge.errors import EmbedgeError
+
+# Where each command lives. Those of the exporter are named here and imported by nothing else in the runtime.
+_COMMANDS = {
+    "demo": "embedge_export.commands:demo",
+    "export": "embedge_export.commands:export",
+    "embed": "embedge.commands:embed",
+    "verify": "embedge_export.commands:verify",
+    "models": "embedge_export.commands:models",
+    "info": "embedge.commands:info",
+}
+
+
+class _Group(click.Group):
+    """Looks commands up by name, and turns failures into one line on stderr."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        if not any(parameter.name == "debug" for parameter in command.params):
+            command.params.append(_debug_option())
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (EmbedgeError, OSError, MemoryError) as error:
+            if ctx.meta.get("debug") or isinstance(error, BrokenPipeError):
+                raise
+            raise click.ClickException(_one_line(error)) from error
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception as error:
+            if ctx.meta.get("debug"):
+                raise
+            raise click.ClickException(f"{_one_line(error)}; this is a bug, `--debug` shows where") from error
+
+
+def _debug_option() -> click.Option:
+    def remember(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+        if value:
+            ctx.meta["debug"] = True
+
+    return click.Option(
+        ["--debug"], is_flag=True, expose_value=False, callback=remember, help="Show the traceback of a failure."
+    )
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, EmbedgeError) and text else f"{type(error).__name__}: {text}"
+
+
+def _show_warning(message: Warning | str, *rest: Any) -> None:
+    click.echo(f"warning: {message}", err=True)
+
+
+@click.group(cls=_Group, params=[_debug_option()], context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="embedge")
+def cli() -> None:
+    """BGE text embeddings at the edge.
+
+    \b
+    embedge demo                              see it work, on a model that it fetches and exports
+    embedge export bge-small-en-v1.5          make a bundle, into the cache
+    embedge embed "some text"                 its vector, as JSON
+    embedge embed -i texts.txt -o vectors.npy
+
+    Every command has examples in its own --help.
+    """
+
+
+def main() -> None:
+    """Entry point of the `embedge` command."""
+    # Vectors are small; OpenBLAS's threads cost 60 ms of start-up. Only a process of our own may set this.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    warnings.showwarning = _show_warning
+    sys.exit(cli())
+
+
+if __name__ == "__main__":
+    main()

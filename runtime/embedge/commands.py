@@ -1,0 +1,145 @@
+"""The runtime's own commands: `embedge embed` and `embedge info`."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from embedge.bundle import PRECISIONS, Precision
+from embedge.textio import Item, open_writer, read_items
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from embedge.embedder import Embedder
+
+_OUTPUTS = ("float32", "int8", "uint8", "binary", "ubinary")  # pool.OUTPUT_PRECISIONS, without importing numpy
+
+
+@click.command()
+@click.argument("text", nargs=-1)
+@click.option("-m", "--model", default="bge-small-en-v1.5", show_default=True, help="Recipe's name, hub id or bundle.")
+@click.option("-i", "--input", "source", metavar="FILE", help="One text per line, or .jsonl with \"text\"; - is stdin.")
+@click.option("-o", "--output", metavar="FILE", help="A .npy, .npz or .jsonl file; JSON lines on stdout without it.")
+@click.option("--query", is_flag=True, help="The texts are queries: put the model's query prompt in front.")
+@click.option("--precision", type=click.Choice(PRECISIONS), help="Of the graph; int8 if the bundle holds it.")
+@click.option(
+    "--output-precision",
+    type=click.Choice(_OUTPUTS),
+    default="float32",
+    show_default=True,
+    help="Of the vectors; binary packs 8 dimensions into a byte.",
+)
+@click.option("--truncate-dim", type=click.IntRange(min=1), metavar="N", help="Keep the first N dimensions.")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Cores to use; all by default.")
+def embed(
+    text: tuple[str, ...],
+    model: str,
+    source: str | None,
+    output: str | None,
+    query: bool,
+    precision: Precision | None,
+    output_precision: Literal["float32", "binary", "ubinary"],
+    truncate_dim: int | None,
+    threads: int | None,
+) -> None:
+    """Turn text into vectors.
+
+    Reads TEXT, or a file: one text per line, or JSON lines with "text" (and "title", joined to it by a space). Writes
+    one vector for each, in order, every line counted.
+
+    \b
+    embedge embed "a sentence" "another"
+    embedge embed --query "how do I bake bread?"
+    embedge embed -i passages.jsonl -o passages.npy
+    cat texts.txt | embedge embed -i - > vectors.jsonl
+    """
+    if text and source:
+        raise click.UsageError("give texts or -i FILE, not both")
+    if not text and not source and sys.stdin.isatty():
+        raise click.UsageError("give a text, or -i FILE; `embedge embed --help` has examples")
+    items = (Item(line) for line in text) if text else read_items(source or "-")
+    with open_writer(output) as writer:
+        from embedge.embedder import Embedder
+
+        embedder = Embedder(model, precision=precision, threads=threads)
+        items = _with_bar(items, visible=bool(output) or not sys.stdout.isatty())
+        for item, vector in _vectors(embedder, items, query, output_precision, truncate_dim):
+            writer.write(item, vector)
+
+
+def _vectors(
+    embedder: "Embedder",
+    items: Iterable[Item],
+    query: bool,
+    precision: Literal["float32", "binary", "ubinary"],
+    truncate_dim: int | None,
+) -> Iterator[tuple[Item, "NDArray[np.generic]"]]:
+    """Every item with its vector, in order; a window of them in memory, unless the type needs the whole set's range."""
+    prompt = embedder.prompts.get("query" if query else "document", "")
+    waiting: list[Item] = []
+
+    def texts() -> Iterator[str]:
+        for item in items:
+            waiting.append(item)
+            yield item.text
+
+    if precision in ("int8", "uint8"):
+        whole = embedder.encode(texts(), prompt=prompt, truncate_dim=truncate_dim, precision=precision)
+        yield from zip(waiting, whole, strict=True)
+        return
+    for vector in embedder.stream(texts(), prompt=prompt, truncate_dim=truncate_dim, precision=precision):
+        yield waiting.pop(0), vector
+
+
+def _with_bar(items: Iterable[Item], *, visible: bool) -> Iterable[Item]:
+    """The items, counted on stderr if it is a terminal and the work takes longer than a second."""
+    if not visible or not sys.stderr.isatty():
+        return items
+    from tqdm import tqdm
+
+    return tqdm(items, unit="text", delay=1.0)
+
+
+@click.command()
+def info() -> None:
+    """Print what a bug report needs: versions, processor, cores, providers, cache."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    from embedge import __version__, cpu
+    from embedge.resolve import cache_home, cached_bundles
+
+    def installed(package: str) -> str:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            return "not installed"
+
+    import onnxruntime
+
+    features = cpu.features()
+    quota = cpu.cgroup_quota()
+    lines = {
+        "embedge": f"{__version__} ({Path(__file__).parent})",
+        "python": f"{platform.python_version()} {platform.python_implementation()}",
+        "system": platform.platform(),
+    }
+    packages = ("onnxruntime", "tokenizers", "numpy", "huggingface_hub", "onnx", "optimum-onnx", "torch")
+    lines |= {package: installed(package) for package in packages}
+    lines |= {
+        "processor": f"{platform.machine()}, {', '.join(features) or 'none of the int8 features'}"
+        if features is not None
+        else f"{platform.machine()}, features unknown",
+        "cores": f"{cpu.usable_cores()} usable" + (f" (cgroup quota {quota:g})" if quota is not None else ""),
+        "providers": ", ".join(onnxruntime.get_available_providers()),
+        "cache": str(cache_home()),
+    }
+    for bundle in cached_bundles():
+        lines[f"  {bundle.path.name}"] = ", ".join(sorted(bundle.manifest.precisions))
+    width = max(map(len, lines))
+    for name, value in lines.items():
+        click.echo(f"{name:<{width}}  {value}")

@@ -1,0 +1,100 @@
+"""The processor: how many cores this process may use, and the features that int8 kernels look for."""
+
+import math
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: the affinity mask, capped by the cgroup CPU quota, at least 1.
+
+    A container limited to half a core of a 64-core host gets 1, not 64: threads beyond the quota only make the kernel
+    throttle the whole process.
+    """
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cgroup_quota()
+    return max(1, affinity if quota is None else min(affinity, math.ceil(quota)))
+
+
+def cgroup_quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float | None:
+    """CPU quota of this process's cgroup in cores, or None where there is no limit.
+
+    Reads ``cpu.max`` (cgroup v2; the tightest of the process's group and its parents) or ``cpu.cfs_quota_us`` over
+    ``cpu.cfs_period_us`` (v1). Source: the kernel's Documentation/admin-guide/cgroup-v2.rst and scheduler/sched-bwc.rst.
+    """
+    quotas = [quota for folder in _cgroup_folders(root, own) if (quota := _folder_quota(folder)) is not None]
+    return min(quotas, default=None)
+
+
+def _cgroup_folders(root: Path, own: Path) -> list[Path]:
+    """The folders whose limits hold for this process: v2 and v1 mounts, each with the group's parents."""
+    try:
+        lines = own.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    folders: list[Path] = []
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mounts = [root] if not controllers else [root / controllers, root / "cpu"]
+        # Inside a container the group's path is the host's; the mount itself is then the container's own group.
+        parts = Path(group.lstrip("/"))
+        folders += [mount / part for mount in mounts for part in (parts, *parts.parents)]
+    return folders
+
+
+def _folder_quota(folder: Path) -> float | None:
+    try:
+        if (folder / "cpu.max").exists():
+            quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
+        else:
+            quota = (folder / "cpu.cfs_quota_us").read_text(encoding="ascii").strip()
+            period = (folder / "cpu.cfs_period_us").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return None
+    return None if quota in ("max", "-1") else int(quota) / int(period)
+
+
+# What /proc/cpuinfo or sysctl calls the features, and what we call them.
+_X86 = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_vnni": "AVX-512 VNNI", "avx512vnni": "AVX-512 VNNI"}
+_X86 |= {"avx_vnni": "AVX-VNNI", "avxvnni": "AVX-VNNI"}
+_ARM = {"asimddp": "dotprod", "feat_dotprod": "dotprod", "i8mm": "i8mm", "feat_i8mm": "i8mm"}
+
+
+def features() -> tuple[str, ...] | None:
+    """The features among AVX2, AVX-512, VNNI, dotprod and i8mm that this processor has; None where unknown.
+
+    int8 products are fastest with VNNI (x86) or dotprod and i8mm (ARM).
+    """
+    known = _ARM if platform.machine().lower() in ("aarch64", "arm64") else _X86
+    words = _feature_words()
+    if words is None:
+        return None
+    return tuple(dict.fromkeys(name for word, name in known.items() if word in words))
+
+
+def _feature_words() -> set[str] | None:
+    if sys.platform == "linux":
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        found = re.search(r"^(?:flags|Features)\s*:\s*(.*)$", text, re.MULTILINE)
+        return set(found[1].lower().split()) if found else None
+    if sys.platform == "darwin":
+        return _sysctl_words()
+    return None
+
+
+def _sysctl_words() -> set[str] | None:
+    """Words of macOS's sysctl: Intel lists features, Apple silicon has one ``hw.optional.arm.FEAT_x: 1`` line each."""
+    command = ["sysctl", "machdep.cpu", "hw.optional"]
+    try:
+        text = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout.lower()
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    arm = re.findall(r"hw\.optional\.arm\.(\w+): 1", text)
+    intel = " ".join(re.findall(r"machdep\.cpu\.(?:leaf7_)?features: (.*)", text)).split()
+    return {*arm, *intel}

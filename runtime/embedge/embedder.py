@@ -1,0 +1,337 @@
+"""Embedder: text -> tokenise -> plan batches -> session run -> pool -> normalise -> vectors."""
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from os import PathLike
+from types import MappingProxyType
+from typing import Any, Literal, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedge.bundle import TOKENIZER, Bundle, Precision
+from embedge.cpu import usable_cores
+from embedge.errors import TextValueError, TruncationWarning
+from embedge.options import OnTruncate, Options, progress
+from embedge.plan import plan_batches
+from embedge.pool import RANGED, OutputPrecision, convert, normalise, pool
+from embedge.pool import similarity as cosine_similarity
+from embedge.resolve import resolve
+from embedge.session import CPU, CUDA, Session
+from embedge.tokenise import Tokeniser, Tokens, check_iterable, check_texts, take_texts
+
+_SMALLEST: tuple[Precision, ...] = ("int8", "fp32", "fp16")
+_FASTEST_ON_CUDA: tuple[Precision, ...] = ("fp16", "fp32", "int8")
+
+
+class Embedder:
+    """A bundle, ready to turn text into vectors.
+
+    Args:
+        model: a recipe's name, a hub id, or a bundle's path.
+        precision: of the graph, ``"int8"``, ``"fp32"`` or ``"fp16"``. None takes the first that the bundle holds, in
+            that order; with CUDA in the order fp16, fp32, int8.
+        providers: ONNX Runtime execution providers, such as ``["CUDAExecutionProvider", "CPUExecutionProvider"]``; None
+            is the CPU. One that is not available is an error, never a silent fallback.
+        threads: most cores to use; None is all that this process may (affinity and cgroup quota).
+        cache_dir: where bundles are kept; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
+        local_files_only: never touch the network.
+
+    Raises:
+        BundleNotFoundError: there is no such bundle; the message names the ways to get one.
+        BundleCorruptError: a file is not what was exported.
+        PrecisionNotFoundError: the bundle lacks the precision; the message has the command that adds it.
+        ProviderError: a provider is not available or did not start.
+
+    Safe to call from several threads. It pickles (as a path and options: the bundle must be there) and survives a fork.
+    """
+
+    def __init__(
+        self,
+        model: str | PathLike[str] = "bge-small-en-v1.5",
+        *,
+        precision: Precision | None = None,
+        providers: Sequence[str] | None = None,
+        threads: int | None = None,
+        cache_dir: str | PathLike[str] | None = None,
+        local_files_only: bool = False,
+    ) -> None:
+        if threads is not None and threads < 1:
+            raise TextValueError(f"threads must be at least 1, found {threads}; leave it out to use all cores")
+        self._bundle = resolve(model, precision=precision, cache_dir=cache_dir, local_files_only=local_files_only)
+        self._manifest = self._bundle.manifest
+        self._providers = (CPU,) if providers is None else tuple(providers)
+        preferred = _FASTEST_ON_CUDA if CUDA in self._providers else _SMALLEST
+        self._precision = self._bundle.pick_precision(precision, preferred=preferred)
+        self._threads = threads or usable_cores()
+        self._tokeniser, self._session = self._load()
+
+    def _load(self) -> tuple[Tokeniser, Session]:
+        """Tokenizer, graph and the check of both files side by side: all three release the interpreter lock."""
+        record = self._manifest.precisions[self._precision]
+        with ThreadPoolExecutor(3) as workers:
+            check = workers.submit(self._bundle.check, (TOKENIZER, record.file))
+            tokeniser = workers.submit(
+                Tokeniser, self._bundle.path / TOKENIZER, max_tokens=self._manifest.max_tokens
+            )
+            session = workers.submit(
+                Session,
+                self._bundle.path / record.file,
+                providers=self._providers,
+                threads=self._threads,
+                # On a CPU, fp16 needs ONNX Runtime to fold the casts of its weights.
+                finished=record.exporter == "native" and self._precision != "fp16",
+            )
+            check.result()  # first: a changed file explains whatever the other two may say
+            return tokeniser.result(), session.result()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (str(self._bundle.path.absolute()), self._precision, self._providers, self._threads)
+
+    def __repr__(self) -> str:
+        return f"Embedder({self._manifest.model!r}, precision={self._precision!r}, dimension={self.dimension})"
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle that was loaded: its path and manifest."""
+        return self._bundle
+
+    @property
+    def precision(self) -> Precision:
+        """Precision of the graph that was loaded: ``"int8"``, ``"fp32"`` or ``"fp16"``."""
+        return self._precision
+
+    @property
+    def dimension(self) -> int:
+        """Number of elements of a vector."""
+        return self._manifest.dimension
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest text in tokens, special ones and prompt included; what is beyond is truncated."""
+        return self._manifest.max_tokens
+
+    @property
+    def prompts(self) -> Mapping[str, str]:
+        """Text put in front of an input, by kind: ``query``, ``document`` or a name of the checkpoint's own."""
+        return MappingProxyType(dict(self._manifest.prompts))
+
+    def encode(
+        self,
+        texts: str | Iterable[str],
+        *,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        batch_tokens: int | None = None,
+        normalize: bool = True,
+        truncate_dim: int | None = None,
+        precision: OutputPrecision = "float32",
+        show_progress_bar: bool | None = None,
+        on_truncate: OnTruncate = "warn",
+    ) -> NDArray[Any]:
+        """Vectors of texts, in input order.
+
+        Args:
+            texts: one string, or any number of them.
+            prompt: text to put in front of every input; wins over ``prompt_name``.
+            prompt_name: name of one of ``prompts``. With neither, the checkpoint's default prompt, if it has one.
+            batch_tokens: token budget of one session run; None is a good value for a CPU.
+            normalize: scale vectors to length 1 (L2).
+            truncate_dim: keep the first so many dimensions, before normalising; for Matryoshka-trained models.
+            precision: type of the vectors: ``"float32"``; ``"int8"`` or ``"uint8"``, scaled by each dimension's range in
+                these vectors; ``"binary"`` or ``"ubinary"``, one bit a dimension, packed. As in sentence-transformers.
+            show_progress_bar: on stderr; None shows one when the work is long and stderr is a terminal.
+            on_truncate: what to do about texts longer than ``max_tokens``: ``"ignore"``, ``"warn"`` or ``"error"``.
+
+        Returns:
+            float32 [n, dimension]; [dimension] for one string; [0, dimension] for no texts. With another ``precision``
+            int8 or uint8, and [n, ceil(dimension / 8)] for the packed ones.
+
+        Raises:
+            TextTypeError: an input is not a string; names its index.
+            TextValueError: a string is not valid Unicode, too long with ``on_truncate="error"``, or an option is wrong.
+        """
+        options = Options.check(
+            self._manifest,
+            prompt=prompt,
+            prompt_name=prompt_name,
+            batch_tokens=batch_tokens,
+            normalize=normalize,
+            truncate_dim=truncate_dim,
+            precision=precision,
+            on_truncate=on_truncate,
+        )
+        strings, single = check_texts(texts)
+        tokens = self._tokeniser.encode(strings, prefix=options.prefix)
+        self._report_truncated(tokens, on_truncate, 0)
+        vectors = convert(self._vectors(tokens, options, show_progress_bar), precision)
+        return vectors[0] if single else vectors
+
+    def encode_query(
+        self,
+        texts: str | Iterable[str],
+        *,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        batch_tokens: int | None = None,
+        normalize: bool = True,
+        truncate_dim: int | None = None,
+        precision: OutputPrecision = "float32",
+        show_progress_bar: bool | None = None,
+        on_truncate: OnTruncate = "warn",
+    ) -> NDArray[Any]:
+        """``encode`` with the model's query prompt in front of every text, if it has one. See ``encode``."""
+        return self.encode(
+            texts,
+            prompt=self._kind_prompt("query", prompt, prompt_name),
+            prompt_name=prompt_name,
+            batch_tokens=batch_tokens,
+            normalize=normalize,
+            truncate_dim=truncate_dim,
+            precision=precision,
+            show_progress_bar=show_progress_bar,
+            on_truncate=on_truncate,
+        )
+
+    def encode_document(
+        self,
+        texts: str | Iterable[str],
+        *,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        batch_tokens: int | None = None,
+        normalize: bool = True,
+        truncate_dim: int | None = None,
+        precision: OutputPrecision = "float32",
+        show_progress_bar: bool | None = None,
+        on_truncate: OnTruncate = "warn",
+    ) -> NDArray[Any]:
+        """``encode`` for texts to be found: never the query prompt; BGE's documents get none at all. See ``encode``."""
+        return self.encode(
+            texts,
+            prompt=self._kind_prompt("document", prompt, prompt_name),
+            prompt_name=prompt_name,
+            batch_tokens=batch_tokens,
+            normalize=normalize,
+            truncate_dim=truncate_dim,
+            precision=precision,
+            show_progress_bar=show_progress_bar,
+            on_truncate=on_truncate,
+        )
+
+    def stream(
+        self,
+        texts: Iterable[str],
+        *,
+        window: int = 1024,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        batch_tokens: int | None = None,
+        normalize: bool = True,
+        truncate_dim: int | None = None,
+        precision: Literal["float32", "binary", "ubinary"] = "float32",
+        on_truncate: OnTruncate = "warn",
+    ) -> Iterator[NDArray[Any]]:
+        """Vectors one by one, in input order, of texts that need not fit in memory.
+
+        Args:
+            texts: any iterable of strings; read ``window`` at a time, as the vectors are asked for.
+            window: texts held at once, and so planned together.
+            prompt: as in ``encode``, like all that follow.
+            prompt_name: see ``encode``.
+            batch_tokens: see ``encode``.
+            normalize: see ``encode``.
+            truncate_dim: see ``encode``.
+            precision: ``"int8"`` and ``"uint8"`` are scaled by the whole set's range, so only ``encode`` has them.
+            on_truncate: see ``encode``; warns once.
+
+        Yields:
+            float32 [dimension]; int8 or uint8 [ceil(dimension / 8)] for the packed types.
+
+        Raises:
+            TextTypeError: an input is not a string; names its index in the whole stream.
+            TextValueError: as in ``encode``.
+        """
+        options = Options.check(
+            self._manifest,
+            prompt=prompt,
+            prompt_name=prompt_name,
+            batch_tokens=batch_tokens,
+            normalize=normalize,
+            truncate_dim=truncate_dim,
+            precision=precision,
+            on_truncate=on_truncate,
+        )
+        if precision in RANGED:
+            raise TextValueError(f"{precision} is scaled by the range of the whole set; use encode, or stream float32")
+        if window < 1:
+            raise TextValueError(f"window must be at least 1, found {window}")
+        source = iter([texts] if isinstance(texts, str) else check_iterable(texts))
+        return self._windows(source, window, options)
+
+    def _windows(self, source: Iterator[str], window: int, options: Options) -> Iterator[NDArray[Any]]:
+        start, on_truncate = 0, options.on_truncate
+        while strings := take_texts(source, window, start):
+            tokens = self._tokeniser.encode(strings, prefix=options.prefix, start=start)
+            self._report_truncated(tokens, on_truncate, start)
+            if tokens.truncated:
+                on_truncate = "ignore"  # it has been said
+            yield from convert(self._vectors(tokens, options, False), options.precision)
+            start += len(strings)
+
+    @overload
+    def count_tokens(self, texts: str) -> int: ...
+    @overload
+    def count_tokens(self, texts: Iterable[str]) -> list[int]: ...
+    def count_tokens(self, texts: str | Iterable[str]) -> int | list[int]:
+        """Tokens of each whole text, special ones included, before truncation: a list, or an int for one string.
+
+        Raises:
+            TextTypeError: an input is not a string; names its index.
+            TextValueError: a string is not valid Unicode.
+        """
+        strings, single = check_texts(texts)
+        counts = self._tokeniser.count(strings)
+        return counts[0] if single else counts
+
+    def similarity(self, first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float32]:
+        """Cosine of every vector of ``first`` [n, dimension] to every one of ``second`` [m, dimension]: float32 [n, m].
+
+        Either may be one vector, [dimension]. Packed binary vectors have no cosine: compare their bits.
+
+        Raises:
+            TextValueError: the two differ in dimension.
+        """
+        return cosine_similarity(first, second)
+
+    def _kind_prompt(self, kind: str, prompt: str | None, prompt_name: str | None) -> str | None:
+        """What the caller asked for, else the model's prompt for that kind of text."""
+        return prompt if prompt is not None or prompt_name is not None else self._manifest.prompts.get(kind, "")
+
+    def _report_truncated(self, tokens: Tokens, on_truncate: OnTruncate, start: int) -> None:
+        if not tokens.truncated or on_truncate == "ignore":
+            return
+        message = (
+            f"{len(tokens.truncated)} of {len(tokens.ids)} texts are longer than {self.max_tokens} tokens "
+            f"(the first is text {start + tokens.truncated[0]})"
+        )
+        if on_truncate == "error":
+            raise TextValueError(f"{message}; split them, or pass on_truncate='warn' to drop what is beyond")
+        warnings.warn(f"{message} and lost what is beyond; split them", TruncationWarning, stacklevel=3)
+
+    def _vectors(self, tokens: Tokens, options: Options, show_progress_bar: bool | None) -> NDArray[np.float32]:
+        """Pooled vectors, float32 [n, options.dimension], in input order."""
+        vectors = np.empty((len(tokens.ids), self.dimension), np.float32)
+        plan = plan_batches([len(ids) for ids in tokens.ids], batch_tokens=options.batch_tokens)
+        with progress(len(vectors), show_progress_bar) as advance:
+            for batch in plan:
+                hidden = self._session.run(np.array([tokens.ids[member] for member in batch.members], np.int64))
+                vectors[list(batch.members)] = pool(hidden, self._manifest.pooling)
+                advance(len(batch.members))
+        vectors = vectors[:, : options.dimension]
+        return normalise(vectors) if options.normalize else vectors
+
+
+def _reopen(path: str, precision: Precision, providers: tuple[str, ...], threads: int) -> Embedder:
+    return Embedder(path, precision=precision, providers=providers, threads=threads)

@@ -1,0 +1,66 @@
+"""Every error that embedge raises on purpose.
+
+    EmbedgeError
+    ├── BundleError                 a directory that cannot be used as a bundle
+    │   ├── BundleNotFoundError     nothing of that name or at that path
+    │   ├── BundleCorruptError      a file is missing, cut short or changed
+    │   └── PrecisionNotFoundError  the bundle is whole but lacks the precision asked for
+    ├── CheckpointError             a checkpoint that cannot be found, read or exported
+    ├── QualityError                an exported graph strays from its reference by more than the recipe allows
+    ├── MissingExtraError           (ImportError) an optional package is needed; names the pip command
+    ├── ProviderError               an ONNX Runtime execution provider is not available or did not start
+    ├── TextTypeError               (TypeError) an input that is not a string; names its index
+    └── TextValueError              (ValueError) a string or an option that cannot be honoured
+
+    TruncationWarning               (UserWarning) texts longer than the model's max_tokens lost their end
+
+A message says the fact, what was found, and what to type next, in one line.
+"""
+
+
+class EmbedgeError(Exception):
+    """Base of all errors below."""
+
+
+class BundleError(EmbedgeError):
+    """A directory cannot be used as a bundle."""
+
+
+class BundleNotFoundError(BundleError):
+    """There is no bundle of that name in the cache, or at that path."""
+
+
+class BundleCorruptError(BundleError):
+    """A file of the bundle is missing, or its size or SHA-256 is not what the manifest says."""
+
+
+class PrecisionNotFoundError(BundleError):
+    """The bundle is whole but does not hold the precision asked for."""
+
+
+class CheckpointError(EmbedgeError):
+    """A checkpoint cannot be found, read or exported."""
+
+
+class QualityError(EmbedgeError):
+    """An exported graph strays from its reference by more than the recipe allows."""
+
+
+class MissingExtraError(EmbedgeError, ImportError):
+    """An optional package is needed and not installed."""
+
+
+class ProviderError(EmbedgeError):
+    """An ONNX Runtime execution provider is not available or did not start."""
+
+
+class TextTypeError(EmbedgeError, TypeError):
+    """An input is not a string."""
+
+
+class TextValueError(EmbedgeError, ValueError):
+    """A string, or an option about strings, cannot be honoured."""
+
+
+class TruncationWarning(UserWarning):
+    """Texts longer than the model's ``max_tokens`` lost their end."""

@@ -1,0 +1,46 @@
+"""Token counts to batches. Pure: no text, no session."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+DEFAULT_BATCH_TOKENS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Texts that go through the session together.
+
+    Attributes:
+        tokens: token count of each of its texts; the same for all, so a batch has neither padding nor mask.
+        members: positions of its texts in the input.
+    """
+
+    tokens: int
+    members: tuple[int, ...]
+
+
+def plan_batches(token_counts: Sequence[int], *, batch_tokens: int = DEFAULT_BATCH_TOKENS) -> tuple[Batch, ...]:
+    """Every text in exactly one batch, longest first, texts of one length in input order.
+
+    A batch holds texts of *equal* token count. Nothing is then computed for padding, attention needs no mask, and no
+    text's arithmetic depends on a longer neighbour: its vector is the one it would have alone.
+
+    Args:
+        token_counts: tokens of each text, special ones included.
+        batch_tokens: token budget of one session run; a single text longer than that is a batch of its own.
+
+    Returns:
+        The batches. Longest first, so that memory peaks at the start and the remaining time is never underestimated.
+
+    >>> plan_batches([3, 9, 3, 3], batch_tokens=6)
+    (Batch(tokens=9, members=(1,)), Batch(tokens=3, members=(0, 2)), Batch(tokens=3, members=(3,)))
+    """
+    members: dict[int, list[int]] = {}
+    for position, tokens in enumerate(token_counts):
+        members.setdefault(tokens, []).append(position)
+    batches: list[Batch] = []
+    for tokens in sorted(members, reverse=True):
+        rows = max(1, batch_tokens // max(1, tokens))
+        positions = members[tokens]
+        batches += [Batch(tokens, tuple(positions[i : i + rows])) for i in range(0, len(positions), rows)]
+    return tuple(batches)

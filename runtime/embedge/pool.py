@@ -1,0 +1,105 @@
+"""Hidden states to vectors: pool, truncate, normalise; and the small output types. Pure numpy."""
+
+import warnings
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedge.errors import TextValueError
+
+Pooling = Literal["cls", "mean", "last"]
+OutputPrecision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
+POOLINGS: tuple[Pooling, ...] = ("cls", "mean", "last")
+OUTPUT_PRECISIONS: tuple[OutputPrecision, ...] = ("float32", "int8", "uint8", "binary", "ubinary")
+# The output types that need the whole set of vectors, because their scale is the set's own range.
+RANGED: tuple[OutputPrecision, ...] = ("int8", "uint8")
+_FEW = 100  # sentence-transformers warns below this many vectors, too.
+
+
+def pool(hidden: NDArray[np.float32], pooling: Pooling) -> NDArray[np.float32]:
+    """One vector a text from its tokens' hidden states.
+
+    Args:
+        hidden: float32 [batch, tokens, dimension], no padding among the tokens.
+        pooling: ``"cls"`` takes the first token, ``"mean"`` the average, ``"last"`` the last token.
+
+    Returns:
+        float32 [batch, dimension].
+
+    >>> hidden = np.array([[[1, 2], [3, 6]]], np.float32)
+    >>> [pool(hidden, p).tolist() for p in ("cls", "mean", "last")]
+    [[[1.0, 2.0]], [[2.0, 4.0]], [[3.0, 6.0]]]
+    """
+    if pooling == "cls":
+        return hidden[:, 0]
+    if pooling == "last":
+        return hidden[:, -1]
+    return hidden.mean(axis=1)
+
+
+def normalise(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Vectors of length 1 (L2): float32 [..., dimension]. A zero vector stays zero.
+
+    >>> normalise(np.array([[3, 4], [0, 0]], np.float32)).round(3).tolist()
+    [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
+    """
+    # A sum over the last axis, not BLAS: its order does not depend on how many rows there are.
+    lengths = np.sqrt(np.square(vectors).sum(axis=-1, keepdims=True))
+    return vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
+
+
+def convert(vectors: NDArray[np.float32], precision: OutputPrecision) -> NDArray[Any]:
+    """Vectors in a smaller type, with the semantics of sentence-transformers' ``quantize_embeddings``.
+
+    Args:
+        vectors: float32 [n, dimension].
+        precision: ``"float32"`` as is. ``"int8"`` and ``"uint8"``: 256 steps between the smallest and the largest value
+            of each dimension in *this set*. ``"binary"`` and ``"ubinary"``: one bit a dimension (value > 0), packed
+            eight to a byte, as int8 (the byte less 128) or uint8.
+
+    Returns:
+        [n, dimension] float32, int8 or uint8; or [n, ceil(dimension / 8)] int8 or uint8.
+    """
+    if precision == "float32":
+        return vectors
+    if precision in RANGED:
+        return _ranged(vectors, precision)
+    packed = np.packbits(vectors > 0, axis=-1)
+    return packed if precision == "ubinary" else (packed.astype(np.int16) - 128).astype(np.int8)
+
+
+def _ranged(vectors: NDArray[np.float32], precision: OutputPrecision) -> NDArray[Any]:
+    dtype = np.int8 if precision == "int8" else np.uint8
+    if len(vectors) == 0:
+        return vectors.astype(dtype)
+    if len(vectors) < _FEW:
+        message = f"{precision} output takes each dimension's range from the vectors given, and {len(vectors)} are few"
+        warnings.warn(f"{message}: encode at least {_FEW} together, or use float32 or binary", stacklevel=4)
+    low, high = vectors.min(axis=0), vectors.max(axis=0)
+    # A dimension that is the same everywhere has no range; any step puts it at the lowest code.
+    step = np.where(high > low, (high - low) / 255, np.float32(1))
+    codes = (vectors - low) / step
+    return (codes - 128 if precision == "int8" else codes).astype(dtype)
+
+
+def similarity(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float32]:
+    """Cosine similarity of every vector of one set to every vector of another.
+
+    Args:
+        first: [n, dimension], or [dimension] for one.
+        second: [m, dimension], or [dimension] for one.
+
+    Returns:
+        float32 [n, m], between -1 and 1.
+
+    Raises:
+        TextValueError: the two sets differ in dimension.
+
+    >>> similarity(np.array([1, 0]), np.array([[2, 0], [0, 5]])).tolist()
+    [[1.0, 0.0]]
+    """
+    a, b = (np.atleast_2d(np.asarray(x, np.float32)) for x in (first, second))
+    if a.shape[-1] != b.shape[-1]:
+        raise TextValueError(f"vectors to compare need one dimension, found {a.shape[-1]} and {b.shape[-1]}")
+    return np.clip(normalise(a) @ normalise(b).T, -1, 1)

@@ -1,0 +1,84 @@
+"""ONNX Runtime: options, providers, threads; run one batch."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from embedge.errors import BundleError, ProviderError
+
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
+
+
+class Session:
+    """One graph, loaded. ``run`` may be called from several threads; after a fork the child loads it anew.
+
+    Args:
+        graph: the ONNX file.
+        providers: ONNX Runtime execution providers, most wanted first.
+        threads: threads of one run.
+        finished: the graph is fused already and is run as it is. ONNX Runtime's own fusions would only put
+            SkipLayerNormalization in, which is slower than the two nodes it replaces, and take time at load.
+
+    Raises:
+        ProviderError: a provider is not available or did not start; there is no silent fallback to the CPU.
+        BundleError: ONNX Runtime cannot load the graph.
+    """
+
+    def __init__(self, graph: Path, *, providers: Sequence[str], threads: int, finished: bool) -> None:
+        self._graph = graph
+        self._providers = check_providers(providers)
+        self._threads = threads
+        self._finished = finished
+        self._open()
+
+    def _open(self) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        level = ort.GraphOptimizationLevel
+        options.graph_optimization_level = level.ORT_DISABLE_ALL if self._finished else level.ORT_ENABLE_ALL
+        try:
+            self._session = ort.InferenceSession(str(self._graph), options, providers=list(self._providers))
+        except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
+            reason = str(error).splitlines()[0]
+            raise BundleError(
+                f"ONNX Runtime {ort.__version__} cannot load {self._graph} ({reason}); "
+                "`pip install -U onnxruntime` may, or export the bundle again"
+            ) from error
+        self._process = os.getpid()
+        started = self._session.get_providers()
+        if started[0] != self._providers[0]:
+            raise ProviderError(
+                f"{self._providers[0]} did not start, ONNX Runtime fell back to {started[0]}; its log says why with "
+                "onnxruntime.set_default_logger_severity(0), or leave providers out to run on the CPU"
+            )
+
+    def run(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Last hidden states, float32 [batch, tokens, hidden], of token ids, int64 [batch, tokens], without padding."""
+        if os.getpid() != self._process:  # a session's threads do not survive a fork
+            self._open()
+        feed = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+        hidden: NDArray[np.float32] = self._session.run(["last_hidden_state"], feed)[0]
+        return hidden
+
+
+def check_providers(providers: Sequence[str]) -> tuple[str, ...]:
+    """The providers, each of them available.
+
+    Raises:
+        ProviderError: one is not; the message says which are, and what brings CUDA.
+    """
+    available = ort.get_available_providers()
+    for provider in providers:
+        if provider not in available:
+            hint = "; `pip install onnxruntime-gpu` brings CUDA" if provider == CUDA else ""
+            raise ProviderError(f"{provider} is not in this onnxruntime, which has {', '.join(available)}{hint}")
+    if not providers:
+        raise ProviderError(f"providers is empty; leave it out for the CPU, or name some of {', '.join(available)}")
+    return tuple(providers)
