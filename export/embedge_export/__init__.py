@@ -4,8 +4,9 @@
 
     bundle = export("bge-small-en-v1.5")
 
-It reads in the order that the data flows: ``recipe``, ``fetch``, ``checkpoint``, ``tensors``, ``graph``, ``quantise`` or
-``half``, ``verify``, ``bundle``; ``pipeline`` is that line as code. ``reference`` and ``traced`` are optimum's side.
+It reads in the order that the data flows: ``recipe``, ``fetch``, ``checkpoint``, ``tensors``, ``graph``, then
+``quantise`` or ``half``, ``verify``, ``bundle``; ``pipeline`` is that line as code. ``reference`` and ``traced`` are
+optimum's side.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from embedge.errors import CheckpointError
+
 from embedge_export.fetch import Fetched
 from embedge_export.recipe import Recipe
 
@@ -125,7 +126,9 @@ def _check_tokenizer(folder: Path, config: Mapping[str, Any]) -> None:
         raise CheckpointError(f"{path} is not a tokenizer ({error}); get the checkpoint again") from error
     rows = config.get("vocab_size", 0)
     if highest >= rows:
-        raise CheckpointError(f"{path} gives ids up to {highest}, but config.json has vocab_size {rows}; they must agree")
+        raise CheckpointError(
+            f"{path} gives ids up to {highest}, but config.json has vocab_size {rows}; they must agree"
+        )
 
 
 def _check_modules(folder: Path) -> None:
@@ -182,7 +185,9 @@ def _pooling(folder: Path, recipe: Recipe | None) -> Pooling:
         modes = [key for key, value in found.items() if key.startswith("pooling_mode_") and value is True]
     modes = [modes] if isinstance(modes, str) else modes
     if len(modes) != 1 or modes[0] not in _POOLINGS:
-        raise CheckpointError(f"{folder} pools by {' + '.join(modes) or 'nothing'}; only cls, mean or last can be exported")
+        raise CheckpointError(
+            f"{folder} pools by {' + '.join(modes) or 'nothing'}; only cls, mean or last can be exported"
+        )
     if found.get("include_prompt") is False:
         raise CheckpointError(f"{folder} leaves the prompt out of its pooling, which cannot be exported")
     return _POOLINGS[modes[0]]

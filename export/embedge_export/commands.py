@@ -3,7 +3,6 @@
 from typing import Literal
 
 import click
-
 from embedge.bundle import PRECISIONS, Bundle, Precision, Quality
 
 
@@ -44,7 +43,7 @@ def export(
     like: str | None,
     local_files_only: bool,
 ) -> None:
-    """Make a bundle of a checkpoint.
+    r"""Make a bundle of a checkpoint.
 
     SOURCE is a recipe's name (`embedge models` lists them), a hub id, or a directory with a checkpoint. Another
     precision of the same checkpoint is added to the bundle that is there.
@@ -67,8 +66,8 @@ def export(
         local_files_only=local_files_only,
         report=_say,
     )
-    if not bundle.manifest.prompts:
-        _say("prompts    none: queries are embedded as they are" + ("" if like else " (--like RECIPE takes a recipe's)"))
+    if not bundle.manifest.prompts and bundle.manifest.source.hub_id is None:
+        _say("prompts    none: queries are embedded as they are (--like RECIPE takes a recipe's)")
     click.echo(f'Embedder("{bundle.path if output else bundle.path.name.replace("--", "/")}") loads it.')
 
 
@@ -76,7 +75,7 @@ def export(
 @click.argument("bundle")
 @click.option("--checkpoint", metavar="DIR", help="The checkpoint it was made from, if it cannot be found by its name.")
 def verify(bundle: str, checkpoint: str | None) -> None:
-    """Check a bundle: every file's hash and, where the reference can be had, the vectors.
+    r"""Check a bundle: every file's hash and, where the reference can be had, the vectors.
 
     BUNDLE is a path, or a name in the cache. The reference is optimum's graph of the same checkpoint where the optimum
     extra is installed, else the bundle's own fp32 graph.
@@ -86,6 +85,7 @@ def verify(bundle: str, checkpoint: str | None) -> None:
     embedge verify ./my-bundle --checkpoint ./my-fine-tune
     """
     from embedge.resolve import cache_home, find_cached, is_path
+
     from embedge_export.verify import reverify
 
     found = None if is_path(bundle) else find_cached(bundle, None)
@@ -117,6 +117,7 @@ def models() -> None:
     Sizes are of the int8 graph. Any other BERT embedder can be exported by its hub id or directory.
     """
     from embedge.resolve import cached_bundles, find_cached
+
     from embedge_export.recipe import recipes
 
     rows = [("NAME", "DIM", "TOKENS", "INT8", "LICENCE", "CACHED", "")]
@@ -126,7 +127,9 @@ def models() -> None:
         cached = "+".join(sorted(bundle.manifest.precisions)) if bundle else "no"
         known.add(bundle.path if bundle else None)
         size = f"{recipe.parameters / 1e6:.0f} MB"
-        rows.append((recipe.name, str(recipe.dimension), str(recipe.max_tokens), size, recipe.licence, cached, recipe.summary))
+        rows.append(
+            (recipe.name, str(recipe.dimension), str(recipe.max_tokens), size, recipe.licence, cached, recipe.summary)
+        )
     for other in cached_bundles():
         if other.path not in known:
             m = other.manifest
@@ -145,7 +148,7 @@ def models() -> None:
 @click.option("-m", "--model", default="all-MiniLM-L6-v2", show_default=True, help="Recipe's name, hub id or bundle.")
 @click.option("--top", type=click.IntRange(1, 60), default=3, show_default=True, help="Passages for each question.")
 def demo(question: str | None, model: str, top: int) -> None:
-    """Fetch and export a small model, embed sixty passages, answer questions.
+    r"""Fetch and export a small model, embed sixty passages, answer questions.
 
     The first run downloads 84 MB and keeps the bundle; later ones start at once.
 

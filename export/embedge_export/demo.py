@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from embedge import Embedder
 from embedge.bundle import Bundle
 from embedge.resolve import find_cached, is_path
+
 from embedge_export.passages import Passage, passages
 from embedge_export.pipeline import export
 
@@ -43,7 +44,10 @@ def run_demo(questions: Sequence[str] | None, *, model: str, top: int, say: Say)
         say(f"\n{question}")
         for place in row.argsort()[::-1][:top]:
             say(f"  {row[place]:.3f}  {_short(corpus[place])}")
-    say(f"\n{time.perf_counter() - start:.1f} s in all, with {embedder.precision} {bundle.manifest.model}, no GPU, no torch.")
+    say(
+        f"\n{time.perf_counter() - start:.1f} s in all, with {embedder.precision} {bundle.manifest.model}, "
+        "no GPU, no torch."
+    )
 
 
 def _bundle(model: str, say: Say) -> Bundle:

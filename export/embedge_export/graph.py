@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from embedge.errors import CheckpointError
 from onnx import ModelProto
 
-from embedge.errors import CheckpointError
 from embedge_export.builder import CONTRIB, Builder
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.tensors import Tensors
@@ -69,7 +69,9 @@ def read_shape(checkpoint: Checkpoint) -> Shape:
     if checkpoint.architecture not in SUPPORTED:
         raise CheckpointError(f"{checkpoint.directory} is a {checkpoint.architecture} model; {other}")
     if any(name.endswith("ForSequenceClassification") for name in config.get("architectures") or ()):
-        raise CheckpointError(f"{checkpoint.directory} is a classifier or reranker, not an embedder; choose an embedder")
+        raise CheckpointError(
+            f"{checkpoint.directory} is a classifier or reranker, not an embedder; choose an embedder"
+        )
     if config.get("position_embedding_type", "absolute") != "absolute" or config.get("is_decoder"):
         raise CheckpointError(f"{checkpoint.directory} has relative positions or is a decoder; {other}")
     if config.get("hidden_act") not in _ACTIVATIONS:
@@ -89,7 +91,9 @@ def read_shape(checkpoint: Checkpoint) -> Shape:
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{checkpoint.directory / 'config.json'} lacks a size ({error}); get it again") from error
     if shape.heads < 1 or shape.hidden % shape.heads:
-        raise CheckpointError(f"{checkpoint.directory}: hidden_size {shape.hidden} is not a multiple of {shape.heads} heads")
+        raise CheckpointError(
+            f"{checkpoint.directory}: hidden_size {shape.hidden} is not a multiple of {shape.heads} heads"
+        )
     return shape
 
 
@@ -154,7 +158,9 @@ class _Encoder:
         names = [f"{at}.self.{name}" for name in ("query", "key", "value")]
         weights = [self._tensors.get(f"{name}.weight", width, width).T for name in names]
         biases = [self._tensors.get(f"{name}.bias", width) for name in names]
-        packed = b.op("MatMul", [hidden, b.constant(f"{at}.qkv.weight", np.concatenate(weights, axis=1))], name=f"{at}.qkv")
+        packed = b.op(
+            "MatMul", [hidden, b.constant(f"{at}.qkv.weight", np.concatenate(weights, axis=1))], name=f"{at}.qkv"
+        )
         split = b.ops("Split", [packed], outputs=3, axis=1, num_outputs=3)
         inputs = [b.op("Reshape", [part, self._three]) for part in split]
         inputs.append(b.constant(f"{at}.qkv.bias", np.concatenate(biases)))

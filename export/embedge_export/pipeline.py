@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from embedge.bundle import GRAPHS, MANIFEST, PRECISIONS, Bundle, Manifest, Precision, PrecisionRecord, Source
 from embedge.errors import BundleError, CheckpointError
 from embedge.resolve import cache_home, cached_path
+
 from embedge_export.checkpoint import Checkpoint, read_checkpoint
 from embedge_export.extra import has_optimum_extra, require_export_extra, require_optimum_extra
 from embedge_export.fetch import fetch
@@ -100,13 +102,15 @@ def export(
 
 def _check_choices(precisions: Sequence[str], exporter: str) -> None:
     if not precisions or any(name not in PRECISIONS for name in precisions):
-        raise CheckpointError(f"precisions must be some of {', '.join(PRECISIONS)}, found {', '.join(precisions) or 'none'}")
+        raise CheckpointError(
+            f"precisions must be some of {', '.join(PRECISIONS)}, found {', '.join(precisions) or 'none'}"
+        )
     if exporter not in ("native", "optimum"):
         raise CheckpointError(f"exporter must be native or optimum, found {exporter!r}")
 
 
 def _cache_place(checkpoint: Checkpoint, cache: Path) -> Path:
-    """The recipe's name or hub id; a directory's name with its weights' hash, so that no fine-tune passes for another."""
+    """By recipe's name or hub id; a directory's by name and weights' hash, so that no fine-tune passes for another."""
     name = checkpoint.fetched.name
     if checkpoint.fetched.hub_id is None:
         name = f"{name}-{checkpoint.weights_sha256[:8]}"
@@ -156,7 +160,9 @@ def _make(order: _Order, *, keep: Bundle | None, drop: Bundle | None) -> Bundle:
         write_side_files(order.checkpoint, folder)
         for precision, model in _graphs(order, Path(scratch)):
             _write_graph(model, folder / GRAPHS[precision])
-        others = {} if keep is None else {k: v for k, v in keep.manifest.precisions.items() if k not in order.precisions}
+        others = (
+            {} if keep is None else {k: v for k, v in keep.manifest.precisions.items() if k not in order.precisions}
+        )
         kept = {} if keep is None else {record.file: keep.manifest.files[record.file] for record in others.values()}
         manifest = _manifest(order, others)
         bundle = write_manifest(folder, replace(manifest, files=record_files(folder, keep=kept)))
@@ -192,7 +198,7 @@ def _graphs(order: _Order, scratch: Path) -> Iterator[tuple[Precision, "ModelPro
         with _step(order.report, "trace") as note:
             model = fuse_traced(trace(checkpoint, scratch / _TRACED), checkpoint)
             note(f"{len(model.graph.node)} nodes after fusion")
-        convert = {name: (lambda graph, name=name: convert_traced(graph, name)) for name in PRECISIONS}
+        convert = {name: partial(convert_traced, precision=name) for name in PRECISIONS}
     for precision in order.precisions:
         with _step(order.report, precision) as note:
             converted = convert[precision](model)
@@ -206,7 +212,9 @@ def _write_graph(model: "ModelProto", path: Path) -> None:
     try:
         data = model.SerializeToString()
     except Exception as error:  # protobuf's own exceptions, by its version
-        raise CheckpointError(f"{path.name} is over the 2 GB that one ONNX file can hold; export int8 or fp16") from error
+        raise CheckpointError(
+            f"{path.name} is over the 2 GB that one ONNX file can hold; export int8 or fp16"
+        ) from error
     fresh(path).write_bytes(data)
 
 
@@ -215,7 +223,7 @@ def _manifest(order: _Order, others: Mapping[str, PrecisionRecord]) -> Manifest:
     checkpoint, fetched = order.checkpoint, order.checkpoint.fetched
     packages = ("embedge", "onnx", "numpy") if order.exporter == "native" else ("embedge", "optimum-onnx", "torch")
     made_by = {name: version(name) for name in packages}
-    new = {
+    new: dict[str, PrecisionRecord] = {
         name: PrecisionRecord(file=GRAPHS[name], exporter=order.exporter, made_by=made_by) for name in order.precisions
     }
     return Manifest(
@@ -258,7 +266,7 @@ def _verified(order: _Order, bundle: Bundle, scratch: Path) -> Manifest:
 
 
 def _reference(order: _Order, scratch: Path) -> "Reference | None":
-    """optimum's trace where it is installed, else the native fp32 graph, which itself then has no reference."""
+    """Optimum's trace where it is installed, else the native fp32 graph, which itself then has no reference."""
     from embedge_export.reference import Reference
     from embedge_export.verify import traced_reference
 

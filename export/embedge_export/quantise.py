@@ -13,6 +13,7 @@ Rewrites, on a graph of ``graph.build_graph``:
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,7 +135,7 @@ class _Rewrite:
             self.zero_points[value] = self._op("Expand", [point, count], f"zero_points_{value}")
         return self.zero_points[value]
 
-    def _op(self, kind: str, inputs: list[str], name: str, *, domain: str = "", **attributes: int) -> str:
+    def _op(self, kind: str, inputs: list[str], name: str, *, domain: str = "", **attributes: Any) -> str:
         self.nodes.append(helper.make_node(kind, inputs, [name], name=name, domain=domain, **attributes))
         return name
 

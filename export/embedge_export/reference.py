@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
+from embedge.errors import CheckpointError
 from numpy.typing import NDArray
 
-from embedge.errors import CheckpointError
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.extra import require_optimum_extra
 
@@ -66,7 +66,9 @@ def trace(checkpoint: Checkpoint, folder: Path) -> Path:
             )
         except Exception as error:  # whatever torch, transformers and optimum raise
             reason = str(error).strip().partition("\n")[0]
-            raise CheckpointError(f"optimum cannot export {checkpoint.directory} ({type(error).__name__}: {reason})") from error
+            raise CheckpointError(
+                f"optimum cannot export {checkpoint.directory} ({type(error).__name__}: {reason})"
+            ) from error
     return folder / "model.onnx"
 
 
@@ -78,7 +80,11 @@ def traced_by() -> str:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keeps the tracer's warnings about its own internals away from the user; our errors say what matters."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)
         try:

@@ -6,9 +6,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+from embedge.errors import CheckpointError
 from numpy.typing import NDArray
 
-from embedge.errors import CheckpointError
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.extra import require_export_extra
 
@@ -56,7 +56,9 @@ class Tensors:
         if tensor.shape != shape:
             raise CheckpointError(f"{where}: tensor {name} is {list(tensor.shape)}, config.json says {list(shape)}")
         if not np.isfinite(tensor).all():
-            raise CheckpointError(f"{where}: tensor {name} holds NaN or infinity; the training diverged, use an earlier save")
+            raise CheckpointError(
+                f"{where}: tensor {name} holds NaN or infinity; the training diverged, use an earlier save"
+            )
         return tensor
 
 
@@ -66,8 +68,9 @@ def _open(path: Path) -> Any:
 
     if path.suffix != ".safetensors":
         raise CheckpointError(
-            f"{path} is a pickle, which can run code when it is read; `embedge export {path.parent} --exporter optimum` "
-            "reads its weights only, or convert it: AutoModel.from_pretrained(DIR).save_pretrained(DIR)"
+            f'{path} is a pickle, which can run code when it is read; convert it: `python -c "from transformers import '
+            f"AutoModel as M; M.from_pretrained('{path.parent}').save_pretrained('{path.parent}')\"`, "
+            f"or `embedge export {path.parent} --exporter optimum`, which reads only its tensors"
         )
     try:
         return safe_open(path, framework="numpy")

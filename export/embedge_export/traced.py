@@ -1,12 +1,13 @@
-"""The optimum exporter: traced, fused by onnxruntime.transformers, quantised per channel. For what native cannot read."""
+"""The optimum exporter: traced, fused by onnxruntime.transformers, quantised per channel; for what native lacks."""
 
 import tempfile
 from pathlib import Path
 
 import onnx
-from onnx import ModelProto, helper
-
 from embedge.bundle import Precision
+from onnx import ModelProto, TensorProto, helper
+
+from embedge_export.builder import CONTRIB
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.reference import quiet
 
@@ -28,6 +29,10 @@ def fuse_traced(traced: Path, checkpoint: Checkpoint) -> ModelProto:
     else:
         model = onnx.load(traced)
     _drop_token_types(model)
+    if all(
+        opset.domain != CONTRIB for opset in model.opset_import
+    ):  # the fused nodes' own, which the optimiser leaves out
+        model.opset_import.append(helper.make_opsetid(CONTRIB, 1))
     return model
 
 
@@ -41,7 +46,9 @@ def convert_traced(model: ModelProto, precision: Precision) -> ModelProto:
             from onnxruntime.quantization import QuantType, quantize_dynamic
 
             onnx.save(model, before)
-            quantize_dynamic(before, after, per_channel=True, weight_type=QuantType.QInt8)
+            # Shape inference does not know the fused operators; everything that it cannot type is float32.
+            options = {"DefaultTensorType": TensorProto.FLOAT}
+            quantize_dynamic(before, after, per_channel=True, weight_type=QuantType.QInt8, extra_options=options)
             return onnx.load(after)
         from onnxruntime.transformers.float16 import convert_float_to_float16
 

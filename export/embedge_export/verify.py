@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from tokenizers import Tokenizer
-
 from embedge import Embedder
 from embedge.bundle import TOKENIZER, Bundle, Precision, Quality
 from embedge.errors import CheckpointError, QualityError
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
 from embedge_export.checkpoint import Checkpoint, read_checkpoint
 from embedge_export.extra import has_optimum_extra
 from embedge_export.fetch import Fetched, fetch
@@ -37,9 +37,9 @@ FLOORS: Mapping[Precision, Floor] = {
 
 
 def texts() -> list[str]:
-    """What is embedded to verify: the demo's passages, a few of them joined to fill long inputs, and odd strings."""
-    plain = [passage.joined for passage in passages()]
-    return [*plain, *(" ".join(plain[i : i + 8]) for i in (0, 20, 40)), "", "hello world", "naïve café — 東京 🚲", "a" * 300]
+    """What is embedded to verify: half of the passages, some of them joined to fill a long input, and odd strings."""
+    plain = [passage.joined for passage in passages()][::2]
+    return [*plain, "", "hello world", "naïve café — 東京 🚲", "a" * 300, " ".join(plain[:8])]
 
 
 def measure(bundle: Bundle, precision: Precision, reference: Reference) -> Quality:
@@ -85,8 +85,8 @@ def traced_reference(checkpoint: Checkpoint, folder: Path) -> Reference:
 def reverify(bundle: Bundle, *, checkpoint: str | None, cache: Path) -> Iterator[tuple[Precision, Quality | None]]:
     """Measure every precision of a bundle anew, where its reference can be had, and hold it to the floor.
 
-    The reference is optimum's trace where the optimum extra is installed and the checkpoint is on this machine, else the
-    bundle's own fp32 graph; None where there is neither, or where it would be compared to itself.
+    The reference is optimum's trace where the optimum extra is installed and the checkpoint is on this machine, else
+    the bundle's own fp32 graph; None where there is neither, or where it would be compared to itself.
 
     Args:
         bundle: whose hashes have been checked.

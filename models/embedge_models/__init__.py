@@ -1,4 +1,4 @@
-"""The recipes: one TOML file per supported checkpoint, named after it. Data; ``embedge_export.recipe`` gives it types."""
+"""The recipes: one TOML file per supported checkpoint, named after it. ``embedge_export.recipe`` gives them types."""
 
 import tomllib
 from importlib.resources import files

@@ -178,7 +178,7 @@ class Bundle:
         held = self.manifest.precisions
         for name in preferred if precision is None else (precision,):
             if name in held and name in PRECISIONS:
-                return name  # type: ignore[return-value]  # narrowed by the membership test
+                return name
         if precision is not None and precision not in PRECISIONS:
             raise PrecisionNotFoundError(f"precision must be one of {', '.join(PRECISIONS)}, found {precision!r}")
         source = self.manifest.source.hub_id or self.manifest.source.origin

@@ -67,14 +67,14 @@ def _one_line(error: BaseException) -> str:
     return text if isinstance(error, EmbedgeError) and text else f"{type(error).__name__}: {text}"
 
 
-def _show_warning(message: Warning | str, *rest: Any) -> None:
+def _show_warning(message: Warning | str, *origin: Any, **more: Any) -> None:
     click.echo(f"warning: {message}", err=True)
 
 
 @click.group(cls=_Group, params=[_debug_option()], context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="embedge")
 def cli() -> None:
-    """BGE text embeddings at the edge.
+    r"""BGE text embeddings at the edge.
 
     \b
     embedge demo                              see it work, on a model that it fetches and exports

@@ -22,7 +22,7 @@ _OUTPUTS = ("float32", "int8", "uint8", "binary", "ubinary")  # pool.OUTPUT_PREC
 @click.command()
 @click.argument("text", nargs=-1)
 @click.option("-m", "--model", default="bge-small-en-v1.5", show_default=True, help="Recipe's name, hub id or bundle.")
-@click.option("-i", "--input", "source", metavar="FILE", help="One text per line, or .jsonl with \"text\"; - is stdin.")
+@click.option("-i", "--input", "source", metavar="FILE", help='One text per line, or .jsonl with "text"; - is stdin.')
 @click.option("-o", "--output", metavar="FILE", help="A .npy, .npz or .jsonl file; JSON lines on stdout without it.")
 @click.option("--query", is_flag=True, help="The texts are queries: put the model's query prompt in front.")
 @click.option("--precision", type=click.Choice(PRECISIONS), help="Of the graph; int8 if the bundle holds it.")
@@ -46,7 +46,7 @@ def embed(
     truncate_dim: int | None,
     threads: int | None,
 ) -> None:
-    """Turn text into vectors.
+    r"""Turn text into vectors.
 
     Reads TEXT, or a file: one text per line, or JSON lines with "text" (and "title", joined to it by a space). Writes
     one vector for each, in order, every line counted.
@@ -61,7 +61,7 @@ def embed(
         raise click.UsageError("give texts or -i FILE, not both")
     if not text and not source and sys.stdin.isatty():
         raise click.UsageError("give a text, or -i FILE; `embedge embed --help` has examples")
-    items = (Item(line) for line in text) if text else read_items(source or "-")
+    items: Iterable[Item] = map(Item, text) if text else read_items(source or "-")
     with open_writer(output) as writer:
         from embedge.embedder import Embedder
 

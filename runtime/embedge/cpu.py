@@ -24,7 +24,8 @@ def cgroup_quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/se
     """CPU quota of this process's cgroup in cores, or None where there is no limit.
 
     Reads ``cpu.max`` (cgroup v2; the tightest of the process's group and its parents) or ``cpu.cfs_quota_us`` over
-    ``cpu.cfs_period_us`` (v1). Source: the kernel's Documentation/admin-guide/cgroup-v2.rst and scheduler/sched-bwc.rst.
+    ``cpu.cfs_period_us`` (v1). Source: the kernel's documentation, admin-guide/cgroup-v2.rst and
+    scheduler/sched-bwc.rst.
     """
     quotas = [quota for folder in _cgroup_folders(root, own) if (quota := _folder_quota(folder)) is not None]
     return min(quotas, default=None)

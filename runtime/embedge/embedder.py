@@ -72,9 +72,7 @@ class Embedder:
         record = self._manifest.precisions[self._precision]
         with ThreadPoolExecutor(3) as workers:
             check = workers.submit(self._bundle.check, (TOKENIZER, record.file))
-            tokeniser = workers.submit(
-                Tokeniser, self._bundle.path / TOKENIZER, max_tokens=self._manifest.max_tokens
-            )
+            tokeniser = workers.submit(Tokeniser, self._bundle.path / TOKENIZER, max_tokens=self._manifest.max_tokens)
             session = workers.submit(
                 Session,
                 self._bundle.path / record.file,
@@ -139,8 +137,8 @@ class Embedder:
             batch_tokens: token budget of one session run; None is a good value for a CPU.
             normalize: scale vectors to length 1 (L2).
             truncate_dim: keep the first so many dimensions, before normalising; for Matryoshka-trained models.
-            precision: type of the vectors: ``"float32"``; ``"int8"`` or ``"uint8"``, scaled by each dimension's range in
-                these vectors; ``"binary"`` or ``"ubinary"``, one bit a dimension, packed. As in sentence-transformers.
+            precision: type of the vectors: ``"float32"``; ``"int8"`` or ``"uint8"``, scaled by each dimension's range
+                in these vectors; ``"binary"`` or ``"ubinary"``, one bit a dimension, packed. As sentence-transformers'.
             show_progress_bar: on stderr; None shows one when the work is long and stderr is a terminal.
             on_truncate: what to do about texts longer than ``max_tokens``: ``"ignore"``, ``"warn"`` or ``"error"``.
 
@@ -281,7 +279,7 @@ class Embedder:
             start += len(strings)
 
     @overload
-    def count_tokens(self, texts: str) -> int: ...
+    def count_tokens(self, texts: str) -> int: ...  # type: ignore[overload-overlap]  # a str iterates over str
     @overload
     def count_tokens(self, texts: Iterable[str]) -> list[int]: ...
     def count_tokens(self, texts: str | Iterable[str]) -> int | list[int]:

@@ -87,7 +87,9 @@ def choose_prompt(prompts: Mapping[str, str], prompt: str | None, name: str | No
     if name is None:
         return ""
     if name not in prompts:
-        raise TextValueError(f"no prompt is called {name!r}, this model has: {', '.join(prompts) or 'none'}; or use prompt=")
+        raise TextValueError(
+            f"no prompt is called {name!r}, this model has: {', '.join(prompts) or 'none'}; or use prompt="
+        )
     return prompts[name]
 
 

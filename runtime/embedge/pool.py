@@ -35,7 +35,8 @@ def pool(hidden: NDArray[np.float32], pooling: Pooling) -> NDArray[np.float32]:
         return hidden[:, 0]
     if pooling == "last":
         return hidden[:, -1]
-    return hidden.mean(axis=1)
+    mean: NDArray[np.float32] = hidden.mean(axis=1)
+    return mean
 
 
 def normalise(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -46,7 +47,8 @@ def normalise(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     # A sum over the last axis, not BLAS: its order does not depend on how many rows there are.
     lengths = np.sqrt(np.square(vectors).sum(axis=-1, keepdims=True))
-    return vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
+    unit: NDArray[np.float32] = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return unit
 
 
 def convert(vectors: NDArray[np.float32], precision: OutputPrecision) -> NDArray[Any]:
@@ -79,8 +81,8 @@ def _ranged(vectors: NDArray[np.float32], precision: OutputPrecision) -> NDArray
     low, high = vectors.min(axis=0), vectors.max(axis=0)
     # A dimension that is the same everywhere has no range; any step puts it at the lowest code.
     step = np.where(high > low, (high - low) / 255, np.float32(1))
-    codes = (vectors - low) / step
-    return (codes - 128 if precision == "int8" else codes).astype(dtype)
+    codes: NDArray[Any] = (vectors - low) / step - (128 if precision == "int8" else 0)
+    return codes.astype(dtype)
 
 
 def similarity(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float32]:
@@ -102,4 +104,5 @@ def similarity(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float32]
     a, b = (np.atleast_2d(np.asarray(x, np.float32)) for x in (first, second))
     if a.shape[-1] != b.shape[-1]:
         raise TextValueError(f"vectors to compare need one dimension, found {a.shape[-1]} and {b.shape[-1]}")
-    return np.clip(normalise(a) @ normalise(b).T, -1, 1)
+    cosines: NDArray[np.float32] = np.clip(normalise(a) @ normalise(b).T, -1, 1)
+    return cosines

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
@@ -48,7 +48,9 @@ def _lines(file: IO[bytes], name: str, *, jsonl: bool) -> Iterator[Item]:
         try:
             line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
-            raise TextValueError(f"{name} line {number} is not UTF-8 ({error.reason}); convert it with iconv") from error
+            raise TextValueError(
+                f"{name} line {number} is not UTF-8 ({error.reason}); convert it with iconv"
+            ) from error
         if not jsonl:
             yield Item(line)
         elif line.strip():
@@ -85,7 +87,8 @@ def open_writer(output: str | None) -> Iterator[Writer]:
     The file appears whole when the block ends, or not at all.
     """
     if output is None:
-        yield JsonLines(sys.stdout)
+        yield JsonLines(sys.stdout.buffer)
+        sys.stdout.buffer.flush()
         return
     path = Path(output)
     if path.suffix not in _WRITERS:
@@ -111,7 +114,7 @@ def open_writer(output: str | None) -> Iterator[Writer]:
 class JsonLines:
     """{"index": 0, "embedding": [...]} a line, with the input's "id" if it had one; floats to the last bit."""
 
-    def __init__(self, file: "IO[str] | IO[bytes]") -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._index = 0
 
@@ -123,7 +126,7 @@ class JsonLines:
         # Nine significant digits give a float32 back exactly.
         numbers = ", ".join(f"{number:.9g}" for number in vector.tolist())
         line = f'{json.dumps(head, ensure_ascii=False)[:-1]}, "embedding": [{numbers}]}}\n'
-        self._file.write(line if self._file is sys.stdout else line.encode())  # type: ignore[arg-type]
+        self._file.write(line.encode())
         self._index += 1
 
     def close(self) -> None:
@@ -187,4 +190,4 @@ class Npz:
         np.savez(self._file, allow_pickle=False, **arrays)
 
 
-_WRITERS = {".npy": Npy, ".npz": Npz, ".jsonl": JsonLines}
+_WRITERS: dict[str, Callable[[IO[bytes]], Writer]] = {".npy": Npy, ".npz": Npz, ".jsonl": JsonLines}

@@ -54,7 +54,9 @@ class Tokeniser:
         """
         tokens = Tokens([], [])
         for first in range(0, len(texts), _CHUNK):
-            chunk = [self._head(prefix + text, start + i) for i, text in enumerate(texts[first : first + _CHUNK], first)]
+            chunk = [
+                self._head(prefix + text, start + i) for i, text in enumerate(texts[first : first + _CHUNK], first)
+            ]
             for text, ids in zip(chunk, self._ids(chunk, start + first), strict=True):
                 if len(ids) > self._max_tokens:
                     tokens.truncated.append(len(tokens.ids))
@@ -74,7 +76,7 @@ class Tokeniser:
 
     def _ids(self, chunk: list[str], start: int) -> list[list[int]]:
         try:
-            return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(chunk)]
+            return [list(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(chunk)]
         except TypeError:
             _raise_surrogate(chunk, start)
             raise
@@ -83,7 +85,7 @@ class Tokeniser:
         """The first ids of a long text, with the special tokens where the tokenizer's template wants them."""
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         encoding.truncate(self._content_tokens)
-        return self._tokenizer.post_process(encoding).ids
+        return list(self._tokenizer.post_process(encoding).ids)
 
     def _head(self, text: str, index: int) -> str:
         """A prefix of the text with the same first ``max_tokens`` tokens, so that 10 MB do not cost 12 s.
