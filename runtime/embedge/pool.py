@@ -79,10 +79,10 @@ def _ranged(vectors: NDArray[np.float32], precision: OutputPrecision) -> NDArray
         message = f"{precision} output takes each dimension's range from the vectors given, and {len(vectors)} are few"
         warnings.warn(f"{message}: encode at least {_FEW} together, or use float32 or binary", stacklevel=4)
     low, high = vectors.min(axis=0), vectors.max(axis=0)
-    # A dimension that is the same everywhere has no range; any step puts it at the lowest code.
-    step = np.where(high > low, (high - low) / 255, np.float32(1))
-    codes: NDArray[Any] = (vectors - low) / step - (128 if precision == "int8" else 0)
-    return codes.astype(dtype)
+    step = (high - low) / np.float32(255)
+    step[step == 0] = 1  # a dimension that is the same everywhere has no range; any step gives the lowest code
+    codes: NDArray[Any] = np.clip(np.floor((vectors - low) / step), 0, 255)
+    return (codes - 128 if precision == "int8" else codes).astype(dtype)
 
 
 def similarity(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float32]:

@@ -1,0 +1,180 @@
+"""embedder.py: shapes, order, prompts, odd input, and the same vector in any company."""
+
+import multiprocessing
+import os
+import pickle
+import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from embedge import Bundle, Embedder, ProviderError, TextTypeError, TextValueError, TruncationWarning
+
+ODD = {
+    "empty": "",
+    "space": "   \n\t",
+    "control": "\x00\x01\x7f",
+    "emoji": "🚲👩‍👩‍👧",
+    "mixed": "the кошка 猫 قط ねこ cat",
+    "combining": "e" + "́" * 500,
+    "megabyte": "the cat sat " * 90_000,
+    "one long word": "x" * 1_000_000,
+}
+
+
+def words(count: int, seed: int = 0) -> list[str]:
+    generator = random.Random(seed)
+    return [
+        " ".join(generator.choices(["the", "cat", "sat", "on", "blue", "river"], k=k % 17 + 1)) for k in range(count)
+    ]
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_text_has_one_vector_whatever_its_company(tiny_bundle: Bundle, precision: Any, threads: int) -> None:
+    """Bitwise, alone or in a batch, in any order, with any token budget."""
+    model = Embedder(tiny_bundle.path, precision=precision, threads=threads)
+    texts = words(60)
+    alone = np.array([Embedder.encode(model, text) for text in texts])
+    order = random.Random(1).sample(range(60), 60)
+    np.testing.assert_array_equal(model.encode(texts), alone)
+    np.testing.assert_array_equal(model.encode([texts[i] for i in order], batch_tokens=40), alone[order])
+
+
+def test_shapes_and_types(tiny: Embedder) -> None:
+    assert tiny.encode("the cat").shape == (32,)
+    assert tiny.encode(["the cat"]).shape == (1, 32)
+    assert tiny.encode([]).shape == (0, 32)
+    assert tiny.encode([], truncate_dim=8, precision="ubinary").shape == (0, 1)
+    assert tiny.encode(text for text in ["the cat", "a dog"]).dtype == np.float32
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_text_has_a_unit_vector(tiny: Embedder, name: str) -> None:
+    vector = tiny.encode(ODD[name], on_truncate="ignore")
+    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
+
+
+def test_a_query_gets_the_prompt_and_a_document_does_not(tiny: Embedder) -> None:
+    assert dict(tiny.prompts) == {"query": "how do i "}
+    np.testing.assert_array_equal(tiny.encode_query("bake bread"), tiny.encode("how do i bake bread"))
+    np.testing.assert_array_equal(tiny.encode_document("bake bread"), tiny.encode("bake bread"))
+    np.testing.assert_array_equal(tiny.encode("bake", prompt_name="query"), tiny.encode_query("bake"))
+    np.testing.assert_array_equal(tiny.encode_query("bake", prompt="the "), tiny.encode("the bake"))
+
+
+def test_an_unknown_prompt_names_the_known_ones(tiny: Embedder) -> None:
+    with pytest.raises(TextValueError, match="no prompt is called 'passage', this model has: query"):
+        tiny.encode("cat", prompt_name="passage")
+
+
+def test_truncate_dim_truncates_then_normalises(tiny: Embedder) -> None:
+    raw = tiny.encode(["the cat", "a dog"], normalize=False)
+    expected = raw[:, :8] / np.linalg.norm(raw[:, :8], axis=1, keepdims=True)
+    np.testing.assert_allclose(tiny.encode(["the cat", "a dog"], truncate_dim=8), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"truncate_dim": 0}, {"truncate_dim": 33}, {"batch_tokens": 0}, {"precision": "int4"}, {"on_truncate": "shout"}],
+)
+def test_an_option_that_cannot_be_honoured_is_refused(tiny: Embedder, options: dict[str, Any]) -> None:
+    with pytest.raises(TextValueError, match=next(iter(options))):
+        tiny.encode("cat", **options)
+
+
+def test_truncation_is_told(tiny: Embedder) -> None:
+    texts = ["cat", "cat " * 100]
+    with pytest.warns(
+        TruncationWarning, match=r"1 of 2 texts are longer than 64 tokens \(the first is text 1\)"
+    ) as seen:
+        tiny.encode(texts)
+    assert seen[0].filename == __file__
+    with pytest.raises(TextValueError, match="split them"):
+        tiny.encode(texts, on_truncate="error")
+    np.testing.assert_array_equal(tiny.encode(texts, on_truncate="ignore")[1], tiny.encode("cat " * 62))
+
+
+def test_counts_are_of_the_whole_text(tiny: Embedder) -> None:
+    assert tiny.count_tokens(["", "the cat", "cat " * 100]) == [2, 4, 102]
+    assert tiny.count_tokens("the cat") == 4
+
+
+def test_stream_is_encode_a_window_at_a_time(tiny: Embedder) -> None:
+    texts, taken = words(50), []
+
+    def source() -> Iterator[str]:
+        for index, text in enumerate(texts):
+            taken.append(index)
+            yield text
+
+    vectors = tiny.stream(source(), window=8)
+    first = next(vectors)
+    assert len(taken) == 8
+    np.testing.assert_array_equal([first, *vectors], tiny.encode(texts))
+
+
+def test_stream_names_the_index_in_the_whole_stream(tiny: Embedder) -> None:
+    with pytest.raises(TextTypeError, match="text 20 must be a string, found NoneType"):
+        list(tiny.stream([*words(20), None], window=8))  # type: ignore[list-item]
+
+
+def test_stream_checks_before_it_is_read(tiny: Embedder) -> None:
+    with pytest.raises(TextValueError, match="whole set"):
+        tiny.stream([], precision="int8")  # type: ignore[arg-type]
+    with pytest.raises(TextTypeError, match="found NoneType"):
+        tiny.stream(None)  # type: ignore[arg-type]
+
+
+def test_stream_warns_of_truncation_once(tiny: Embedder) -> None:
+    with pytest.warns(TruncationWarning) as seen:
+        assert len(list(tiny.stream(["cat " * 100] * 6, window=2))) == 6
+    assert len(seen) == 1
+
+
+def test_similarity_ranks(tiny: Embedder) -> None:
+    documents = tiny.encode_document(["the cat sat", "far away river"])
+    assert tiny.similarity(tiny.encode("the cat sat"), documents)[0].argmax() == 0
+
+
+def test_it_pickles(tiny: Embedder) -> None:
+    again = pickle.loads(pickle.dumps(tiny))
+    assert again.precision == "fp32"
+    np.testing.assert_array_equal(again.encode("the cat"), tiny.encode("the cat"))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+def test_it_survives_a_fork(tiny_bundle: Bundle) -> None:
+    model = Embedder(tiny_bundle.path, threads=2)
+    expected = model.encode("the cat")
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        np.testing.assert_array_equal(pool.apply_async(model.encode, ("the cat",)).get(timeout=60), expected)
+
+
+def test_threads_may_share_it(tiny: Embedder) -> None:
+    texts = words(64)
+    with ThreadPoolExecutor(4) as pool:
+        vectors = list(pool.map(tiny.encode, texts))
+    np.testing.assert_array_equal(vectors, tiny.encode(texts))
+
+
+def test_a_provider_that_is_not_there_is_an_error(tiny_bundle: Bundle) -> None:
+    with pytest.raises(ProviderError, match="CUDAExecutionProvider is not in this onnxruntime.*onnxruntime-gpu"):
+        Embedder(tiny_bundle.path, providers=["CUDAExecutionProvider"])
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_threads_are_at_least_one(tiny_bundle: Bundle, threads: int) -> None:
+    with pytest.raises(TextValueError, match="at least 1"):
+        Embedder(tiny_bundle.path, threads=threads)
+
+
+def test_a_progress_bar_when_asked(tiny: Embedder, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny.encode(words(5), show_progress_bar=True)
+    assert "5/5" in capsys.readouterr().err
+    tiny.encode(words(500))  # stderr is no terminal
+    assert capsys.readouterr().err == ""

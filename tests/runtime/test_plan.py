@@ -1,0 +1,31 @@
+"""plan.py: token counts to batches."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embedge.plan import plan_batches
+
+COUNTS = st.lists(st.integers(1, 40), max_size=60)
+
+
+@given(COUNTS, st.integers(1, 100))
+def test_every_text_is_in_exactly_one_batch(counts: list[int], batch_tokens: int) -> None:
+    members = [member for batch in plan_batches(counts, batch_tokens=batch_tokens) for member in batch.members]
+    assert sorted(members) == list(range(len(counts)))
+
+
+@given(COUNTS, st.integers(1, 100))
+def test_texts_of_a_batch_have_its_token_count(counts: list[int], batch_tokens: int) -> None:
+    for batch in plan_batches(counts, batch_tokens=batch_tokens):
+        assert {counts[member] for member in batch.members} == {batch.tokens}
+
+
+@given(COUNTS, st.integers(1, 100))
+def test_a_batch_keeps_to_the_budget_unless_it_is_one_long_text(counts: list[int], batch_tokens: int) -> None:
+    for batch in plan_batches(counts, batch_tokens=batch_tokens):
+        assert batch.tokens * len(batch.members) <= batch_tokens or len(batch.members) == 1
+
+
+def test_longest_first() -> None:
+    tokens = [batch.tokens for batch in plan_batches([5, 90, 7, 5], batch_tokens=64)]
+    assert tokens == [90, 7, 5]

@@ -1,0 +1,55 @@
+"""pool.py, against numpy in float64 and sentence-transformers' own quantisation."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from embedge.errors import TextValueError
+from embedge.pool import OutputPrecision, convert, normalise, pool, similarity
+
+
+@pytest.fixture
+def vectors() -> NDArray[np.float32]:
+    return normalise(np.random.default_rng(0).standard_normal((120, 48)).astype(np.float32))
+
+
+def test_mean_is_the_mean_of_the_tokens() -> None:
+    hidden = np.random.default_rng(1).standard_normal((3, 7, 5)).astype(np.float32)
+    np.testing.assert_allclose(pool(hidden, "mean"), hidden.astype(np.float64).mean(axis=1), atol=1e-6)
+
+
+def test_a_row_is_normalised_the_same_in_any_company(vectors: NDArray[np.float32]) -> None:
+    scaled = vectors * 3.7
+    alone = np.concatenate([normalise(scaled[i : i + 1]) for i in range(len(scaled))])
+    np.testing.assert_array_equal(normalise(scaled), alone)
+
+
+def test_zero_stays_zero() -> None:
+    assert not normalise(np.zeros((1, 4), np.float32)).any()
+
+
+@pytest.mark.parametrize("precision", ["int8", "uint8", "binary", "ubinary"])
+def test_small_types_are_those_of_sentence_transformers(
+    vectors: NDArray[np.float32], precision: OutputPrecision
+) -> None:
+    from sentence_transformers.util.quantization import quantize_embeddings
+
+    expected = quantize_embeddings(vectors, precision=precision)
+    actual = convert(vectors, precision)
+    assert actual.dtype == expected.dtype
+    np.testing.assert_array_equal(actual, expected)
+
+
+def test_few_vectors_have_a_poor_range_and_say_so(vectors: NDArray[np.float32]) -> None:
+    with pytest.warns(UserWarning, match="at least 100"):
+        assert convert(vectors[:1], "int8").tolist() == [[-128] * 48]
+
+
+def test_similarity_is_the_cosine(vectors: NDArray[np.float32]) -> None:
+    wide = vectors.astype(np.float64)
+    np.testing.assert_allclose(similarity(vectors[:3] * 2, vectors), wide[:3] @ wide.T, atol=1e-6)
+
+
+def test_similarity_wants_one_dimension() -> None:
+    with pytest.raises(TextValueError, match="found 3 and 4"):
+        similarity(np.ones((1, 3)), np.ones((1, 4)))
