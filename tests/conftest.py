@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from embedge import Bundle, Embedder
 from embedge_export import export
 
-WORDS = "the a cat dog sat on mat and ran far away over blue river stone bread bake how do i ? . , ! ##s ##ing 東 京".split()
+WORDS = """the a cat dog sat on mat and ran far away over blue river stone bread bake how do i ? . , ! ##s ##ing
+東 京""".split()
 TINY: dict[str, Any] = {
     "architectures": ["BertModel"],
     "hidden_act": "gelu",

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from embedge.bundle import GRAPHS, MANIFEST, TOKENIZER, Bundle, FileRecord, Manifest
 from embedge.errors import BundleError
-
 from embedge_export.checkpoint import Checkpoint, read_json
 
 _COPIED = (TOKENIZER, "config.json")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from embedge.errors import CheckpointError
-
 from embedge_export.fetch import Fetched
 from embedge_export.recipe import Recipe
 

@@ -3,6 +3,7 @@
 from typing import Literal
 
 import click
+
 from embedge.bundle import PRECISIONS, Bundle, Precision, Quality
 
 
@@ -43,7 +44,7 @@ def export(
     like: str | None,
     local_files_only: bool,
 ) -> None:
-    r"""Make a bundle of a checkpoint.
+    """Make a bundle of a checkpoint.
 
     SOURCE is a recipe's name (`embedge models` lists them), a hub id, or a directory with a checkpoint. Another
     precision of the same checkpoint is added to the bundle that is there.
@@ -75,7 +76,7 @@ def export(
 @click.argument("bundle")
 @click.option("--checkpoint", metavar="DIR", help="The checkpoint it was made from, if it cannot be found by its name.")
 def verify(bundle: str, checkpoint: str | None) -> None:
-    r"""Check a bundle: every file's hash and, where the reference can be had, the vectors.
+    """Check a bundle: every file's hash and, where the reference can be had, the vectors.
 
     BUNDLE is a path, or a name in the cache. The reference is optimum's graph of the same checkpoint where the optimum
     extra is installed, else the bundle's own fp32 graph.
@@ -85,7 +86,6 @@ def verify(bundle: str, checkpoint: str | None) -> None:
     embedge verify ./my-bundle --checkpoint ./my-fine-tune
     """
     from embedge.resolve import cache_home, find_cached, is_path
-
     from embedge_export.verify import reverify
 
     found = None if is_path(bundle) else find_cached(bundle, None)
@@ -117,7 +117,6 @@ def models() -> None:
     Sizes are of the int8 graph. Any other BERT embedder can be exported by its hub id or directory.
     """
     from embedge.resolve import cached_bundles, find_cached
-
     from embedge_export.recipe import recipes
 
     rows = [("NAME", "DIM", "TOKENS", "INT8", "LICENCE", "CACHED", "")]
@@ -148,7 +147,7 @@ def models() -> None:
 @click.option("-m", "--model", default="all-MiniLM-L6-v2", show_default=True, help="Recipe's name, hub id or bundle.")
 @click.option("--top", type=click.IntRange(1, 60), default=3, show_default=True, help="Passages for each question.")
 def demo(question: str | None, model: str, top: int) -> None:
-    r"""Fetch and export a small model, embed sixty passages, answer questions.
+    """Fetch and export a small model, embed sixty passages, answer questions.
 
     The first run downloads 84 MB and keeps the bundle; later ones start at once.
 

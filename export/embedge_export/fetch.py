@@ -12,7 +12,6 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from embedge.errors import CheckpointError
-
 from embedge_export.recipe import Package, Recipe, find_recipe, load_recipe
 
 # What an export reads; onnx, openvino and pickled copies of the weights stay on the hub.

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from embedge.errors import CheckpointError
 from onnx import ModelProto
 
+from embedge.errors import CheckpointError
 from embedge_export.builder import CONTRIB, Builder
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.tensors import Tensors

@@ -1,8 +1,9 @@
 """float32 graph -> float16 graph: half the bytes, and what a GPU runs fastest. Inputs and output keep their types."""
 
 import numpy as np
-from embedge.errors import CheckpointError
 from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
+
+from embedge.errors import CheckpointError
 
 _HIGHEST = float(np.finfo(np.float16).max)
 

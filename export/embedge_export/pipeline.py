@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Literal
 from embedge.bundle import GRAPHS, MANIFEST, PRECISIONS, Bundle, Manifest, Precision, PrecisionRecord, Source
 from embedge.errors import BundleError, CheckpointError
 from embedge.resolve import cache_home, cached_path
-
 from embedge_export.checkpoint import Checkpoint, read_checkpoint
 from embedge_export.extra import has_optimum_extra, require_export_extra, require_optimum_extra
 from embedge_export.fetch import fetch

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
-from embedge.errors import CheckpointError
 from numpy.typing import NDArray
 
+from embedge.errors import CheckpointError
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.extra import require_optimum_extra
 

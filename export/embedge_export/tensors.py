@@ -6,9 +6,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from embedge.errors import CheckpointError
 from numpy.typing import NDArray
 
+from embedge.errors import CheckpointError
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.extra import require_export_extra
 

@@ -4,9 +4,9 @@ import tempfile
 from pathlib import Path
 
 import onnx
-from embedge.bundle import Precision
 from onnx import ModelProto, TensorProto, helper
 
+from embedge.bundle import Precision
 from embedge_export.builder import CONTRIB
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.reference import quiet

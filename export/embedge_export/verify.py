@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from embedge import Embedder
-from embedge.bundle import TOKENIZER, Bundle, Precision, Quality
-from embedge.errors import CheckpointError, QualityError
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from embedge import Embedder
+from embedge.bundle import TOKENIZER, Bundle, Precision, Quality
+from embedge.errors import CheckpointError, QualityError
 from embedge_export.checkpoint import Checkpoint, read_checkpoint
 from embedge_export.extra import has_optimum_extra
 from embedge_export.fetch import Fetched, fetch

@@ -74,7 +74,7 @@ def _show_warning(message: Warning | str, *origin: Any, **more: Any) -> None:
 @click.group(cls=_Group, params=[_debug_option()], context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="embedge")
 def cli() -> None:
-    r"""BGE text embeddings at the edge.
+    """BGE text embeddings at the edge.
 
     \b
     embedge demo                              see it work, on a model that it fetches and exports

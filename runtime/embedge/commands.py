@@ -46,7 +46,7 @@ def embed(
     truncate_dim: int | None,
     threads: int | None,
 ) -> None:
-    r"""Turn text into vectors.
+    """Turn text into vectors.
 
     Reads TEXT, or a file: one text per line, or JSON lines with "text" (and "title", joined to it by a space). Writes
     one vector for each, in order, every line counted.

@@ -1,0 +1,270 @@
+"""pipeline.py, bundle.py and verify.py: what an export leaves behind, whatever happens to it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from embedge import Bundle, BundleError, CheckpointError, Embedder, QualityError
+from embedge_export import export, pipeline
+from embedge_export.verify import Floor, reverify
+
+MakeCheckpoint = Callable[..., Path]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_directory_goes_to_the_cache_under_its_name_and_weights(tiny_checkpoint: Path) -> None:
+    bundle = export(tiny_checkpoint, verify=False)
+    assert bundle.path.name == f"tiny-{bundle.manifest.source.weights_sha256[:8]}"
+    assert Embedder(bundle.path.name).encode("the cat").shape == (32,)
+
+
+def test_another_precision_is_added_and_the_first_is_untouched(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    first = contents(export(tiny_checkpoint, tmp_path / "b", verify=False).path)
+    lines: list[str] = []
+    bundle = export(tiny_checkpoint, tmp_path / "b", precisions=("fp32", "int8"), verify=False, report=lines.append)
+    bundle.check()
+    assert set(bundle.manifest.precisions) == {"int8", "fp32"}
+    assert contents(bundle.path)["onnx/model_int8.onnx"] == first["onnx/model_int8.onnx"]
+    assert not any(line.startswith("int8") for line in lines)
+
+
+def test_what_is_there_already_is_left_alone(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    export(tiny_checkpoint, tmp_path / "b", verify=False)
+    before, lines = contents(tmp_path / "b"), list[str]()
+    export(tiny_checkpoint, tmp_path / "b", verify=False, report=lines.append)
+    assert contents(tmp_path / "b") == before
+    assert "holds int8 already" in lines[-1]
+
+
+def test_another_checkpoint_needs_force(make_checkpoint: MakeCheckpoint, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    export(tiny_checkpoint, tmp_path / "b", precisions=("int8", "fp32"), verify=False)
+    (tmp_path / "b" / "NOTES.md").write_text("mine")
+    other = make_checkpoint("other", seed=1)
+    with pytest.raises(BundleError, match="made from another checkpoint.*--force"):
+        export(other, tmp_path / "b", verify=False)
+    bundle = export(other, tmp_path / "b", force=True, verify=False)
+    bundle.check()
+    assert set(bundle.manifest.precisions) == {"int8"}
+    assert not (tmp_path / "b" / "onnx" / "model.onnx").exists()
+    assert (tmp_path / "b" / "NOTES.md").read_text() == "mine"
+
+
+def test_a_directory_of_something_else_is_never_replaced(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "thesis.tex").write_text("years of work")
+    with pytest.raises(BundleError, match="is there and is no bundle"):
+        export(tiny_checkpoint, tmp_path / "b", force=True, verify=False)
+    assert contents(tmp_path / "b") == {"thesis.tex": b"years of work"}
+
+
+def test_a_failure_leaves_what_was_there(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export(tiny_checkpoint, tmp_path / "b", verify=False)
+    before = contents(tmp_path)
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("embedge_export.bundle._sync", full)
+    with pytest.raises(OSError, match="No space left"):
+        export(tiny_checkpoint, tmp_path / "b", precisions=("fp32",), verify=False)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+@pytest.mark.parametrize("there", ["nothing", "bundle"])
+def test_killed_at_any_point_it_leaves_a_whole_bundle_or_none(
+    tiny_checkpoint: Path, tmp_path: Path, there: str
+) -> None:
+    """SIGKILL every few milliseconds through the part of an export that writes."""
+    target = tmp_path / "b"
+    if there == "bundle":
+        export(tiny_checkpoint, target, verify=False)
+    code = (
+        "import sys; from embedge_export import export, bundle, pipeline, graph, quantise; import filelock\n"
+        f"print('ready', flush=True); export({str(tiny_checkpoint)!r}, {str(target)!r}, "
+        "precisions=('int8', 'fp32'), force=True, verify=False); print('done', flush=True)"
+    )
+    outcomes = set()
+    for delay in (0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 5.0):
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            if delay == 5.0:
+                process.stdout.readline()
+            time.sleep(min(delay, 0.2))
+            os.kill(process.pid, signal.SIGKILL)
+        if target.exists():
+            bundle = Bundle.open(target)
+            bundle.check()
+            outcomes.add(tuple(sorted(bundle.manifest.precisions)))
+        elif there == "bundle":
+            pytest.fail("the bundle that was there is gone")
+    assert ("fp32", "int8") in outcomes
+    export(tiny_checkpoint, target, verify=False)
+    assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
+
+
+def test_every_graph_is_verified_against_optimum(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    bundle = export(tiny_checkpoint, tmp_path / "b", precisions=("int8", "fp32", "fp16"))
+    for precision, least in (("fp32", 0.99999), ("fp16", 0.9999), ("int8", 0.99)):
+        quality = bundle.manifest.precisions[precision].quality
+        assert quality is not None
+        assert quality.reference.startswith("optimum-onnx")
+        assert least < quality.cosine_min <= quality.cosine_mean <= 1.0000001
+
+
+def test_below_the_floor_nothing_is_written(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(pipeline_floors(), "int8", Floor(0.9999999, 0.9999999))
+    with pytest.raises(QualityError, match="the floor is 0.9999999"):
+        export(tiny_checkpoint, tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+
+
+def pipeline_floors() -> Any:
+    from embedge_export import verify
+
+    return verify.FLOORS
+
+
+def test_without_optimum_int8_is_verified_against_the_fp32_graph(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "has_optimum_extra", lambda: False)
+    bundle = export(tiny_checkpoint, tmp_path / "b", precisions=("int8", "fp32"))
+    assert bundle.manifest.precisions["fp32"].quality is None
+    quality = bundle.manifest.precisions["int8"].quality
+    assert quality is not None
+    assert quality.reference == "fp32 graph"
+
+
+def test_verify_measures_anew_from_the_checkpoint(tiny_bundle: Bundle, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    found = dict(reverify(tiny_bundle, checkpoint=str(tiny_checkpoint), cache=tmp_path))
+    assert found["fp32"] is not None
+    assert found["fp32"].reference.startswith("optimum-onnx")
+    own = dict(reverify(tiny_bundle, checkpoint=None, cache=tmp_path))
+    assert own["fp32"] is None
+    assert own["int8"] is not None
+    assert own["int8"].reference == "fp32 graph"
+
+
+def test_verify_refuses_another_checkpoint(
+    tiny_bundle: Bundle, make_checkpoint: MakeCheckpoint, tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match="its weights differ"):
+        list(reverify(tiny_bundle, checkpoint=str(make_checkpoint(seed=5)), cache=tmp_path))
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32", "fp16"])
+def test_the_optimum_exporter_makes_the_same_vectors(
+    tiny_checkpoint: Path, tiny: Embedder, tmp_path: Path, precision: Any
+) -> None:
+    bundle = export(tiny_checkpoint, tmp_path / "b", precisions=(precision,), exporter="optimum", verify=False)
+    cosine = Embedder(bundle.path).encode("the cat sat") @ tiny.encode("the cat sat")
+    assert cosine > (0.99 if precision == "int8" else 0.99999)
+
+
+def test_the_optimum_exporter_brings_other_architectures(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """A seeded DistilBERT, held to transformers' own module."""
+    import torch
+    from transformers import DistilBertConfig, DistilBertModel
+
+    torch.manual_seed(0)
+    folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "distil"))
+    config = DistilBertConfig(vocab_size=64, dim=32, n_layers=2, n_heads=4, hidden_dim=64, max_position_embeddings=64)
+    model = DistilBertModel(config).eval()
+    model.save_pretrained(folder)
+    with pytest.raises(CheckpointError, match="distilbert model.*--exporter optimum"):
+        export(folder, tmp_path / "b")
+    bundle = export(folder, tmp_path / "b", precisions=("fp32",), exporter="optimum")
+    embedder = Embedder(bundle.path)
+    ids = torch.tensor(embedder._tokeniser.encode(["the cat sat"]).ids)
+    with torch.no_grad():
+        expected = model(input_ids=ids).last_hidden_state[0, 0].numpy()
+    np.testing.assert_allclose(embedder.encode("the cat sat", normalize=False), expected, atol=1e-4)
+
+
+def test_pickles_are_read_by_optimum_only_and_run_no_code(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    import pickle
+
+    import torch
+    from safetensors.torch import load_file
+
+    folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "pickled"))
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(tensors, folder / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match="is a pickle.*--exporter optimum"):
+        export(folder, tmp_path / "b")
+    export(folder, tmp_path / "b", precisions=("fp32",), exporter="optimum")
+
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (tmp_path / "sprung",)
+
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"embeddings.LayerNorm.weight": Trap()}))
+    with pytest.raises(CheckpointError, match="optimum cannot export"):
+        export(folder, tmp_path / "c", precisions=("fp32",), exporter="optimum")
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "value", "message"),
+    [
+        ("1_Pooling/config.json", {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}, "pools by"),
+        ("1_Pooling/config.json", {"pooling_mode": "max"}, "pools by max"),
+        ("modules.json", [{"type": "sentence_transformers.models.Dense"}], "has a Dense layer"),
+        ("config.json", {"model_type": "bert", "vocab_size": 10}, "must agree"),
+        ("config.json", [], "must hold a JSON object"),
+        ("tokenizer.json", {}, "is not a tokenizer"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_exported_says_why(
+    tiny_checkpoint: Path, tmp_path: Path, file: str, value: object, message: str
+) -> None:
+    folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "broken"))
+    (folder / file).write_text(json.dumps(value))
+    with pytest.raises(CheckpointError, match=message):
+        export(folder, tmp_path / "b")
+
+
+@pytest.mark.parametrize("mode", ["cls", "mean", "lasttoken"])
+def test_both_spellings_of_pooling_are_read(tiny_checkpoint: Path, tmp_path: Path, mode: str) -> None:
+    folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "c"))
+    (folder / "1_Pooling/config.json").write_text(json.dumps({"pooling_mode": mode}))
+    assert export(folder, tmp_path / "b", verify=False).manifest.pooling == mode.removesuffix("token")
+
+
+def test_a_fine_tune_takes_what_it_lacks_from_a_recipe(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "c"))
+    shutil.rmtree(folder / "1_Pooling")
+    (folder / "config_sentence_transformers.json").unlink()
+    with pytest.raises(CheckpointError, match="does not say how it pools.*--like"):
+        export(folder, tmp_path / "b", verify=False)
+    manifest = export(folder, tmp_path / "b", like="bge-small-en-v1.5", verify=False).manifest
+    assert manifest.pooling == "cls"
+    assert manifest.prompts == {"query": "Represent this sentence for searching relevant passages: "}
+    assert manifest.max_tokens == 64
+
+
+def test_no_tokenizer_names_the_command_that_makes_one(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "c"))
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(CheckpointError, match="holds no tokenizer.json; `python -c"):
+        export(folder, tmp_path / "b")

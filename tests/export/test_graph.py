@@ -1,0 +1,170 @@
+"""graph.py, quantise.py and half.py, against optimum's graph and against numpy."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from embedge import CheckpointError
+from embedge_export.checkpoint import Checkpoint, read_checkpoint
+from embedge_export.fetch import fetch
+from embedge_export.graph import build_graph
+from embedge_export.half import halve
+from embedge_export.quantise import GELU_SHIFT, quantise, quantise_columns
+from embedge_export.reference import Reference, trace
+
+MakeCheckpoint = Callable[..., Path]
+Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+def checkpoint_of(folder: Path) -> Checkpoint:
+    return read_checkpoint(fetch(str(folder), cache=folder, pickles=False, local_files_only=True))
+
+
+def save(model: ModelProto, path: Path) -> Reference:
+    path.write_bytes(model.SerializeToString())
+    return Reference(path, path.name)
+
+
+def padded_batches(vocabulary: int, longest: int) -> Iterator[Batch]:
+    """Batches of mixed lengths, padded with 0 on the right; one without padding; one of single tokens."""
+    random = np.random.default_rng(0)
+    for lengths in ([1, longest, 7], [5, 5], [2, 3, 11, longest // 2], [1]):
+        ids = random.integers(1, vocabulary, (len(lengths), max(lengths)))
+        mask = (np.arange(max(lengths)) < np.array(lengths)[:, None]).astype(np.int64)
+        yield ids * mask, mask
+
+
+def worst(first: Reference, second: Reference, *, vocabulary: int, longest: int) -> float:
+    """Largest difference of any element of the last hidden states, padding included."""
+    pairs = [(first.hidden(*b), second.hidden(*b)) for b in padded_batches(vocabulary, longest)]
+    return max(float(np.abs(a - b).max()) for a, b in pairs)
+
+
+@pytest.mark.parametrize("activation", ["gelu", "gelu_new", "gelu_pytorch_tanh", "relu"])
+def test_fp32_is_optimums_graph(make_checkpoint: MakeCheckpoint, tmp_path: Path, activation: str) -> None:
+    checkpoint = checkpoint_of(make_checkpoint(config={"hidden_act": activation}))
+    native = save(build_graph(checkpoint), tmp_path / "native.onnx")
+    reference = Reference(trace(checkpoint, tmp_path / "traced"), "optimum")
+    assert worst(native, reference, vocabulary=64, longest=64) < 1e-5
+
+
+SHAPES = {
+    "small": {},
+    "base": {"hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072},
+    # Three of large's 24 layers: each is like the others, and CI has little memory.
+    "large": {"hidden_size": 1024, "num_attention_heads": 16, "intermediate_size": 4096, "num_hidden_layers": 3},
+}
+
+
+@pytest.mark.parametrize("size", SHAPES)
+def test_fp32_is_optimums_graph_at_the_real_sizes(
+    make_checkpoint: MakeCheckpoint, data: Path, tmp_path: Path, size: str
+) -> None:
+    """The real configs and tokenizer with seeded weights: every element within 1e-4."""
+    folder = make_checkpoint(f"bge-{size}", like=data / "bge-small-en-v1.5", config=SHAPES[size])
+    checkpoint = checkpoint_of(folder)
+    native = save(build_graph(checkpoint), tmp_path / "native.onnx")
+    reference = Reference(trace(checkpoint, tmp_path / "traced"), "optimum")
+    assert worst(native, reference, vocabulary=30522, longest=200) < 1e-4
+
+
+def test_fp16_is_the_fp32_graph_to_three_digits(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    model = build_graph(checkpoint_of(make_checkpoint()))
+    first, second = save(model, tmp_path / "fp32.onnx"), save(halve(model), tmp_path / "fp16.onnx")
+    assert worst(first, second, vocabulary=64, longest=64) < 2e-2
+
+
+def test_int8_is_the_fp32_graph_on_rounded_numbers(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    model = build_graph(checkpoint_of(make_checkpoint()))
+    first, second = save(model, tmp_path / "fp32.onnx"), save(quantise(model), tmp_path / "int8.onnx")
+    for ids, mask in padded_batches(64, 64):
+        a, b = first.hidden(ids, mask).reshape(-1, 32), second.hidden(ids, mask).reshape(-1, 32)
+        cosines = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+        assert cosines.min() > 0.995
+
+
+def test_int8_leaves_no_fp32_weight_behind(make_checkpoint: MakeCheckpoint) -> None:
+    model = build_graph(checkpoint_of(make_checkpoint()))
+    assert not [node.name for node in quantise(model).graph.node if node.op_type == "MatMul"]
+    sizes = {t.name: int(np.prod(t.dims)) for t in quantise(model).graph.initializer if t.data_type == 1}
+    assert max(size for name, size in sizes.items() if name != "position_embeddings") <= 96
+
+
+def test_a_graph_has_the_inputs_and_output_of_the_bundle_format(make_checkpoint: MakeCheckpoint) -> None:
+    graph = build_graph(checkpoint_of(make_checkpoint())).graph
+    assert [tensor.name for tensor in graph.input] == ["input_ids", "attention_mask"]
+    assert [tensor.name for tensor in graph.output] == ["last_hidden_state"]
+
+
+@given(st.lists(st.lists(st.floats(-1e3, 1e3, width=32), min_size=4, max_size=4), min_size=1, max_size=9))
+def test_a_weight_is_within_half_a_step_of_its_code(rows: list[list[float]]) -> None:
+    weight = np.array(rows, np.float32)
+    codes, scales = quantise_columns(weight)
+    assert np.abs(codes.astype(np.int32)).max() <= 127
+    assert (np.abs(codes * scales.astype(np.float64) - weight) <= scales * 0.5001).all()
+
+
+def test_gelu_is_never_below_the_shift() -> None:
+    from math import erf, sqrt
+
+    lowest = min(x * 0.5 * (1 + erf(x / sqrt(2))) for x in np.linspace(-2, 0, 20001))
+    assert -GELU_SHIFT < lowest < -0.1699
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"model_type": "t5"}, r"is a t5 model; the native exporter knows bert.*--exporter optimum"),
+        ({"architectures": ["BertForSequenceClassification"]}, "classifier or reranker"),
+        ({"position_embedding_type": "relative_key"}, "relative positions"),
+        ({"hidden_act": "swish"}, "activation 'swish'"),
+        ({"num_attention_heads": 5}, "hidden_size 32 is not a multiple of 5 heads"),
+        ({"hidden_size": None}, "lacks a size"),
+        ({"num_hidden_layers": 3}, r"has no tensor encoder\.layer\.2"),
+        ({"intermediate_size": 65}, r"is \[64, 32\], config.json says \[65, 32\]"),
+    ],
+)
+def test_what_cannot_be_built_says_why(
+    make_checkpoint: MakeCheckpoint, config: dict[str, Any], message: str, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    import json
+    import shutil
+
+    folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "broken"))
+    saved = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**saved, **config}))
+    with pytest.raises(CheckpointError, match=message):
+        build_graph(checkpoint_of(folder))
+
+
+def test_not_a_number_is_noticed(make_checkpoint: MakeCheckpoint, tiny_checkpoint: Path) -> None:
+    from safetensors.numpy import load_file
+
+    tensors = load_file(tiny_checkpoint / "model.safetensors")
+    tensors["embeddings.LayerNorm.weight"][3] = np.nan
+    with pytest.raises(CheckpointError, match="holds NaN"):
+        build_graph(checkpoint_of(make_checkpoint(tensors=tensors)))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_checkpoints_are_read(
+    make_checkpoint: MakeCheckpoint, tiny_checkpoint: Path, tmp_path: Path, dtype: str
+) -> None:
+    """Saved in half precision and under a "bert." prefix, as a fine-tune with a head is."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = make_checkpoint()
+    tensors = load_file(tiny_checkpoint / "model.safetensors")
+    halved = {f"bert.{name}": tensor.to(getattr(torch, dtype)) for name, tensor in tensors.items()}
+    save_file(halved, folder / "model.safetensors")
+    first = save(build_graph(checkpoint_of(tiny_checkpoint)), tmp_path / "fp32.onnx")
+    second = save(build_graph(checkpoint_of(folder)), tmp_path / f"{dtype}.onnx")
+    assert 0 < worst(first, second, vocabulary=64, longest=64) < 0.1

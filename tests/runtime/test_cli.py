@@ -1,0 +1,140 @@
+"""The command: what it reads and writes, its exit codes, and that failures are one line."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embedge import Bundle, Embedder
+
+
+def run(*arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "embedge.cli", *arguments]
+    return subprocess.run(
+        command, input=stdin, capture_output=True, timeout=120, env={**os.environ, **environment}, check=False
+    )
+
+
+def one_line(done: subprocess.CompletedProcess[bytes], code: int = 1) -> str:
+    """The error, after checking that it is all there is."""
+    assert done.returncode == code, done.stderr.decode()
+    assert done.stdout == b""
+    line = done.stderr.decode()
+    assert "Traceback" not in line
+    assert code == 2 or line.count("\n") == 1
+    return line
+
+
+@pytest.fixture
+def model(tiny_bundle: Bundle) -> str:
+    return str(tiny_bundle.path)
+
+
+def test_vectors_on_stdout_are_exact(model: str, tiny_bundle: Bundle) -> None:
+    lines = run("embed", "-m", model, "the cat", "a dog").stdout.decode().splitlines()
+    expected = Embedder(tiny_bundle.path).encode(["the cat", "a dog"])
+    assert [json.loads(line)["index"] for line in lines] == [0, 1]
+    np.testing.assert_array_equal(np.array([json.loads(line)["embedding"] for line in lines], np.float32), expected)
+
+
+def test_a_query_gets_the_prompt(model: str, tiny_bundle: Bundle) -> None:
+    line = json.loads(run("embed", "-m", model, "--query", "bake bread").stdout)
+    np.testing.assert_array_equal(np.float32(line["embedding"]), Embedder(tiny_bundle.path).encode_query("bake bread"))
+
+
+def test_lines_of_a_file_to_npy(model: str, tiny_bundle: Bundle, tmp_path: Path) -> None:
+    """A byte order mark, Windows line ends and an empty line; a window's worth of rows and more."""
+    texts = ["the cat", "", "a dog far away", *["cat"] * 1500]
+    (tmp_path / "in.txt").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(texts).encode())
+    done = run("embed", "-m", model, "-i", str(tmp_path / "in.txt"), "-o", str(tmp_path / "out.npy"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), Embedder(tiny_bundle.path).encode(texts))
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["in.txt", "out.npy"]
+
+
+def test_json_lines_join_title_and_text_and_keep_ids(model: str, tiny_bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text('{"_id": "x1", "title": "the cat", "text": "sat"}\n\n{"id": 2, "text": "dog"}\n')
+    run("embed", "-m", model, "-i", str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "out.npz"))
+    expected = Embedder(tiny_bundle.path).encode(["the cat sat", "dog"])
+    with np.load(tmp_path / "out.npz") as out:
+        np.testing.assert_array_equal(out["embeddings"], expected)
+        assert out["ids"].tolist() == ["x1", "2"]
+    run("embed", "-m", model, "-i", str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "out.jsonl"))
+    assert [json.loads(line)["id"] for line in (tmp_path / "out.jsonl").read_text().splitlines()] == ["x1", 2]
+
+
+def test_stdin_and_small_types(model: str) -> None:
+    lines = run(
+        "embed", "-m", model, "-i", "-", "--output-precision", "ubinary", "--truncate-dim", "16", stdin=b"cat\ndog\n"
+    )
+    assert [len(json.loads(line)["embedding"]) for line in lines.stdout.splitlines()] == [2, 2]
+
+
+def test_a_reader_that_leaves_early_is_no_failure_to_shout_about(model: str) -> None:
+    command = f"yes cat | head -20000 | {sys.executable} -m embedge.cli embed -m {model} -i - | head -1"
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, timeout=120, check=True)
+    assert done.stderr == b""
+
+
+def test_a_failure_writes_no_file(model: str, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text('{"text": "cat"}\n{"txt": "dog"}\n')
+    done = run("embed", "-m", model, "-i", str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "out.npy"))
+    assert "in.jsonl line 2 must be an object with a string" in one_line(done)
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["in.jsonl"]
+
+
+def test_failures_are_one_line_with_exit_code_1(model: str, tmp_path: Path) -> None:
+    (tmp_path / "latin.txt").write_bytes("caf\xe9\n".encode("latin-1"))
+    assert "latin.txt line 1 is not UTF-8" in one_line(run("embed", "-m", model, "-i", str(tmp_path / "latin.txt")))
+    assert "no such directory" in one_line(run("embed", "-m", "./nowhere", "cat"))
+    assert "did you mean" in one_line(run("export", "bge-smal-en-v1.5"))
+    assert "truncate_dim must be between 1 and 32" in one_line(run("embed", "-m", model, "--truncate-dim", "33", "cat"))
+    assert "no such file" in one_line(run("embed", "-m", model, "-i", "nowhere.txt"))
+
+
+def test_debug_shows_the_traceback() -> None:
+    for arguments in (["--debug", "embed", "-m", "./nowhere", "cat"], ["embed", "-m", "./nowhere", "cat", "--debug"]):
+        assert b"Traceback" in run(*arguments).stderr
+
+
+def test_usage_is_exit_code_2(model: str, tmp_path: Path) -> None:
+    assert "not both" in one_line(run("embed", "-m", model, "cat", "-i", "x.txt"), 2)
+    assert "must end in .npy, .npz, .jsonl" in one_line(run("embed", "-m", model, "cat", "-o", "x.csv"), 2)
+    assert "no such directory" in one_line(run("embed", "-m", model, "cat", "-o", str(tmp_path / "no" / "x.npy")), 2)
+    assert "No such command" in one_line(run("embedd"), 2)
+    assert "Invalid value" in one_line(run("embed", "--precision", "int3", "cat"), 2)
+
+
+def test_truncation_is_a_warning_on_stderr(model: str) -> None:
+    done = run("embed", "-m", model, "cat " * 100)
+    assert done.stderr.decode().startswith("warning: 1 of 1 texts are longer than 64 tokens")
+
+
+def test_export_embed_verify_models_and_info(tiny_checkpoint: Path) -> None:
+    done = run("export", str(tiny_checkpoint), "--no-verify")
+    assert done.returncode == 0, done.stderr
+    name = done.stdout.decode().split('"')[1]
+    assert len(json.loads(run("embed", "-m", name, "cat").stdout)["embedding"]) == 32
+    assert b"every SHA-256 as exported" in run("verify", name).stdout
+    assert name.encode() in run("models").stdout
+    info = run("info").stdout.decode()
+    for word in ("onnxruntime", "CPUExecutionProvider", "usable", name, "int8"):
+        assert word in info
+
+
+def test_verify_notices_a_change(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    run("export", str(tiny_checkpoint), "-o", str(tmp_path / "b"), "--no-verify")
+    (tmp_path / "b" / "config.json").write_text("{}")
+    assert "config.json has 2 bytes" in one_line(run("verify", str(tmp_path / "b")))
+
+
+@pytest.mark.parametrize("command", ["", "demo", "export", "embed", "verify", "models", "info"])
+def test_help_teaches(command: str) -> None:
+    done = run(*filter(None, [command]), "--help")
+    assert done.returncode == 0
+    assert b"--debug" in done.stdout
+    assert command in ("models", "info") or b"\n  embedge " in done.stdout
