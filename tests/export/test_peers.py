@@ -1,8 +1,8 @@
 """A bundle is a repository that other libraries load: sentence-transformers and fastembed give the same vectors.
 
-They pad their batches. That changes attention's float32 sums in the last bits; in the fp32 graph it stays there (1e-3 is
-ample), in the int8 graph it tips codes that are next to a rounding boundary. So int8 is compared without padding to 1e-3,
-and with it by cosine.
+They pad their batches. That changes attention's float32 sums in the last bits. In the fp32 graph it stays there, far
+below 1e-3; in the int8 graph it tips codes that are next to a rounding boundary. So int8 is held to 1e-3 where nothing
+is padded, and to a cosine where the peer pads.
 """
 
 from typing import Any
