@@ -146,7 +146,10 @@ def _export_locked(order: _Order, *, force: bool) -> Bundle:
 def _existing(destination: Path) -> Bundle | None:
     """The bundle at the destination; None where there is nothing yet."""
     if (destination / MANIFEST).is_file():
-        return Bundle.open(destination)
+        try:
+            return Bundle.open(destination)
+        except BundleError as error:
+            raise BundleError(f"{error}; delete {destination} to make it anew") from error
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         raise BundleError(f"{destination} is there and is no bundle; give -o a new or empty directory")
     return None

@@ -181,10 +181,9 @@ class Bundle:
                 return name
         if precision is not None and precision not in PRECISIONS:
             raise PrecisionNotFoundError(f"precision must be one of {', '.join(PRECISIONS)}, found {precision!r}")
-        source = self.manifest.source.hub_id or self.manifest.source.origin
         raise PrecisionNotFoundError(
             f"{self.path} holds {', '.join(sorted(held)) or 'no precision'}, not {precision or 'a known one'}; "
-            f"`embedge export {source} -o {self.path} --precision {precision or 'int8'}` adds it"
+            f"`{self._export_command()} --precision {precision or 'int8'}` adds it"
         )
 
     def graph(self, precision: Precision) -> Path:
@@ -204,9 +203,13 @@ class Bundle:
                 raise BundleCorruptError(f"{self.path / MANIFEST} uses {name} but records no hash of it; export again")
             self._check_file(name, self.manifest.files[name])
 
+    def _export_command(self) -> str:
+        """What to type to make the bundle again, in its place; CHECKPOINT stands for a directory of the user's."""
+        return f"embedge export {self.manifest.source.hub_id or 'CHECKPOINT'} -o {self.path}"
+
     def _check_file(self, name: str, record: FileRecord) -> None:
         path = self.path / name
-        mend = f"copy the bundle again, or `embedge export {self.manifest.model} --force`"
+        mend = f"copy the bundle again, or `{self._export_command()} --force`"
         try:
             size = path.stat().st_size
             if size != record.size:

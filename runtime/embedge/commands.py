@@ -1,6 +1,7 @@
 """The runtime's own commands: `embedge embed` and `embedge info`."""
 
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -80,7 +81,7 @@ def _vectors(
 ) -> Iterator[tuple[Item, "NDArray[np.generic]"]]:
     """Every item with its vector, in order; a window of them in memory, unless the type needs the whole set's range."""
     prompt = embedder.prompts.get("query" if query else "document", "")
-    waiting: list[Item] = []
+    waiting: deque[Item] = deque()
 
     def texts() -> Iterator[str]:
         for item in items:
@@ -92,7 +93,7 @@ def _vectors(
         yield from zip(waiting, whole, strict=True)
         return
     for vector in embedder.stream(texts(), prompt=prompt, truncate_dim=truncate_dim, precision=precision):
-        yield waiting.pop(0), vector
+        yield waiting.popleft(), vector
 
 
 def _with_bar(items: Iterable[Item], *, visible: bool) -> Iterable[Item]:
