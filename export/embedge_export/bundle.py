@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from tokenizers import Tokenizer
+
 from embedge.bundle import GRAPHS, MANIFEST, TOKENIZER, Bundle, FileRecord, Manifest
 from embedge.errors import BundleError
 from embedge_export.checkpoint import Checkpoint, read_json
@@ -51,16 +53,19 @@ def _generate(checkpoint: Checkpoint) -> tuple[object, ...]:
         "similarity_fn_name": "cosine",
     }
     saved = read_json(checkpoint.directory / "tokenizer_config.json") or {}
+    known = Tokenizer.from_file(str(checkpoint.directory / TOKENIZER)).get_vocab()
+    usual = {key: f"[{key[:3].upper()}]" if key != "mask_token" else "[MASK]" for key in _SPECIAL}
     special = read_json(checkpoint.directory / "special_tokens_map.json")
+    special = special or {key: saved[key] for key in _SPECIAL if saved.get(key)}
+    special = special or {key: token for key, token in usual.items() if token in known}
     return (
         modules,
         {"word_embedding_dimension": checkpoint.dimension, **pooling},
         {"max_seq_length": checkpoint.max_tokens, "do_lower_case": False},
         sentences,
         # Libraries that know no sentence_bert_config.json truncate by this one.
-        {**saved, "model_max_length": checkpoint.max_tokens},
-        # transformers 5 no longer writes it, fastembed wants it.
-        special or {key: saved[key] for key in _SPECIAL if saved.get(key)},
+        {**special, **saved, "model_max_length": checkpoint.max_tokens},
+        special,  # transformers 5 no longer writes it, fastembed wants it
     )
 
 
@@ -82,8 +87,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> Bundle:
 
 
 @contextlib.contextmanager
-def staging(destination: Path, *, keep: Bundle | None, drop: Bundle | None) -> Iterator[Path]:
-    """A folder to build a bundle in; put in the destination's place when the block ends without an error.
+def staging(destination: Path, *, keep: Bundle | None, drop: Bundle | None) -> Iterator[tuple[Path, Path]]:
+    """A folder to build a bundle in, and one for scratch; the first replaces the destination when the block ends well.
 
     Whenever the process is killed, the destination is what it was before, or the new bundle whole. A folder left behind
     by a killed export is removed by the next one to the same destination.
@@ -93,28 +98,36 @@ def staging(destination: Path, *, keep: Bundle | None, drop: Bundle | None) -> I
         keep: the bundle there, if its files are to go on; they are linked, not copied, where the file system can.
         drop: the bundle there, if its own files are to go; what else is in the directory goes on.
     """
-    folder = destination.parent / f".{destination.name}.partial"
-    if folder.exists():
-        shutil.rmtree(folder)  # of an export that was killed: the caller holds the lock
+    work = destination.parent / f".{destination.name}.partial"
+    if work.exists():
+        shutil.rmtree(work)  # of an export that was killed: the caller holds the lock
+    folder, scratch = work / "bundle", work / "scratch"
     folder.mkdir(parents=True)
+    scratch.mkdir()
     try:
         before = keep or drop
         if before is not None:
             gone = {before.path / name for name in (*drop.manifest.files, MANIFEST)} if drop else set()
             _link_tree(before.path, folder, gone)
-        yield folder
+        yield folder, scratch
         _sync(folder)
         _put(folder, destination)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _link_tree(source: Path, target: Path, leave_out: set[Path]) -> None:
     for path in source.rglob("*"):
-        if path.is_dir() or path in leave_out:
+        if path in leave_out:
             continue
         copy = target / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_symlink():
+            copy.symlink_to(path.readlink())
+            continue
+        if path.is_dir():
+            copy.mkdir(exist_ok=True)
+            continue
         try:
             os.link(path, copy)
         except OSError:  # no hard links here
@@ -129,14 +142,15 @@ def fresh(path: Path) -> Path:
 
 
 def _write_json(path: Path, value: object) -> None:
-    fresh(path).write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    fresh(path).write_text(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _sync(folder: Path) -> None:
     """Everything in the folder onto the disk, so that a power cut after the swap finds it whole."""
     for path in (*folder.rglob("*"), folder):
-        if path.is_dir() and os.name == "nt":
-            continue  # Windows cannot open a directory
+        regular = path.is_file() and not path.is_symlink()
+        if not regular and (os.name == "nt" or not path.is_dir()):
+            continue  # Windows cannot open a directory; a pipe would wait for ever
         handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
         try:
             os.fsync(handle)

@@ -32,7 +32,7 @@ class Checkpoint:
         fetched: its directory, and where it came from.
         config: ``config.json``.
         weights: the files that hold its tensors; safetensors, or pickles where only the optimum exporter can read it.
-        weights_sha256: SHA-256 over all of them.
+        sha256: SHA-256 over its weights, config, tokenizer and pooling: what makes it another checkpoint.
         pooling: ``cls``, ``mean`` or ``last``.
         prompts: text put in front of an input, by kind.
         default_prompt: name of the prompt that ``encode`` uses when told none.
@@ -44,7 +44,7 @@ class Checkpoint:
     fetched: Fetched
     config: Mapping[str, Any]
     weights: tuple[Path, ...]
-    weights_sha256: str
+    sha256: str
     pooling: Pooling
     prompts: Mapping[str, str]
     default_prompt: str | None
@@ -63,35 +63,53 @@ class Checkpoint:
         return str(self.config.get("model_type", "unknown"))
 
 
-def read_checkpoint(fetched: Fetched, *, like: Recipe | None = None) -> Checkpoint:
+def read_checkpoint(fetched: Fetched, *, like: Recipe | None = None, pooling: Pooling | None = None) -> Checkpoint:
     """A checkpoint's description, from its files; where they are silent, from ``like`` or its own recipe.
 
     Args:
         fetched: its directory, and where it came from.
         like: recipe of the checkpoint that this one was fine-tuned from.
+        pooling: what it is where neither files nor a recipe say.
 
     Raises:
         CheckpointError: a file is missing or says something that cannot be exported.
     """
-    folder, recipe = fetched.directory, like or fetched.recipe
+    try:
+        return _read(fetched, like or fetched.recipe, pooling)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{fetched.directory} has a config with a value of the wrong type ({error!r}); get the checkpoint again"
+        ) from error
+
+
+def _read(fetched: Fetched, recipe: Recipe | None, pooling: Pooling | None) -> Checkpoint:
+    folder = fetched.directory
     config = read_json(folder / "config.json")
     if config is None:
         raise CheckpointError(f"{folder} holds no config.json, so it is no checkpoint; `embedge export --help`")
-    _check_tokenizer(folder, config)
-    _check_modules(folder)
+    if any(str(name).endswith("ForSequenceClassification") for name in config.get("architectures") or ()):
+        raise CheckpointError(f"{folder} is a classifier or reranker, not an embedder; choose an embedder")
+    lowercases = _check_tokenizer(folder, config)
+    if (read_json(folder / "sentence_bert_config.json") or {}).get("do_lower_case") and not lowercases:
+        raise CheckpointError(
+            f"{folder} lowercases outside its tokenizer; put a Lowercase normalizer in tokenizer.json"
+        )
+    pooling_config = _find_pooling(folder)
     weights = _find_weights(folder)
     saved = read_json(folder / "config_sentence_transformers.json") or {}
+    prompts = {name: text for name, text in (saved.get("prompts") or {}).items() if text}
+    default = saved.get("default_prompt_name")
     return Checkpoint(
         fetched=fetched,
         config=config,
         weights=weights,
-        weights_sha256=_hash(weights),
-        pooling=_pooling(folder, recipe),
-        prompts={k: v for k, v in (saved.get("prompts") or {}).items() if v} or (recipe.prompts if recipe else {}),
-        default_prompt=saved.get("default_prompt_name"),
+        sha256=_hash((*weights, folder / "config.json", folder / "tokenizer.json", pooling_config)),
+        pooling=_pooling(pooling_config, recipe.pooling if recipe else pooling),
+        prompts=prompts or (recipe.prompts if recipe else {}),
+        default_prompt=default if default in prompts else None,
         max_tokens=_max_tokens(folder, config, recipe),
         dimension=int(config.get("hidden_size") or config.get("dim") or config.get("d_model") or 0),
-        licence=recipe.licence if recipe else None,
+        licence=fetched.recipe.licence if fetched.recipe else None,
     )
 
 
@@ -108,8 +126,8 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return data
 
 
-def _check_tokenizer(folder: Path, config: Mapping[str, Any]) -> None:
-    """The tokenizer loads, and the model has an embedding for every id it can give."""
+def _check_tokenizer(folder: Path, config: Mapping[str, Any]) -> bool:
+    """The tokenizer loads, and the model has an embedding for every id it can give; returns whether it lowercases."""
     from tokenizers import Tokenizer
 
     path = folder / "tokenizer.json"
@@ -120,7 +138,8 @@ def _check_tokenizer(folder: Path, config: Mapping[str, Any]) -> None:
             f".save_pretrained('{folder}')\"` makes one"
         )
     try:
-        highest = max(Tokenizer.from_file(str(path)).get_vocab(with_added_tokens=True).values(), default=-1)
+        tokenizer = Tokenizer.from_file(str(path))
+        highest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
     except Exception as error:  # tokenizers raises bare Exception
         raise CheckpointError(f"{path} is not a tokenizer ({error}); get the checkpoint again") from error
     rows = config.get("vocab_size", 0)
@@ -128,19 +147,25 @@ def _check_tokenizer(folder: Path, config: Mapping[str, Any]) -> None:
         raise CheckpointError(
             f"{path} gives ids up to {highest}, but config.json has vocab_size {rows}; they must agree"
         )
+    return tokenizer.normalizer is not None and tokenizer.normalizer.normalize_str("A") == "a"
 
 
-def _check_modules(folder: Path) -> None:
-    """sentence-transformers may put layers after pooling; a bundle has none."""
+def _find_pooling(folder: Path) -> Path:
+    """The pooling's config, where modules.json says; it may not exist. A bundle has no layers after pooling."""
     path = folder / "modules.json"
     if not path.is_file():
-        return
+        return folder / "1_Pooling" / "config.json"
+    paths: dict[str, str] = {}
     try:
-        kinds = [module["type"].rpartition(".")[2] for module in json.loads(path.read_text(encoding="utf-8"))]
+        for module in json.loads(path.read_text(encoding="utf-8")):
+            paths[module["type"].rpartition(".")[2]] = module.get("path", "")
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(f"{path} cannot be read ({error!r}); get the checkpoint again") from error
-    if unknown := [kind for kind in kinds if kind not in _KNOWN_MODULES]:
+    if unknown := [kind for kind in paths if kind not in _KNOWN_MODULES]:
         raise CheckpointError(f"{path} has a {unknown[0]} layer; only {', '.join(_KNOWN_MODULES)} can be exported")
+    if paths.get("Transformer") or "Pooling" not in paths:
+        raise CheckpointError(f"{path} must have a Transformer in the directory itself, and a Pooling; save it anew")
+    return folder / paths["Pooling"] / "config.json"
 
 
 def _find_weights(folder: Path) -> tuple[Path, ...]:
@@ -158,7 +183,7 @@ def _find_weights(folder: Path) -> tuple[Path, ...]:
 
 def _hash(files: tuple[Path, ...]) -> str:
     digest = hashlib.sha256()
-    for file in files:
+    for file in filter(Path.is_file, files):
         for block in _blocks(file):
             digest.update(block)
     return digest.hexdigest()
@@ -170,15 +195,15 @@ def _blocks(path: Path) -> Iterator[bytes]:
             yield block
 
 
-def _pooling(folder: Path, recipe: Recipe | None) -> Pooling:
-    found = read_json(folder / "1_Pooling" / "config.json")
+def _pooling(path: Path, otherwise: Pooling | None) -> Pooling:
+    found, folder = read_json(path), path.parent.parent
     if found is None:
-        if recipe is None:
+        if otherwise is None:
             raise CheckpointError(
-                f"{folder} does not say how it pools (no 1_Pooling/config.json); "
+                f"{folder} does not say how it pools (no {path.parent.name}/config.json); "
                 "add `--like RECIPE` with the recipe it was fine-tuned from, such as `--like bge-small-en-v1.5`"
             )
-        return recipe.pooling
+        return otherwise
     modes = found.get("pooling_mode")
     if modes is None:
         modes = [key for key, value in found.items() if key.startswith("pooling_mode_") and value is True]
@@ -201,4 +226,7 @@ def _max_tokens(folder: Path, config: Mapping[str, Any], recipe: Recipe | None) 
     tokenizer = read_json(folder / "tokenizer_config.json") or {}
     wanted = saved.get("max_seq_length") or (recipe.max_tokens if recipe else tokenizer.get("model_max_length"))
     # transformers writes 1e30 for "no limit".
-    return min(positions, int(wanted or positions))
+    tokens = min(positions, int(wanted or positions))
+    if tokens < 3:
+        raise CheckpointError(f"{folder} has room for {tokens} tokens; 3 are the least that hold a text")
+    return tokens

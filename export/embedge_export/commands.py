@@ -69,7 +69,8 @@ def export(
     )
     if not bundle.manifest.prompts and bundle.manifest.source.hub_id is None:
         _say("prompts    none: queries are embedded as they are (--like RECIPE takes a recipe's)")
-    click.echo(f'Embedder("{bundle.path if output else bundle.path.name.replace("--", "/")}") loads it.')
+    cached_as = bundle.manifest.model if bundle.manifest.source.hub_id else bundle.path.name
+    click.echo(f'Embedder("{output or cached_as}") loads it.')
 
 
 @click.command()
@@ -132,7 +133,7 @@ def models() -> None:
     for other in cached_bundles():
         if other.path not in known:
             m = other.manifest
-            name, size = other.path.name.replace("--", "/"), "-"
+            name, size = m.model if m.source.hub_id else other.path.name, "-"
             if "int8" in m.precisions:
                 size = f"{m.files[m.precisions['int8'].file].size / 1e6:.0f} MB"
             held = "+".join(sorted(m.precisions))

@@ -17,6 +17,7 @@ from embedge_export.recipe import Package, Recipe, find_recipe, load_recipe
 # What an export reads; onnx, openvino and pickled copies of the weights stay on the hub.
 WANTED = ("*.json", "*/config.json", "model*.safetensors")
 PICKLES = ("pytorch_model*.bin",)
+_PATIENCE = 5.0  # seconds for the hub to answer at all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +55,8 @@ def fetch(source: str, *, cache: Path, pickles: bool, local_files_only: bool) ->
     """
     path = Path(source).expanduser()
     recipe = find_recipe(source)
-    # A directory that happens to be called like a recipe is meant only if it holds a checkpoint.
-    if path.is_dir() and (recipe is None or (path / "config.json").is_file()):
+    # A recipe's name or hub id always means the recipe: what an Embedder loads must not depend on where it is started.
+    if path.is_dir() and recipe is None and source:
         return Fetched(directory=path, name=path.resolve().name, origin=f"directory {path.resolve().name}")
     if recipe is None and (source.count("/") != 1 or source.startswith((".", "/", "~"))):
         if os.sep in source or source.startswith("."):
@@ -76,12 +77,15 @@ def fetch(source: str, *, cache: Path, pickles: bool, local_files_only: bool) ->
 
 def _from_hub(hub_id: str, revision: str | None, recipe: Recipe | None, pickles: bool, offline: bool) -> Fetched:
     """A snapshot in the hub's own cache; HF_HOME, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are huggingface_hub's."""
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi, constants, snapshot_download
     from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     patterns = [*WANTED, *PICKLES] if pickles else [*WANTED]
     mend = f"download it elsewhere and `embedge export DIRECTORY`, or set HF_ENDPOINT to a mirror that has {hub_id}"
+    offline = offline or constants.HF_HUB_OFFLINE
     try:
+        if not offline:  # a quick question first: snapshot_download retries a dead hub for half a minute
+            HfApi().model_info(hub_id, revision=revision, timeout=_PATIENCE)
         folder = snapshot_download(hub_id, revision=revision, allow_patterns=patterns, local_files_only=offline)
     except GatedRepoError as error:
         raise CheckpointError(f"{hub_id} is gated; accept its terms on the hub and set HF_TOKEN") from error
@@ -90,7 +94,7 @@ def _from_hub(hub_id: str, revision: str | None, recipe: Recipe | None, pickles:
             f"the hub has no {hub_id}, or it is private (then set HF_TOKEN); `embedge models` lists recipes"
         ) from error
     except LocalEntryNotFoundError as error:
-        why = "only local files may be used" if offline else "the hub cannot be reached"
+        why = "only local files may be used (HF_HUB_OFFLINE or local_files_only)" if offline else "the hub is silent"
         raise CheckpointError(f"{hub_id} is not in the hub's cache and {why}; {mend}") from error
     except Exception as error:  # requests' or httpx's own exceptions, by huggingface_hub's version
         reason = str(error).strip().partition("\n")[0]

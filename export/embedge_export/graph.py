@@ -68,14 +68,14 @@ def read_shape(checkpoint: Checkpoint) -> Shape:
     other = f"the native exporter knows {', '.join(SUPPORTED)} encoders; `--exporter optimum` brings others"
     if checkpoint.architecture not in SUPPORTED:
         raise CheckpointError(f"{checkpoint.directory} is a {checkpoint.architecture} model; {other}")
-    if any(name.endswith("ForSequenceClassification") for name in config.get("architectures") or ()):
-        raise CheckpointError(
-            f"{checkpoint.directory} is a classifier or reranker, not an embedder; choose an embedder"
-        )
     if config.get("position_embedding_type", "absolute") != "absolute" or config.get("is_decoder"):
         raise CheckpointError(f"{checkpoint.directory} has relative positions or is a decoder; {other}")
-    if config.get("hidden_act") not in _ACTIVATIONS:
-        raise CheckpointError(f"{checkpoint.directory} has activation {config.get('hidden_act')!r}; {other}")
+    activation = str(config.get("hidden_act", "gelu"))
+    if activation not in _ACTIVATIONS:
+        known = ", ".join(_ACTIVATIONS)
+        raise CheckpointError(
+            f"{checkpoint.directory} has activation {activation!r}; native knows {known}; try `--exporter optimum`"
+        )
     try:
         shape = Shape(
             vocabulary=int(config["vocab_size"]),
@@ -85,7 +85,7 @@ def read_shape(checkpoint: Checkpoint) -> Shape:
             layers=int(config["num_hidden_layers"]),
             heads=int(config["num_attention_heads"]),
             intermediate=int(config["intermediate_size"]),
-            activation=str(config["hidden_act"]),
+            activation=activation,
             epsilon=float(config.get("layer_norm_eps", 1e-12)),
         )
     except (KeyError, TypeError, ValueError) as error:

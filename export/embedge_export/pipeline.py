@@ -1,6 +1,6 @@
 """export(): checkpoint -> graph -> quantise -> verify -> bundle."""
 
-import tempfile
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from embedge.bundle import GRAPHS, MANIFEST, PRECISIONS, Bundle, Manifest, Precision, PrecisionRecord, Source
-from embedge.errors import BundleError, CheckpointError
+from embedge.errors import BundleCorruptError, BundleError, CheckpointError
 from embedge.resolve import cache_home, cached_path
 from embedge_export.checkpoint import Checkpoint, read_checkpoint
 from embedge_export.extra import has_optimum_extra, require_export_extra, require_optimum_extra
@@ -90,7 +90,7 @@ def export(
         note(f"{fetched.origin}, {checkpoint.architecture}, {checkpoint.pooling} pooling")
     order = _Order(
         checkpoint=checkpoint,
-        destination=Path(output).expanduser().resolve() if output else _cache_place(checkpoint, cache),
+        destination=_cache_place(checkpoint, cache) if output is None else Path(output).expanduser().resolve(),
         precisions=tuple(dict.fromkeys(precisions)),
         exporter=exporter,
         verify=verify,
@@ -112,35 +112,73 @@ def _cache_place(checkpoint: Checkpoint, cache: Path) -> Path:
     """By recipe's name or hub id; a directory's by name and weights' hash, so that no fine-tune passes for another."""
     name = checkpoint.fetched.name
     if checkpoint.fetched.hub_id is None:
-        name = f"{name}-{checkpoint.weights_sha256[:8]}"
+        plain = re.sub(r"[^\w.]+", "-", name).strip("-.") or "checkpoint"
+        name = f"{plain}-{checkpoint.sha256[:8]}"
     return cached_path(name, cache)
 
 
 def _export_locked(order: _Order, *, force: bool) -> Bundle:
-    from filelock import FileLock
-
     destination = order.destination
     if destination == Path.cwd():
         raise BundleError(f"{destination} is the current directory; give -o another, such as -o bundle")
     try:
+        if (before := _existing(destination)) and not _wanted(order, before, force=force):
+            order.report(f"{'bundle':<11}{destination} holds {', '.join(order.precisions)} already")
+            return before
         destination.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(destination.parent / f".{destination.name}.lock"):
-            before = _existing(destination)
-            if before and before.manifest.source.weights_sha256 == order.checkpoint.weights_sha256:
-                held = () if force else tuple(before.manifest.precisions)
-                wanted = tuple(name for name in order.precisions if name not in held)
-                if not wanted:
-                    order.report(f"{'bundle':<11}{destination} holds {', '.join(order.precisions)} already")
-                    return before
-                return _make(replace(order, precisions=wanted), keep=before, drop=None)
-            if before and not force:
-                raise BundleError(
-                    f"{destination} was made from another checkpoint ({before.manifest.source.origin}); "
-                    "give -o another directory, or --force to replace it"
-                )
-            return _make(order, keep=None, drop=before)
-    except PermissionError as error:
-        raise BundleError(f"{destination} cannot be written ({error.strerror}); give -o another directory") from error
+        with _lock(destination, order.report):
+            before = _existing(destination)  # again: another export may have just ended
+            if before is None:
+                return _make(order, keep=None, drop=None)
+            order = replace(order, precisions=_wanted(order, before, force=force))
+            same = before.manifest.source.checkpoint_sha256 == order.checkpoint.sha256
+            if not order.precisions:
+                return before
+            return _make(order, keep=before if same else None, drop=None if same else before)
+    except OSError as error:
+        reason = error.strerror or error
+        raise BundleError(
+            f"{destination} cannot be written ({reason}); make room or give -o another directory"
+        ) from error
+
+
+def _wanted(order: _Order, before: Bundle, *, force: bool) -> tuple[Precision, ...]:
+    """The precisions to make: those asked for that the bundle lacks, and any of which the file is not whole."""
+    if before.manifest.source.checkpoint_sha256 != order.checkpoint.sha256:
+        if force:
+            return order.precisions
+        raise BundleError(
+            f"{before.path} was made from another checkpoint, {before.manifest.source.origin}, or before it changed; "
+            "give -o another directory, or --force to replace it"
+        )
+    broken = {name for name, record in before.manifest.precisions.items() if not _is_whole(before, record.file)}
+    held = set() if force else set(before.manifest.precisions) - broken
+    return tuple(name for name in PRECISIONS if name in broken or (name in order.precisions and name not in held))
+
+
+def _is_whole(bundle: Bundle, file: str) -> bool:
+    try:
+        bundle.check((file,))
+    except BundleCorruptError:
+        return False
+    return True
+
+
+@contextmanager
+def _lock(destination: Path, report: Report) -> Iterator[None]:
+    """One export to a destination at a time; says so when it has to wait."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(destination.parent / f".{destination.name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        report(f"{'waiting':<11}for another export to {destination}")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _existing(destination: Path) -> Bundle | None:
@@ -158,18 +196,20 @@ def _existing(destination: Path) -> Bundle | None:
 def _make(order: _Order, *, keep: Bundle | None, drop: Bundle | None) -> Bundle:
     from embedge_export.bundle import record_files, staging, write_manifest, write_side_files
 
-    with staging(order.destination, keep=keep, drop=drop) as folder, tempfile.TemporaryDirectory() as scratch:
+    with staging(order.destination, keep=keep, drop=drop) as (folder, scratch):
         write_side_files(order.checkpoint, folder)
-        for precision, model in _graphs(order, Path(scratch)):
+        for precision, model in _graphs(order, scratch):
             _write_graph(model, folder / GRAPHS[precision])
         others = (
             {} if keep is None else {k: v for k, v in keep.manifest.precisions.items() if k not in order.precisions}
         )
         kept = {} if keep is None else {record.file: keep.manifest.files[record.file] for record in others.values()}
         manifest = _manifest(order, others)
+        if keep is not None and not manifest.prompts:  # given by --like then, and not now
+            manifest = replace(manifest, prompts=keep.manifest.prompts)
         bundle = write_manifest(folder, replace(manifest, files=record_files(folder, keep=kept)))
         if order.verify:
-            bundle = write_manifest(folder, _verified(order, bundle, Path(scratch)))
+            bundle = write_manifest(folder, _verified(order, bundle, scratch))
     size = sum(record.size for record in bundle.manifest.files.values())
     order.report(f"{'bundle':<11}{order.destination}, {size / 1e6:.1f} MB")
     return Bundle(order.destination, bundle.manifest)
@@ -234,7 +274,7 @@ def _manifest(order: _Order, others: Mapping[str, PrecisionRecord]) -> Manifest:
             origin=fetched.origin,
             hub_id=fetched.hub_id,
             revision=fetched.revision,
-            weights_sha256=checkpoint.weights_sha256,
+            checkpoint_sha256=checkpoint.sha256,
         ),
         licence=checkpoint.licence,
         architecture=checkpoint.architecture,
@@ -250,11 +290,13 @@ def _manifest(order: _Order, others: Mapping[str, PrecisionRecord]) -> Manifest:
 
 def _verified(order: _Order, bundle: Bundle, scratch: Path) -> Manifest:
     """The manifest with the quality of every new precision; raises where one is below its floor."""
-    from embedge_export.verify import check_floor, measure
+    from embedge_export.verify import check_floor, check_runs, measure
 
     with _step(order.report, "reference") as note:
         reference = _reference(order, scratch)
         note(reference.name if reference else "none: fp32 alone has none without `pip install 'embedge[optimum]'`")
+    for precision in order.precisions:
+        check_runs(bundle, precision)
     records = dict(bundle.manifest.precisions)
     for precision in order.precisions if reference else ():
         if reference is None or reference.name == f"{precision} graph":

@@ -56,20 +56,35 @@ def trace(checkpoint: Checkpoint, folder: Path) -> Path:
         from optimum.exporters.onnx import main_export
 
         try:
+            _check_complete(checkpoint)
             main_export(
                 str(checkpoint.directory),
                 output=folder,
                 task="feature-extraction",
                 library_name="transformers",
+                framework="pt",
                 do_validation=False,
                 local_files_only=True,
             )
+        except CheckpointError:
+            raise
         except Exception as error:  # whatever torch, transformers and optimum raise
             reason = str(error).strip().partition("\n")[0]
             raise CheckpointError(
                 f"optimum cannot export {checkpoint.directory} ({type(error).__name__}: {reason})"
             ) from error
     return folder / "model.onnx"
+
+
+def _check_complete(checkpoint: Checkpoint) -> None:
+    """Transformers fills tensors that it does not find with random numbers, and only warns."""
+    from transformers import AutoModel
+
+    _, found = AutoModel.from_pretrained(checkpoint.directory, output_loading_info=True, local_files_only=True)
+    missing = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))
+    if missing or found["mismatched_keys"]:
+        first = [*missing, *map(str, found["mismatched_keys"])][0]
+        raise CheckpointError(f"{checkpoint.directory} has no tensor {first}; its config.json describes another model")
 
 
 def traced_by() -> str:

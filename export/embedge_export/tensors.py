@@ -48,11 +48,16 @@ class Tensors:
         Raises:
             CheckpointError: it is missing, has another shape, or holds a value that is not finite.
         """
-        full = next((prefix + name for prefix in self._prefixes if prefix + name in self._home), None)
+        # TensorFlow's names for a layer normalisation's gain and bias live on in old checkpoints.
+        old = name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+        full = next((p + n for n in (name, old) for p in self._prefixes if p + n in self._home), None)
         where = self._checkpoint.directory
         if full is None:
             raise CheckpointError(f"{where} has no tensor {name}; its config.json describes another model")
-        tensor = np.asarray(self._home[full].get_tensor(full)).astype(np.float32)
+        try:
+            tensor = np.asarray(self._home[full].get_tensor(full)).astype(np.float32)
+        except (AttributeError, TypeError, ValueError) as error:  # a type that numpy lacks, such as float8
+            raise CheckpointError(f"{where}: tensor {name} cannot be read ({error}); save it as float32") from error
         if tensor.shape != shape:
             raise CheckpointError(f"{where}: tensor {name} is {list(tensor.shape)}, config.json says {list(shape)}")
         if not np.isfinite(tensor).all():

@@ -7,6 +7,7 @@ import onnx
 from onnx import ModelProto, TensorProto, helper
 
 from embedge.bundle import Precision
+from embedge.errors import CheckpointError
 from embedge_export.builder import CONTRIB
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.reference import quiet
@@ -29,6 +30,11 @@ def fuse_traced(traced: Path, checkpoint: Checkpoint) -> ModelProto:
     else:
         model = onnx.load(traced)
     _drop_token_types(model)
+    if {tensor.name for tensor in model.graph.input} != {"input_ids", "attention_mask"}:
+        names = ", ".join(tensor.name for tensor in model.graph.input)
+        raise CheckpointError(
+            f"{checkpoint.directory} needs more than token ids ({names}); only encoders can be exported"
+        )
     if all(
         opset.domain != CONTRIB for opset in model.opset_import
     ):  # the fused nodes' own, which the optimiser leaves out

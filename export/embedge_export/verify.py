@@ -13,7 +13,7 @@ from embedge import Embedder
 from embedge.bundle import TOKENIZER, Bundle, Precision, Quality
 from embedge.errors import CheckpointError, QualityError
 from embedge_export.checkpoint import Checkpoint, read_checkpoint
-from embedge_export.extra import has_optimum_extra
+from embedge_export.extra import has_optimum_extra, require_optimum_extra
 from embedge_export.fetch import Fetched, fetch
 from embedge_export.passages import passages
 from embedge_export.reference import Reference, trace, traced_by
@@ -66,10 +66,22 @@ def measure(bundle: Bundle, precision: Precision, reference: Reference) -> Quali
     )
 
 
+def check_runs(bundle: Bundle, precision: Precision) -> None:
+    """Raises QualityError where a graph does not give finite unit vectors of the manifest's dimension."""
+    with np.errstate(all="ignore"):  # what is not finite is told below
+        vectors = Embedder(bundle.path, precision=precision).encode(["hello world", "", "a a a"], on_truncate="ignore")
+    if vectors.shape[1] != bundle.manifest.dimension or not np.allclose(np.square(vectors).sum(axis=1), 1, atol=1e-4):
+        raise QualityError(
+            f"{bundle.manifest.model} {precision} does not give unit vectors: its weights overflow or are empty; "
+            "export --precision fp32, or get the checkpoint again"
+        )
+
+
 def check_floor(model: str, precision: Precision, quality: Quality) -> None:
     """Raises QualityError where a graph is further from its reference than FLOORS allows."""
     floor = FLOORS[precision]
-    if quality.cosine_mean < floor.mean or quality.cosine_min < floor.minimum:
+    # Asked this way round, NaN fails.
+    if not (quality.cosine_mean >= floor.mean and quality.cosine_min >= floor.minimum):
         raise QualityError(
             f"{model} {precision}: cosine to {quality.reference} is {quality.cosine_mean:.5f} on average and "
             f"{quality.cosine_min:.5f} at worst, the floor is {floor.mean} and {floor.minimum}; "
@@ -96,11 +108,13 @@ def reverify(bundle: Bundle, *, checkpoint: str | None, cache: Path) -> Iterator
     Raises:
         QualityError: a graph is below its floor.
         CheckpointError: ``checkpoint`` is given and is not what the bundle was made from.
+        MissingExtraError: ``checkpoint`` is given and optimum is not installed.
     """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         reference = _find_reference(bundle, checkpoint, cache, Path(folder))
         for name in bundle.manifest.precisions:
             precision = bundle.pick_precision(name)
+            check_runs(bundle, precision)
             if reference is None or reference.name == f"{precision} graph":
                 yield precision, None
                 continue
@@ -110,6 +124,8 @@ def reverify(bundle: Bundle, *, checkpoint: str | None, cache: Path) -> Iterator
 
 
 def _find_reference(bundle: Bundle, given: str | None, cache: Path, folder: Path) -> Reference | None:
+    if given is not None:
+        require_optimum_extra()
     found = _find_checkpoint(bundle, given, cache) if has_optimum_extra() else None
     if found is not None:
         return traced_reference(found, folder)
@@ -121,15 +137,15 @@ def _find_checkpoint(bundle: Bundle, given: str | None, cache: Path) -> Checkpoi
     source = bundle.manifest.source
     try:
         fetched = _fetch_local(given or source.hub_id, cache)
-        found = read_checkpoint(fetched) if fetched else None
+        found = read_checkpoint(fetched, pooling=bundle.manifest.pooling) if fetched else None
     except CheckpointError:
         if given:
             raise
         return None
-    if found is None or found.weights_sha256 == source.weights_sha256:
+    if found is None or found.sha256 == source.checkpoint_sha256:
         return found
     if given:
-        raise CheckpointError(f"{given} is not the checkpoint of {bundle.path}: its weights differ")
+        raise CheckpointError(f"{given} is not the checkpoint of {bundle.path}: its files differ")
     return None
 
 

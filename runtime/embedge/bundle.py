@@ -34,13 +34,13 @@ class Source:
         origin: what was exported: a hub id with its revision, a package with its version, or a directory's name.
         hub_id: the checkpoint's id on the Hugging Face hub, where it has one.
         revision: the hub commit, where it came from there.
-        weights_sha256: SHA-256 of the weights; two bundles with the same value hold the same checkpoint.
+        checkpoint_sha256: SHA-256 over weights, config, tokenizer and pooling; the same for the same checkpoint only.
     """
 
     origin: str
     hub_id: str | None = None
     revision: str | None = None
-    weights_sha256: str
+    checkpoint_sha256: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +198,8 @@ class Bundle:
         Raises:
             BundleCorruptError: a file is missing, unreadable, or not what was exported.
         """
-        for name in self.manifest.files if names is None else names:
+        graphs = (record.file for record in self.manifest.precisions.values())
+        for name in dict.fromkeys((*self.manifest.files, TOKENIZER, *graphs)) if names is None else names:
             if name not in self.manifest.files:
                 raise BundleCorruptError(f"{self.path / MANIFEST} uses {name} but records no hash of it; export again")
             self._check_file(name, self.manifest.files[name])

@@ -27,7 +27,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_a_directory_goes_to_the_cache_under_its_name_and_weights(tiny_checkpoint: Path) -> None:
     bundle = export(tiny_checkpoint, verify=False)
-    assert bundle.path.name == f"tiny-{bundle.manifest.source.weights_sha256[:8]}"
+    assert bundle.path.name == f"tiny-{bundle.manifest.source.checkpoint_sha256[:8]}"
     assert Embedder(bundle.path.name).encode("the cat").shape == (32,)
 
 
@@ -80,7 +80,7 @@ def test_a_failure_leaves_what_was_there(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("embedge_export.bundle._sync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(BundleError, match="No space left.*make room"):
         export(tiny_checkpoint, tmp_path / "b", precisions=("fp32",), verify=False)
     assert contents(tmp_path) == before
 
@@ -167,7 +167,7 @@ def test_verify_measures_anew_from_the_checkpoint(tiny_bundle: Bundle, tiny_chec
 def test_verify_refuses_another_checkpoint(
     tiny_bundle: Bundle, make_checkpoint: MakeCheckpoint, tmp_path: Path
 ) -> None:
-    with pytest.raises(CheckpointError, match="its weights differ"):
+    with pytest.raises(CheckpointError, match="its files differ"):
         list(reverify(tiny_bundle, checkpoint=str(make_checkpoint(seed=5)), cache=tmp_path))
 
 
@@ -268,3 +268,99 @@ def test_no_tokenizer_names_the_command_that_makes_one(tiny_checkpoint: Path, tm
     (folder / "tokenizer.json").unlink()
     with pytest.raises(CheckpointError, match="holds no tokenizer.json; `python -c"):
         export(folder, tmp_path / "b")
+
+
+@pytest.mark.parametrize("exporter", ["native", "optimum"])
+def test_vectors_that_are_not_finite_are_never_written(
+    make_checkpoint: MakeCheckpoint, tiny_checkpoint: Path, tmp_path: Path, exporter: Any
+) -> None:
+    from safetensors.numpy import load_file
+
+    tensors = load_file(tiny_checkpoint / "model.safetensors")
+    tensors["encoder.layer.1.output.LayerNorm.weight"][:] = 3e38
+    folder = make_checkpoint(tensors=tensors)
+    with pytest.raises(QualityError, match="does not give unit vectors"):
+        export(folder, tmp_path / "b", precisions=("fp32",), exporter=exporter)
+    assert not (tmp_path / "b").exists()
+
+
+def test_optimum_fills_no_tensor_with_random_numbers(
+    make_checkpoint: MakeCheckpoint, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    from safetensors.numpy import load_file
+
+    tensors = load_file(tiny_checkpoint / "model.safetensors")
+    del tensors["encoder.layer.1.output.dense.bias"]
+    folder = make_checkpoint(tensors=tensors)
+    for exporter in ("native", "optimum"):
+        with pytest.raises(CheckpointError, match=r"has no tensor encoder\.layer\.1\.output\.dense\.bias"):
+            export(folder, tmp_path / "b", exporter=exporter)
+
+
+def test_a_changed_config_is_another_checkpoint(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "c"))
+    export(folder, tmp_path / "b", verify=False)
+    (folder / "1_Pooling/config.json").write_text(json.dumps({"pooling_mode": "mean"}))
+    with pytest.raises(BundleError, match="before it changed.*--force"):
+        export(folder, tmp_path / "b", precisions=("fp32",), verify=False)
+
+
+def test_a_prompt_given_by_like_stays_when_a_precision_is_added(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "c"))
+    (folder / "config_sentence_transformers.json").unlink()
+    first = export(folder, tmp_path / "b", like="bge-small-en-v1.5", verify=False).manifest
+    second = export(folder, tmp_path / "b", precisions=("fp32",), verify=False).manifest
+    assert first.prompts == second.prompts != {}
+
+
+def test_a_damaged_graph_is_made_again(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """By the export that adds another precision, too: a bundle is never written with a bad file in it."""
+    bundle = export(tiny_checkpoint, tmp_path / "b", precisions=("int8", "fp32"), verify=False)
+    (bundle.path / "onnx/model.onnx").write_bytes(b"junk")
+    export(tiny_checkpoint, tmp_path / "b", verify=False).check()
+    assert set(Bundle.open(tmp_path / "b").manifest.precisions) == {"int8", "fp32"}
+
+
+def test_verify_wants_a_hash_of_every_graph(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_bundle.path, tmp_path / "b"))
+    manifest = json.loads((folder / "embedge.json").read_text())
+    del manifest["files"]["onnx/model.onnx"]
+    (folder / "embedge.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match="records no hash"):
+        Bundle.open(folder).check()
+
+
+def test_lowercasing_outside_the_tokenizer_is_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "c"))
+    (folder / "sentence_bert_config.json").write_text('{"do_lower_case": true, "max_seq_length": 32}')
+    assert export(folder, tmp_path / "b", verify=False).manifest.max_tokens == 32
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["normalizer"]["lowercase"] = False
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(CheckpointError, match="lowercases outside its tokenizer"):
+        export(folder, tmp_path / "c2")
+
+
+def test_pooling_is_read_where_modules_json_says(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "c"))
+    (folder / "2_Pooling").mkdir()
+    (folder / "2_Pooling/config.json").write_text('{"pooling_mode": "mean"}')
+    kinds = {"Transformer": "", "Pooling": "2_Pooling"}
+    modules = [{"type": f"sentence_transformers.models.{kind}", "path": path} for kind, path in kinds.items()]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    assert export(folder, tmp_path / "b", verify=False).manifest.pooling == "mean"
+
+
+def test_a_name_that_is_no_name_is_made_one(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "my -- model"))
+    bundle = export(folder, verify=False)
+    assert Embedder(bundle.path.name).dimension == 32
+
+
+def test_odd_files_in_a_bundle_go_on(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    export(tiny_checkpoint, tmp_path / "b", verify=False)
+    (tmp_path / "b/link").symlink_to("nowhere")
+    (tmp_path / "b/empty").mkdir()
+    export(tiny_checkpoint, tmp_path / "b", precisions=("fp32",), verify=False)
+    assert (tmp_path / "b/link").is_symlink()
+    assert (tmp_path / "b/empty").is_dir()

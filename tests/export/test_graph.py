@@ -123,6 +123,7 @@ def test_gelu_is_never_below_the_shift() -> None:
     [
         ({"model_type": "t5"}, r"is a t5 model; the native exporter knows bert.*--exporter optimum"),
         ({"architectures": ["BertForSequenceClassification"]}, "classifier or reranker"),
+        ({"vocab_size": "many"}, "a value of the wrong type"),
         ({"position_embedding_type": "relative_key"}, "relative positions"),
         ({"hidden_act": "swish"}, "activation 'swish'"),
         ({"num_attention_heads": 5}, "hidden_size 32 is not a multiple of 5 heads"),
