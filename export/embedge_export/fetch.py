@@ -97,8 +97,11 @@ def _from_hub(hub_id: str, revision: str | None, recipe: Recipe | None, pickles:
         why = "only local files may be used (HF_HUB_OFFLINE or local_files_only)" if offline else "the hub is silent"
         raise CheckpointError(f"{hub_id} is not in the hub's cache and {why}; {mend}") from error
     except Exception as error:  # requests' or httpx's own exceptions, by huggingface_hub's version
+        kind = type(error).__name__
+        if "Connect" in kind or "Timeout" in kind or "Proxy" in kind:
+            raise CheckpointError(f"the hub cannot be reached for {hub_id} ({kind}); {mend}") from error
         reason = str(error).strip().partition("\n")[0]
-        raise CheckpointError(f"{hub_id} could not be downloaded ({type(error).__name__}: {reason}); {mend}") from error
+        raise CheckpointError(f"{hub_id} could not be downloaded ({kind}: {reason}); {mend}") from error
     commit = Path(folder).name
     return Fetched(
         directory=Path(folder),

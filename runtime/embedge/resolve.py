@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from embedge.bundle import MANIFEST, Bundle
-from embedge.errors import BundleError, BundleNotFoundError, MissingExtraError
+from embedge.errors import BundleError, BundleNotFoundError, CheckpointError, MissingExtraError
 
 
 def cache_home(cache_dir: str | PathLike[str] | None = None) -> Path:
@@ -57,9 +57,8 @@ def resolve(
         local_files_only: never touch the network.
 
     Raises:
-        BundleNotFoundError: there is none and none can be made.
+        BundleNotFoundError: there is none and none can be made; names the three ways on.
         BundleError: what is there cannot be used.
-        CheckpointError: the export that was tried failed.
     """
     if is_path(model):
         return Bundle.open(model)
@@ -95,12 +94,19 @@ def _export(name: str, precision: str | None, cache_dir: Any, local_files_only: 
             cache_dir=cache_dir,
             local_files_only=local_files_only,
         )
+    except CheckpointError as error:
+        reason = f" and none can be made: {error}"
+        raise BundleNotFoundError(_no_bundle(name, cache_dir, reason)) from error
     except ImportError as error:
         if not isinstance(error, MissingExtraError | ModuleNotFoundError):
             raise
-        raise BundleNotFoundError(
-            f"no bundle of {name!r} in {cache_home(cache_dir)}; "
-            f"(1) `embedge export {name}` on a machine with the network makes one, "
-            f"(2) copy a bundle's directory here and give its path, or "
-            f"(3) `pip install 'embedge[export]'` and it is made on first use"
-        ) from error
+        raise BundleNotFoundError(_no_bundle(name, cache_dir, "")) from error
+
+
+def _no_bundle(name: str, cache_dir: Any, reason: str) -> str:
+    return (
+        f"no bundle of {name!r} in {cache_home(cache_dir)}{reason}; three ways on: "
+        f"(1) `embedge export {name}` on a machine with the network makes one, "
+        f"(2) copy a bundle's directory here and give its path, "
+        f"(3) `pip install 'embedge[export]'` and it is made on first use"
+    )
