@@ -6,7 +6,7 @@
 
 It reads in the order that the data flows: ``recipe``, ``fetch``, ``checkpoint``, ``tensors``, ``graph``, then
 ``quantise`` or ``half``, ``verify``, ``bundle``; ``pipeline`` is that line as code. ``reference`` and ``traced`` are
-optimum's side.
+optimum's side; ``destination`` and ``steps`` keep the pipeline short.
 """
 
 from typing import TYPE_CHECKING, Any

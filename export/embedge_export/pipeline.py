@@ -1,9 +1,7 @@
 """export(): checkpoint -> graph -> quantise -> verify -> bundle."""
 
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -11,13 +9,15 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from embedge.bundle import GRAPHS, MANIFEST, PRECISIONS, Bundle, Manifest, Precision, PrecisionRecord, Source
-from embedge.errors import BundleCorruptError, BundleError, CheckpointError
+from embedge.bundle import GRAPHS, PRECISIONS, Bundle, Manifest, Precision, PrecisionRecord, Source
+from embedge.errors import BundleError, CheckpointError
 from embedge.resolve import cache_home, cached_path
 from embedge_export.checkpoint import Checkpoint, read_checkpoint
+from embedge_export.destination import existing_bundle, lock_destination, missing_precisions
 from embedge_export.extra import has_optimum_extra, require_export_extra, require_optimum_extra
 from embedge_export.fetch import fetch
 from embedge_export.recipe import load_recipe
+from embedge_export.steps import Report, step
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from embedge_export.reference import Reference
 
 Exporter = Literal["native", "optimum"]
-Report = Callable[[str], object]
 # Where graphs to compare with stand in the scratch folder.
 _TRACED = "traced"
 _OWN_REFERENCE = "fp32.onnx"
@@ -84,7 +83,7 @@ def export(
         require_optimum_extra()
     _check_choices(precisions, exporter)
     cache, report = cache_home(cache_dir), report or (lambda line: None)
-    with _step(report, "checkpoint") as note:
+    with step(report, "checkpoint") as note:
         fetched = fetch(str(source), cache=cache, pickles=exporter == "optimum", local_files_only=local_files_only)
         checkpoint = read_checkpoint(fetched, like=load_recipe(like) if like else None)
         note(f"{fetched.origin}, {checkpoint.architecture}, {checkpoint.pooling} pooling")
@@ -122,15 +121,19 @@ def _export_locked(order: _Order, *, force: bool) -> Bundle:
     if destination == Path.cwd():
         raise BundleError(f"{destination} is the current directory; give -o another, such as -o bundle")
     try:
-        if (before := _existing(destination)) and not _wanted(order, before, force=force):
+        if (before := existing_bundle(destination)) and not missing_precisions(
+            before, order.checkpoint, order.precisions, force=force
+        ):
             order.report(f"{'bundle':<11}{destination} holds {', '.join(order.precisions)} already")
             return before
         destination.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(destination, order.report):
-            before = _existing(destination)  # again: another export may have just ended
+        with lock_destination(destination, order.report):
+            before = existing_bundle(destination)  # again: another export may have just ended
             if before is None:
                 return _make(order, keep=None, drop=None)
-            order = replace(order, precisions=_wanted(order, before, force=force))
+            order = replace(
+                order, precisions=missing_precisions(before, order.checkpoint, order.precisions, force=force)
+            )
             same = before.manifest.source.checkpoint_sha256 == order.checkpoint.sha256
             if not order.precisions:
                 return before
@@ -140,57 +143,6 @@ def _export_locked(order: _Order, *, force: bool) -> Bundle:
         raise BundleError(
             f"{destination} cannot be written ({reason}); make room or give -o another directory"
         ) from error
-
-
-def _wanted(order: _Order, before: Bundle, *, force: bool) -> tuple[Precision, ...]:
-    """The precisions to make: those asked for that the bundle lacks, and any of which the file is not whole."""
-    if before.manifest.source.checkpoint_sha256 != order.checkpoint.sha256:
-        if force:
-            return order.precisions
-        raise BundleError(
-            f"{before.path} was made from another checkpoint, {before.manifest.source.origin}, or before it changed; "
-            "give -o another directory, or --force to replace it"
-        )
-    broken = {name for name, record in before.manifest.precisions.items() if not _is_whole(before, record.file)}
-    held = set() if force else set(before.manifest.precisions) - broken
-    return tuple(name for name in PRECISIONS if name in broken or (name in order.precisions and name not in held))
-
-
-def _is_whole(bundle: Bundle, file: str) -> bool:
-    try:
-        bundle.check((file,))
-    except BundleCorruptError:
-        return False
-    return True
-
-
-@contextmanager
-def _lock(destination: Path, report: Report) -> Iterator[None]:
-    """One export to a destination at a time; says so when it has to wait."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(destination.parent / f".{destination.name}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        report(f"{'waiting':<11}for another export to {destination}")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _existing(destination: Path) -> Bundle | None:
-    """The bundle at the destination; None where there is nothing yet."""
-    if (destination / MANIFEST).is_file():
-        try:
-            return Bundle.open(destination)
-        except BundleError as error:
-            raise BundleError(f"{error}; delete {destination} to make it anew") from error
-    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
-        raise BundleError(f"{destination} is there and is no bundle; give -o a new or empty directory")
-    return None
 
 
 def _make(order: _Order, *, keep: Bundle | None, drop: Bundle | None) -> Bundle:
@@ -223,7 +175,7 @@ def _graphs(order: _Order, scratch: Path) -> Iterator[tuple[Precision, "ModelPro
         from embedge_export.half import halve
         from embedge_export.quantise import quantise
 
-        with _step(order.report, "graph") as note:
+        with step(order.report, "graph") as note:
             model = build_graph(checkpoint)
             note(f"{checkpoint.config['num_hidden_layers']} layers, hidden {checkpoint.dimension}")
         if order.verify and not has_optimum_extra():
@@ -237,12 +189,12 @@ def _graphs(order: _Order, scratch: Path) -> Iterator[tuple[Precision, "ModelPro
         from embedge_export.reference import trace
         from embedge_export.traced import convert_traced, fuse_traced
 
-        with _step(order.report, "trace") as note:
+        with step(order.report, "trace") as note:
             model = fuse_traced(trace(checkpoint, scratch / _TRACED), checkpoint)
             note(f"{len(model.graph.node)} nodes after fusion")
         convert = {name: partial(convert_traced, precision=name) for name in PRECISIONS}
     for precision in order.precisions:
-        with _step(order.report, precision) as note:
+        with step(order.report, precision) as note:
             converted = convert[precision](model)
             note(f"{converted.ByteSize() / 1e6:.1f} MB")
         yield precision, converted
@@ -292,7 +244,7 @@ def _verified(order: _Order, bundle: Bundle, scratch: Path) -> Manifest:
     """The manifest with the quality of every new precision; raises where one is below its floor."""
     from embedge_export.verify import check_floor, check_runs, measure
 
-    with _step(order.report, "reference") as note:
+    with step(order.report, "reference") as note:
         reference = _reference(order, scratch)
         note(reference.name if reference else "none: fp32 alone has none without `pip install 'embedge[optimum]'`")
     for precision in order.precisions:
@@ -301,7 +253,7 @@ def _verified(order: _Order, bundle: Bundle, scratch: Path) -> Manifest:
     for precision in order.precisions if reference else ():
         if reference is None or reference.name == f"{precision} graph":
             continue
-        with _step(order.report, "verify") as note:
+        with step(order.report, "verify") as note:
             quality = measure(bundle, precision, reference)
             note(f"{precision}: cosine {quality.cosine_mean:.5f} mean, {quality.cosine_min:.5f} min")
         check_floor(bundle.manifest.model, precision, quality)
@@ -317,12 +269,3 @@ def _reference(order: _Order, scratch: Path) -> "Reference | None":
     if has_optimum_extra():
         return traced_reference(order.checkpoint, scratch / _TRACED)
     return None if order.precisions == ("fp32",) else Reference(scratch / _OWN_REFERENCE, "fp32 graph")
-
-
-@contextmanager
-def _step(report: Report, name: str) -> Iterator[Callable[[str], None]]:
-    """Reports a step when it ends: its name, what the block noted about it, and the seconds it took."""
-    notes: list[str] = []
-    start = time.perf_counter()
-    yield notes.append
-    report(f"{name:<11}{'; '.join(notes)} ({time.perf_counter() - start:.1f} s)")

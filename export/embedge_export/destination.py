@@ -1,0 +1,71 @@
+"""Where a bundle goes: what is there already, what of it is still wanted, and one export at a time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from embedge.bundle import MANIFEST, PRECISIONS, Bundle, Precision
+from embedge.errors import BundleCorruptError, BundleError
+from embedge_export.checkpoint import Checkpoint
+from embedge_export.steps import Report
+
+
+def existing_bundle(destination: Path) -> Bundle | None:
+    """The bundle at the destination; None where there is nothing yet.
+
+    Raises:
+        BundleError: something else is there, or the bundle's manifest cannot be read.
+    """
+    if (destination / MANIFEST).is_file():
+        try:
+            return Bundle.open(destination)
+        except BundleError as error:
+            raise BundleError(f"{error}; delete {destination} to make it anew") from error
+    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
+        raise BundleError(f"{destination} is there and is no bundle; give -o a new or empty directory")
+    return None
+
+
+def missing_precisions(
+    before: Bundle, checkpoint: Checkpoint, precisions: tuple[Precision, ...], *, force: bool
+) -> tuple[Precision, ...]:
+    """The precisions to make: those asked for that the bundle lacks, and any of which the file is not whole.
+
+    Raises:
+        BundleError: the bundle is of another checkpoint, and ``force`` is not given.
+    """
+    if before.manifest.source.checkpoint_sha256 != checkpoint.sha256:
+        if force:
+            return precisions
+        raise BundleError(
+            f"{before.path} was made from another checkpoint, {before.manifest.source.origin}, or before it changed; "
+            "give -o another directory, or --force to replace it"
+        )
+    broken = {name for name, record in before.manifest.precisions.items() if not _is_whole(before, record.file)}
+    held = set() if force else set(before.manifest.precisions) - broken
+    return tuple(name for name in PRECISIONS if name in broken or (name in precisions and name not in held))
+
+
+def _is_whole(bundle: Bundle, file: str) -> bool:
+    try:
+        bundle.check((file,))
+    except BundleCorruptError:
+        return False
+    return True
+
+
+@contextmanager
+def lock_destination(destination: Path, report: Report) -> Iterator[None]:
+    """One export to a destination at a time; says so when it has to wait."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(destination.parent / f".{destination.name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        report(f"{'waiting':<11}for another export to {destination}")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
