@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
 
 from embedge import Bundle, Embedder
@@ -32,6 +33,10 @@ TINY: dict[str, Any] = {
 }
 Tensors = dict[str, NDArray[np.float32]]
 MakeCheckpoint = Callable[..., Path]
+
+# No test asserts a time, so hypothesis must not either.
+settings.register_profile("embedge", deadline=None)
+settings.load_profile("embedge")
 
 
 @pytest.fixture(autouse=True)
