@@ -12,6 +12,8 @@ from embedge.errors import BundleError, ProviderError
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
+# Sessions of a parent process. Never destroyed: their destructor would wait for threads that the child does not have.
+_INHERITED: list[ort.InferenceSession] = []
 
 
 class Session:
@@ -62,6 +64,7 @@ class Session:
     def run(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Last hidden states, float32 [batch, tokens, hidden], of token ids, int64 [batch, tokens], without padding."""
         if os.getpid() != self._process:  # a session's threads do not survive a fork
+            _INHERITED.append(self._session)
             self._open()
         feed = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
         hidden: NDArray[np.float32] = self._session.run(["last_hidden_state"], feed)[0]

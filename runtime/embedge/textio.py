@@ -187,7 +187,7 @@ class Npz:
         arrays = {"embeddings": np.array(self._vectors)}
         if any(item.id is not None for item in self._items):
             arrays["ids"] = np.array([str(item.id) for item in self._items])
-        np.savez(self._file, allow_pickle=False, **arrays)
+        np.savez(self._file, **arrays)  # type: ignore[arg-type]
 
 
 _WRITERS: dict[str, Callable[[IO[bytes]], Writer]] = {".npy": Npy, ".npz": Npz, ".jsonl": JsonLines}
