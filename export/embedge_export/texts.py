@@ -1,0 +1,78 @@
+"""The texts that the project ships: passages and questions, which the demo and verify use, and what calibrates int8."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from os import PathLike, fspath
+from pathlib import Path
+
+from embedge.bundle import Calibration
+from embedge.errors import TextValueError
+from embedge.textio import read_items
+
+_FEWEST = 32  # below, a smoothing scale is fitted to chance
+_LONG = 40  # texts joined from lines of all kinds, beside the lines themselves, so that late positions are seen
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A short text and its title."""
+
+    id: str
+    title: str
+    text: str
+
+    @property
+    def joined(self) -> str:
+        """Title and text, as they are embedded."""
+        return f"{self.title} {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question, and the id of the passage that answers it."""
+
+    id: str
+    text: str
+    answer: str
+
+
+def passages() -> list[Passage]:
+    """All passages, six on each of ten topics."""
+    return [Passage(**json.loads(line)) for line in _lines("passages.jsonl")]
+
+
+def questions() -> list[Question]:
+    """One question for each passage."""
+    return [Question(**json.loads(line)) for line in _lines("queries.jsonl")]
+
+
+def calibration_texts(file: str | PathLike[str] | None = None) -> tuple[list[str], Calibration]:
+    """The texts that int8 is fitted to: those that come with the exporter, or a file's, one on each line.
+
+    Args:
+        file: lines of text, or JSON lines with a "text" where its name ends in .jsonl.
+
+    Returns:
+        The texts that are not empty, and the record of them.
+
+    Raises:
+        TextValueError: the file cannot be read, or has too few.
+        TextTypeError: a JSON line has no "text" that is a string.
+    """
+    if file is None:
+        lines = _lines("calibration.txt")
+        texts = [*lines, *(" ".join(lines[start::_LONG]) for start in range(_LONG))]
+    else:
+        texts = [item.text for item in read_items(fspath(file)) if item.text.strip()]
+    if len(texts) < _FEWEST:
+        raise TextValueError(f"{file} has {len(texts)} texts; calibration needs at least {_FEWEST}, better hundreds")
+    digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()
+    name = None if file is None else Path(file).name
+    return texts, Calibration(file=name, texts=len(texts), sha256=digest)
+
+
+def _lines(name: str) -> list[str]:
+    text = (files("embedge_export") / "data" / name).read_text(encoding="utf-8")
+    return [line for line in text.split("\n") if line]
