@@ -33,6 +33,11 @@ def _say(line: str) -> None:
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Compare with the reference.")
 @click.option("--force", is_flag=True, help="Make it anew; replace a bundle of another checkpoint.")
 @click.option("--like", metavar="RECIPE", help="What a directory was fine-tuned from: its pooling and prompts.")
+@click.option(
+    "--calibration",
+    metavar="FILE",
+    help="A few hundred texts like yours, one on each line, that int8 is fitted to; default: our own, of many kinds.",
+)
 @click.option("--local-files-only", is_flag=True, help="Never touch the network.")
 def export(
     source: str,
@@ -42,6 +47,7 @@ def export(
     verify: bool,
     force: bool,
     like: str | None,
+    calibration: str | None,
     local_files_only: bool,
 ) -> None:
     """Make a bundle of a checkpoint.
@@ -64,6 +70,7 @@ def export(
         verify=verify,
         force=force,
         like=like,
+        calibration=calibration,
         local_files_only=local_files_only,
         report=_say,
     )
@@ -105,10 +112,15 @@ def verify(bundle: str, checkpoint: str | None) -> None:
 
 
 def _describe(quality: Quality) -> str:
-    return (
-        f"cosine to {quality.reference} {quality.cosine_mean:.5f} mean, {quality.cosine_min:.5f} min "
-        f"over {quality.texts} texts, largest difference {quality.max_abs_difference:.2g}"
-    )
+    """The report in one line; a field that was not measured is left out."""
+    parts = [
+        f"cosine to {quality.reference} {quality.cosine_mean:.5f} mean, {quality.cosine_min:.5f} min over "
+        f"{quality.texts} texts",
+        None if quality.top10_overlap is None else f"{quality.top10_overlap:.1%} of the ten best passages",
+        None if quality.max_abs_difference is None else f"largest difference {quality.max_abs_difference:.2g}",
+        None if quality.batch_difference is None else f"{quality.batch_difference:.2g} by company",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 @click.command()

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from embedge import Embedder
 from embedge.bundle import Bundle
 from embedge.resolve import find_cached, is_path
-from embedge_export.passages import Passage, passages
 from embedge_export.pipeline import export
+from embedge_export.texts import Passage, passages
 
 QUESTIONS = (
     "why did my bread come out flat and heavy?",

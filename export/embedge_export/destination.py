@@ -6,7 +6,7 @@ from pathlib import Path
 
 from embedge.bundle import MANIFEST, PRECISIONS, Bundle, Precision
 from embedge.errors import BundleCorruptError, BundleError
-from embedge_export.checkpoint import Checkpoint
+from embedge_export.order import Order
 from embedge_export.steps import Report
 
 
@@ -26,24 +26,27 @@ def existing_bundle(destination: Path) -> Bundle | None:
     return None
 
 
-def missing_precisions(
-    before: Bundle, checkpoint: Checkpoint, precisions: tuple[Precision, ...], *, force: bool
-) -> tuple[Precision, ...]:
+def missing_precisions(before: Bundle, order: Order, *, force: bool) -> tuple[Precision, ...]:
     """The precisions to make: those asked for that the bundle lacks, and any of which the file is not whole.
+
+    int8 that was fitted to other texts than the file that is given is made anew.
 
     Raises:
         BundleError: the bundle is of another checkpoint, and ``force`` is not given.
     """
-    if before.manifest.source.checkpoint_sha256 != checkpoint.sha256:
+    if before.manifest.source.checkpoint_sha256 != order.checkpoint.sha256:
         if force:
-            return precisions
+            return order.precisions
         raise BundleError(
             f"{before.path} was made from another checkpoint, {before.manifest.source.origin}, or before it changed; "
             "give -o another directory, or --force to replace it"
         )
-    broken = {name for name, record in before.manifest.precisions.items() if not _is_whole(before, record.file)}
-    held = set() if force else set(before.manifest.precisions) - broken
-    return tuple(name for name in PRECISIONS if name in broken or (name in precisions and name not in held))
+    records = before.manifest.precisions
+    broken = {name for name, record in records.items() if not _is_whole(before, record.file)}
+    held = set() if force else set(records) - broken
+    if order.calibration and order.calibration.file and "int8" in held:
+        held -= {"int8"} if records["int8"].calibration != order.calibration else set()
+    return tuple(name for name in PRECISIONS if name in broken or (name in order.precisions and name not in held))
 
 
 def _is_whole(bundle: Bundle, file: str) -> bool:

@@ -1,6 +1,8 @@
 """Checkpoint -> fused encoder graph, float32: one short function per block of BERT.
 
 Rows are tokens: hidden states are [batch * sequence, hidden] throughout, and three-dimensional only around attention.
+The constants of a linear layer are NAME.weight and NAME.bias, where NAME is its product's; ``smooth`` and ``quantise``
+find them so.
 Fusions, each measured on the CPU provider of ONNX Runtime:
 
 1. Q, K and V are one product; their bias goes into ``MultiHeadAttention``.

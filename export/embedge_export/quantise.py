@@ -6,12 +6,13 @@ other token its precision. (``onnxruntime.quantization.quantize_dynamic`` has on
 Rewrites, on a graph of ``graph.build_graph``:
 
 1. ``MatMul(x, W)``: ``x`` becomes uint8 around 128 with scale ``max|row| / 127``; ``MatMulIntegerToFloat`` by int8
-   ``W``, and a ``Mul`` by the row's scale.
+   ``W``, and a ``Mul`` by the row's scale. What rounding ``W`` moves the mean product by is taken from the bias.
 2. ``MatMul(Gelu(x), W)``: GELU is never below -0.17, so shifted by that its rows are unsigned and use all 8 bits; the
-   shift's share of the product is a constant and goes into the bias that follows.
+   shift's share of the product is a constant and goes into the bias too.
 3. ``Gather`` of word embeddings: int8 rows, each with its scale.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,34 +21,42 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from embedge_export.builder import CONTRIB
+from embedge_export.calibrate import Activations
+from embedge_export.rounding import round_weight
 
 # min over x of x * Phi(x) is -0.16997 (at x = -0.7518); the tanh approximation's is -0.17004.
 GELU_SHIFT = np.float32(0.1701)
 _TINY = np.float32(1e-12)  # the scale of a row of zeros: any positive number does
 
 
-def quantise(model: ModelProto) -> ModelProto:
-    """The int8 graph of a float32 graph, which is left as it is."""
+def quantise(model: ModelProto, activations: Mapping[str, Activations]) -> ModelProto:
+    """The int8 graph of a float32 graph, which is left as it is.
+
+    Args:
+        model: a graph of ``graph.build_graph``, smoothed or not.
+        activations: what enters its linear layers, by their names, from ``calibrate`` or ``smooth``.
+    """
     copy = ModelProto()
     copy.CopyFrom(model)
-    _Rewrite(copy).apply()
+    _Rewrite(copy, activations).apply()
     return copy
 
 
-def quantise_columns(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Symmetric int8 codes of a weight [inputs, outputs] and one scale for each output channel.
+def quantise_rows(table: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Symmetric int8 codes of a table [rows, columns], rounded to nearest, and one scale for each row.
 
-    >>> codes, scales = quantise_columns(np.array([[1.0, 0.5], [-2.0, 0.25]], np.float32))
-    >>> codes.tolist(), (codes * scales).round(1).tolist()
-    ([[64, 127], [-127, 64]], [[1.0, 0.5], [-2.0, 0.30000001192092896]])
+    >>> codes, scales = quantise_rows(np.array([[1.0, -2.0], [0.5, 0.25]], np.float32))
+    >>> codes.tolist(), (codes * scales[:, None]).round(1).tolist()
+    ([[64, -127], [127, 64]], [[1.0, -2.0], [0.5, 0.30000001192092896]])
     """
-    scales = np.maximum(np.abs(weight).max(axis=0) / np.float32(127), _TINY).astype(np.float32)
-    return np.rint(weight / scales).astype(np.int8), scales
+    scales = np.maximum(np.abs(table).max(axis=1) / np.float32(127), _TINY).astype(np.float32)
+    return np.rint(table / scales[:, None]).astype(np.int8), scales
 
 
 @dataclass
 class _Rewrite:
     model: ModelProto
+    activations: Mapping[str, Activations]
     nodes: list[NodeProto] = field(default_factory=list)
     constants: dict[str, TensorProto] = field(default_factory=dict)
     zero_points: dict[int, str] = field(default_factory=dict)
@@ -56,18 +65,15 @@ class _Rewrite:
         graph = self.model.graph
         self.constants = {tensor.name: tensor for tensor in graph.initializer}
         makers = {output: node.op_type for node in graph.node for output in node.output}
-        shifts: dict[str, NDArray[np.float32]] = {}
         for node in graph.node:
             if node.op_type == "MatMul" and node.input[1] in self.constants:
                 if makers.get(node.input[0]) == "Gelu":
-                    shifts[node.output[0]] = self._unsigned_product(node)
+                    self._unsigned_product(node)
                 else:
                     self._signed_product(node)
             elif node.op_type == "Gather" and node.input[0] in self.constants:
                 self._embedding_rows(node)
             else:
-                if node.op_type == "Add" and node.input[0] in shifts:
-                    self._shift_bias(node.input[1], shifts[node.input[0]])
                 self.nodes.append(node)
         used = {name for node in self.nodes for name in _inputs(node)}
         del graph.node[:], graph.initializer[:]
@@ -82,29 +88,29 @@ class _Rewrite:
         scale = self._op("Mul", [highest, self._scalar(np.float32(1 / 127))], f"{at}.raw_scale")
         self._product(node, rows, weight, scale, zero_point=128)
 
-    def _unsigned_product(self, node: NodeProto) -> NDArray[np.float32]:
-        """Rule 2; returns what the shift adds to the product, [outputs]."""
+    def _unsigned_product(self, node: NodeProto) -> None:
+        """Rule 2."""
         at, (rows, weight) = node.name, node.input
         shift = self._scalar(GELU_SHIFT)
         highest = self._op("ReduceMax", [rows, self._ints(1)], f"{at}.highest", keepdims=1)
         span = self._op("Add", [highest, shift], f"{at}.span")
         scale = self._op("Mul", [span, self._scalar(np.float32(1 / 255))], f"{at}.raw_scale")
         shifted = self._op("Add", [rows, shift], f"{at}.shifted")
-        codes, scales = self._product(node, shifted, weight, scale, zero_point=0)
-        total: NDArray[np.float32] = (codes.sum(axis=0, dtype=np.int64) * scales * GELU_SHIFT).astype(np.float32)
-        return total
+        rounded = self._product(node, shifted, weight, scale, zero_point=0)
+        self._add_to_bias(node, -rounded.sum(axis=0, dtype=np.float64) * float(GELU_SHIFT))
 
-    def _product(
-        self, node: NodeProto, rows: str, weight: str, scale: str, *, zero_point: int
-    ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-        """Quantised rows times an int8 weight, times the rows' scales; returns the weight's codes and scales."""
+    def _product(self, node: NodeProto, rows: str, weight: str, scale: str, *, zero_point: int) -> NDArray[np.float32]:
+        """Quantised rows times an int8 weight, times the rows' scales; returns the weight as it is after rounding."""
         at = node.name
         scale = self._op("Max", [scale, self._scalar(_TINY)], f"{at}.scale")
         vector = self._op("Reshape", [scale, self._ints(-1)], f"{at}.row_scales")
         quantised = self._op(
             "QuantizeLinear", [rows, vector, self._zero_points(vector, zero_point)], f"{at}.rows", axis=0
         )
-        codes, scales = quantise_columns(numpy_helper.to_array(self.constants[weight]))
+        exact, found = numpy_helper.to_array(self.constants[weight]), self.activations[at]
+        codes, scales = round_weight(exact, found.covariance)
+        rounded: NDArray[np.float32] = codes * scales
+        self._add_to_bias(node, found.mean.astype(np.float64) @ (exact - rounded))
         inputs = [
             quantised,
             self._constant(f"{weight}.int8", codes),
@@ -114,18 +120,19 @@ class _Rewrite:
         ]
         product = self._op("MatMulIntegerToFloat", inputs, f"{at}.product", domain=CONTRIB)
         self.nodes.append(helper.make_node("Mul", [product, scale], [node.output[0]], name=at))
-        return codes, scales
+        return rounded
 
     def _embedding_rows(self, node: NodeProto) -> None:
         """Rule 3."""
         table, ids = node.input
-        codes, scales = quantise_columns(numpy_helper.to_array(self.constants[table]).T)
-        rows = self._op("Gather", [self._constant(f"{table}.int8", codes.T), ids], f"{node.name}.int8")
+        codes, scales = quantise_rows(numpy_helper.to_array(self.constants[table]))
+        rows = self._op("Gather", [self._constant(f"{table}.int8", codes), ids], f"{node.name}.int8")
         scale = self._op("Gather", [self._constant(f"{table}.scales", scales), ids], f"{node.name}.scales")
         self.nodes.append(helper.make_node("DequantizeLinear", [rows, scale], node.output, name=node.name, axis=0))
 
-    def _shift_bias(self, name: str, shift: NDArray[np.float32]) -> None:
-        self._constant(name, numpy_helper.to_array(self.constants[name]) - shift)
+    def _add_to_bias(self, node: NodeProto, values: NDArray[np.float64]) -> None:
+        name = f"{node.name}.bias"
+        self._constant(name, (numpy_helper.to_array(self.constants[name]) + values).astype(np.float32))
 
     def _zero_points(self, rows: str, value: int) -> str:
         """One zero point for each row, as many as ``rows`` has elements; made once for all products."""

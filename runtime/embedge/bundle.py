@@ -57,17 +57,38 @@ class Quality:
 
     Attributes:
         reference: what it was compared to.
-        texts: how many texts were embedded by both.
+        texts: how many texts were embedded by both; none of them calibrated the graph.
         cosine_mean: mean cosine of the two vectors of a text.
         cosine_min: the smallest of them.
-        max_abs_difference: largest difference between two elements of the last hidden states; None where not measured.
+        cosine_p1: their first percentile; None where not measured, like all that follow.
+        top10_overlap: mean share of a query's ten best passages, by the reference, that are among the graph's ten best.
+        max_abs_difference: largest difference between two elements of the last hidden states, padding left out.
+        batch_difference: largest difference between two elements of a text's vectors, alone and among others.
     """
 
     reference: str
     texts: int
     cosine_mean: float
     cosine_min: float
+    cosine_p1: float | None = None
+    top10_overlap: float | None = None
     max_abs_difference: float | None = None
+    batch_difference: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """The texts that an int8 graph was fitted to.
+
+    Attributes:
+        file: its name; None for the texts that come with the exporter.
+        texts: how many.
+        sha256: of all of them, in hex.
+    """
+
+    file: str | None = None
+    texts: int
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,12 +99,14 @@ class PrecisionRecord:
         file: its path in the bundle.
         exporter: ``"native"`` (our fused graph, run as it is) or ``"optimum"`` (traced; ONNX Runtime optimises it).
         quality: what verify measured; None where the export was told not to verify.
+        calibration: what an int8 graph was fitted to; None for other precisions, and for traced graphs.
         made_by: packages and versions that made it.
     """
 
     file: str
     exporter: Literal["native", "optimum"]
     quality: Quality | None = None
+    calibration: Calibration | None = None
     made_by: Mapping[str, str]
 
 

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from embedge import Bundle, BundleError, CheckpointError, Embedder, QualityError
-from embedge_export import export, pipeline
-from embedge_export.verify import Floor, reverify
+from embedge_export import convert, export, measure, verify
+from embedge_export.recipe import Floor
+from embedge_export.verify import reverify
 
 MakeCheckpoint = Callable[..., Path]
 
@@ -131,27 +132,65 @@ def test_every_graph_is_verified_against_optimum(tiny_checkpoint: Path, tmp_path
 def test_below_the_floor_nothing_is_written(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(pipeline_floors(), "int8", Floor(0.9999999, 0.9999999))
+    monkeypatch.setattr(verify, "FLOORS", {"int8": Floor(0.9999999, 0.9999999)})
     with pytest.raises(QualityError, match="the floor is 0.9999999"):
         export(tiny_checkpoint, tmp_path / "b")
     assert not (tmp_path / "b").exists()
 
 
-def pipeline_floors() -> Any:
-    from embedge_export import verify
-
-    return verify.FLOORS
-
-
 def test_without_optimum_int8_is_verified_against_the_fp32_graph(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "has_optimum_extra", lambda: False)
+    for module in (convert, verify):
+        monkeypatch.setattr(module, "has_optimum_extra", lambda: False)
     bundle = export(tiny_checkpoint, tmp_path / "b", precisions=("int8", "fp32"))
     assert bundle.manifest.precisions["fp32"].quality is None
     quality = bundle.manifest.precisions["int8"].quality
     assert quality is not None
     assert quality.reference == "fp32 graph"
+
+
+def test_another_calibration_makes_int8_anew(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """And only int8; the same file again makes nothing."""
+    own = tmp_path / "own.txt"
+    own.write_text("\n".join(f"the cat sat on mat {n}" for n in range(40)), encoding="utf-8")
+    first = export(tiny_checkpoint, tmp_path / "b", precisions=("int8", "fp32"), verify=False)
+    second = export(tiny_checkpoint, tmp_path / "b", precisions=("int8",), calibration=own, verify=False)
+    told: list[str] = []
+    export(tiny_checkpoint, tmp_path / "b", precisions=("int8",), calibration=own, verify=False, report=told.append)
+    assert "holds int8 already" in told[-1]
+    calibrations = [bundle.manifest.precisions["int8"].calibration for bundle in (first, second)]
+    assert [found and found.file for found in calibrations] == [None, "own.txt"]
+    assert first.manifest.files["onnx/model.onnx"] == second.manifest.files["onnx/model.onnx"]
+    assert first.manifest.files["onnx/model_int8.onnx"] != second.manifest.files["onnx/model_int8.onnx"]
+
+
+@pytest.mark.parametrize(("exporter", "precision"), [("optimum", "int8"), ("native", "fp32")])
+def test_a_calibration_that_nothing_would_use_is_refused(
+    tiny_checkpoint: Path, tmp_path: Path, exporter: Any, precision: Any
+) -> None:
+    with pytest.raises(CheckpointError, match="only native int8 is"):
+        export(tiny_checkpoint, tmp_path / "b", precisions=(precision,), exporter=exporter, calibration="own.txt")
+
+
+def test_a_vector_that_minds_its_batch_fails_the_export(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "batch_difference", lambda model, texts: 1e-7)
+    with pytest.raises(QualityError, match="changes by 1.0e-07 with what else is in its batch"):
+        export(tiny_checkpoint, tmp_path / "b")
+
+
+def test_the_report_tells_what_was_measured(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """A retrieval overlap, a percentile and a batch difference of exactly zero."""
+    quality = export(tiny_checkpoint, tmp_path / "b").manifest.precisions["int8"].quality
+    assert quality is not None
+    assert quality.cosine_p1 is not None
+    assert quality.cosine_min <= quality.cosine_p1 <= quality.cosine_mean
+    assert quality.top10_overlap is not None
+    assert 0.5 < quality.top10_overlap <= 1
+    assert quality.batch_difference == 0.0
+    assert quality.texts == 125
 
 
 def test_verify_measures_anew_from_the_checkpoint(tiny_bundle: Bundle, tiny_checkpoint: Path, tmp_path: Path) -> None:

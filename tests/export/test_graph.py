@@ -1,4 +1,4 @@
-"""graph.py, quantise.py and half.py, against optimum's graph and against numpy."""
+"""graph.py and half.py, against optimum's graph and against numpy."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import ModelProto
 
@@ -16,7 +14,6 @@ from embedge_export.checkpoint import Checkpoint, read_checkpoint
 from embedge_export.fetch import fetch
 from embedge_export.graph import build_graph
 from embedge_export.half import halve
-from embedge_export.quantise import GELU_SHIFT, quantise, quantise_columns
 from embedge_export.reference import Reference, trace
 
 MakeCheckpoint = Callable[..., Path]
@@ -81,41 +78,10 @@ def test_fp16_is_the_fp32_graph_to_three_digits(make_checkpoint: MakeCheckpoint,
     assert worst(first, second, vocabulary=64, longest=64) < 2e-2
 
 
-def test_int8_is_the_fp32_graph_on_rounded_numbers(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
-    model = build_graph(checkpoint_of(make_checkpoint()))
-    first, second = save(model, tmp_path / "fp32.onnx"), save(quantise(model), tmp_path / "int8.onnx")
-    for ids, mask in padded_batches(64, 64):
-        a, b = first.hidden(ids, mask).reshape(-1, 32), second.hidden(ids, mask).reshape(-1, 32)
-        cosines = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
-        assert cosines.min() > 0.995
-
-
-def test_int8_leaves_no_fp32_weight_behind(make_checkpoint: MakeCheckpoint) -> None:
-    model = build_graph(checkpoint_of(make_checkpoint()))
-    assert not [node.name for node in quantise(model).graph.node if node.op_type == "MatMul"]
-    sizes = {t.name: int(np.prod(t.dims)) for t in quantise(model).graph.initializer if t.data_type == 1}
-    assert max(size for name, size in sizes.items() if name != "position_embeddings") <= 96
-
-
 def test_a_graph_has_the_inputs_and_output_of_the_bundle_format(make_checkpoint: MakeCheckpoint) -> None:
     graph = build_graph(checkpoint_of(make_checkpoint())).graph
     assert [tensor.name for tensor in graph.input] == ["input_ids", "attention_mask"]
     assert [tensor.name for tensor in graph.output] == ["last_hidden_state"]
-
-
-@given(st.lists(st.lists(st.floats(-1e3, 1e3, width=32), min_size=4, max_size=4), min_size=1, max_size=9))
-def test_a_weight_is_within_half_a_step_of_its_code(rows: list[list[float]]) -> None:
-    weight = np.array(rows, np.float32)
-    codes, scales = quantise_columns(weight)
-    assert np.abs(codes.astype(np.int32)).max() <= 127
-    assert (np.abs(codes * scales.astype(np.float64) - weight) <= scales * 0.5001).all()
-
-
-def test_gelu_is_never_below_the_shift() -> None:
-    from math import erf, sqrt
-
-    lowest = min(x * 0.5 * (1 + erf(x / sqrt(2))) for x in np.linspace(-2, 0, 20001))
-    assert -GELU_SHIFT < lowest < -0.1699
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,112 @@
+"""Texts through the float32 graph: what enters every linear layer. Smoothing and rounding are fitted to it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto, helper
+
+from embedge.options import progress
+from embedge.plan import plan_batches
+from embedge.tokenise import Tokeniser
+
+# Rows kept as they are, beside the sums over all. The extremes of more would follow ever rarer tokens.
+_SAMPLE = 2048
+_BATCH_TOKENS = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activations:
+    """What enters one linear layer on the calibration texts; a row is a token.
+
+    Attributes:
+        mean: of each input channel, float32 [inputs].
+        covariance: of the input channels, float32 [inputs, inputs].
+        rows: some of the rows, evenly taken, float32 [n, inputs].
+    """
+
+    mean: NDArray[np.float32]
+    covariance: NDArray[np.float32]
+    rows: NDArray[np.float32]
+
+    def smoothed(self, shift: NDArray[np.float32], scale: NDArray[np.float32]) -> Self:
+        """The same once every channel, [inputs], is shifted down and then divided by its scale."""
+        return type(self)(
+            mean=(self.mean - shift) / scale,
+            covariance=self.covariance / (scale[:, None] * scale),
+            rows=(self.rows - shift) / scale,
+        )
+
+
+def linear_layers(model: ModelProto) -> list[NodeProto]:
+    """The products of a graph by a constant weight, in order."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    return [node for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in constants]
+
+
+def calibrate(
+    model: ModelProto, texts: Sequence[str], *, tokenizer: Path, max_tokens: int
+) -> Mapping[str, Activations]:
+    """Run texts through a float32 graph of ``graph.build_graph``; activations by the linear layer's name.
+
+    Args:
+        model: the graph, left as it is.
+        texts: some hundreds, as varied as what will be embedded. Longer ones are cut, as the runtime will cut them.
+        tokenizer: path of the checkpoint's ``tokenizer.json``.
+        max_tokens: of the model.
+    """
+    ids = Tokeniser(tokenizer, max_tokens=max_tokens).encode(texts).ids
+    plan = plan_batches([len(text) for text in ids], batch_tokens=_BATCH_TOKENS)
+    inputs = {node.name: node.input[0] for node in linear_layers(model)}
+    stride = max(1, sum(len(text) for text in ids) // _SAMPLE)
+    sums = {name: _Sums(stride) for name in inputs}
+    session = _session_with_outputs(model, sorted(set(inputs.values())))
+    with progress(len(texts), None) as advance:
+        for batch in plan:
+            batch_ids = np.array([ids[member] for member in batch.members], np.int64)
+            found = session.run(list(inputs.values()), {"input_ids": batch_ids, "attention_mask": batch_ids * 0 + 1})
+            for name, rows in zip(inputs, found, strict=True):
+                sums[name].add(rows.reshape(-1, rows.shape[-1]))
+            advance(len(batch.members))
+    return {name: total.activations() for name, total in sums.items()}
+
+
+class _Sums:
+    """First and second moments of rows, about the first batch's mean so that float32 holds them; every n-th row."""
+
+    def __init__(self, stride: int) -> None:
+        self._stride = stride
+        self._count = 0
+        self._kept: list[NDArray[np.float32]] = []
+
+    def add(self, rows: NDArray[np.float32]) -> None:
+        if not self._count:
+            self._centre = rows.mean(axis=0)
+            self._first = np.zeros_like(self._centre)
+            self._second = np.zeros((rows.shape[1], rows.shape[1]), np.float32)
+        self._kept.append(rows[-self._count % self._stride :: self._stride].copy())
+        self._count += len(rows)
+        moved = rows - self._centre
+        self._first += moved.sum(axis=0)
+        self._second += moved.T @ moved
+
+    def activations(self) -> Activations:
+        """Of all rows so far."""
+        offset = self._first / self._count
+        covariance = self._second / self._count - np.multiply.outer(offset, offset)
+        return Activations(mean=self._centre + offset, covariance=covariance, rows=np.concatenate(self._kept))
+
+
+def _session_with_outputs(model: ModelProto, names: list[str]) -> ort.InferenceSession:
+    """The graph, run as it is, with some of its tensors as outputs."""
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    copy.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return ort.InferenceSession(copy.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,99 @@
+"""Checkpoint -> a graph for every precision: graph -> smooth -> quantise, or what another tool traced."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from embedge.bundle import PRECISIONS, TOKENIZER, Precision
+from embedge.errors import CheckpointError
+from embedge_export.extra import has_optimum_extra
+from embedge_export.order import Order
+from embedge_export.steps import step
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+# Where graphs to compare with stand in the scratch folder.
+TRACED = "traced"
+OWN_REFERENCE = "fp32.onnx"
+
+
+def convert(order: Order, scratch: Path) -> Iterator[tuple[Precision, "ModelProto"]]:
+    """A graph for every precision of the order; the float32 one is built once.
+
+    Leaves what verify will compare with in ``scratch``.
+    """
+    make = _native(order, scratch) if order.exporter == "native" else _traced(order, scratch)
+    for precision in order.precisions:
+        yield precision, make[precision]()
+
+
+def write_graph(model: "ModelProto", path: Path) -> None:
+    """Writes a graph as one file.
+
+    Raises:
+        CheckpointError: it is over 2 GB.
+    """
+    from embedge_export.bundle import fresh
+
+    try:
+        data = model.SerializeToString()
+    except Exception as error:  # protobuf's own exceptions, by its version
+        raise CheckpointError(
+            f"{path.name} is over the 2 GB that one ONNX file can hold; export int8 or fp16"
+        ) from error
+    fresh(path).write_bytes(data)
+
+
+def _native(order: Order, scratch: Path) -> Mapping[Precision, Callable[[], "ModelProto"]]:
+    from embedge_export.graph import build_graph
+    from embedge_export.half import halve
+
+    checkpoint = order.checkpoint
+    with step(order.report, "graph") as note:
+        model = build_graph(checkpoint)
+        note(f"{checkpoint.config['num_hidden_layers']} layers, hidden {checkpoint.dimension}")
+    if order.verify and not has_optimum_extra():
+        write_graph(model, scratch / OWN_REFERENCE)
+    return {
+        "fp32": partial(_told, order, "fp32", lambda: model),
+        "fp16": partial(_told, order, "fp16", partial(halve, model)),
+        "int8": partial(_fit, order, model),
+    }
+
+
+def _fit(order: Order, model: "ModelProto") -> "ModelProto":
+    """The int8 graph, fitted to the calibration texts."""
+    from embedge_export.calibrate import calibrate
+    from embedge_export.quantise import quantise
+    from embedge_export.smooth import smooth
+
+    checkpoint = order.checkpoint
+    with step(order.report, "calibrate") as note:
+        activations = calibrate(
+            model, order.calibration_texts, tokenizer=checkpoint.directory / TOKENIZER, max_tokens=checkpoint.max_tokens
+        )
+        note(f"{len(order.calibration_texts)} texts")
+    with step(order.report, "smooth") as note:
+        smoothed, activations = smooth(model, activations)
+        note("activations into weights")
+    return _told(order, "int8", partial(quantise, smoothed, activations))
+
+
+def _traced(order: Order, scratch: Path) -> Mapping[Precision, Callable[[], "ModelProto"]]:
+    from embedge_export.reference import trace
+    from embedge_export.traced import convert_traced, fuse_traced
+
+    with step(order.report, "trace") as note:
+        model = fuse_traced(trace(order.checkpoint, scratch / TRACED), order.checkpoint)
+        note(f"{len(model.graph.node)} nodes after fusion")
+    return {name: partial(_told, order, name, partial(convert_traced, model, precision=name)) for name in PRECISIONS}
+
+
+def _told(order: Order, precision: Precision, make: Callable[[], "ModelProto"]) -> "ModelProto":
+    """Makes a graph, and tells its size and how long it took."""
+    with step(order.report, precision) as note:
+        model = make()
+        note(f"{model.ByteSize() / 1e6:.1f} MB")
+    return model

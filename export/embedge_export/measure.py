@@ -1,0 +1,101 @@
+"""How far a graph's vectors are from its reference's, on texts that calibrated nothing: the quality report."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from embedge import Embedder
+from embedge.bundle import TOKENIZER, Bundle, Precision, Quality
+from embedge_export.reference import Reference
+from embedge_export.texts import passages, questions
+
+_BATCH = 8
+_TOP = 10
+_ROUNDS = 4  # of batches of random company
+
+
+def documents() -> list[str]:
+    """Texts to embed: the passages; a long one; odd strings."""
+    plain = [passage.joined for passage in passages()]
+    return [*plain, " ".join(plain[:8]), "", "hello world", "naïve café — 東京 🚲", "a" * 300]
+
+
+def measure(bundle: Bundle, precision: Precision, reference: Reference) -> Quality:
+    """Distance of one graph of a bundle, run by the runtime, to a reference fed padded batches of mixed lengths.
+
+    Cosines are of pooled vectors, of documents and of queries with their prompt. The overlap is of the ten passages
+    nearest to each query. The difference is over every element of the last hidden states, padding left out, of the
+    two graphs fed the same padded batches.
+    """
+    prompt = bundle.manifest.prompts.get("query", "")
+    texts = [*documents(), *(prompt + question.text for question in questions())]
+    model = Embedder(bundle.path, precision=precision)
+    found = model.encode(texts, prompt="", on_truncate="ignore")
+    graph = Reference(bundle.graph(precision), precision)
+    expected, differences = [], [0.0]
+    for ids, mask in _padded_batches(bundle, texts):
+        hidden = reference.hidden(ids, mask)
+        expected.append(_pool_masked(hidden, mask, bundle.manifest.pooling))
+        differences.append(float(np.abs(hidden - graph.hidden(ids, mask))[mask == 1].max()))
+    wanted = np.concatenate(expected)
+    cosines = (found * wanted).sum(axis=1, dtype=np.float64)
+    return Quality(
+        reference=reference.name,
+        texts=len(found),
+        cosine_mean=round(float(cosines.mean()), 7),
+        cosine_min=round(float(cosines.min()), 7),
+        cosine_p1=round(float(np.percentile(cosines, 1)), 7),
+        top10_overlap=round(_overlap(found, wanted), 4),
+        max_abs_difference=float(f"{max(differences):.3g}"),
+        batch_difference=float(f"{batch_difference(model, texts):.3g}"),
+    )
+
+
+def batch_difference(model: Embedder, texts: Sequence[str], *, rounds: int = _ROUNDS, seed: int = 0) -> float:
+    """Largest difference of an element of a text's vector, alone and among the others in random order and batches."""
+    random = np.random.default_rng(seed)
+    alone = np.stack([model.encode(text, prompt="", on_truncate="ignore") for text in texts])
+    worst = 0.0
+    for _ in range(rounds):
+        order = random.permutation(len(texts))
+        among = model.encode(
+            [texts[place] for place in order],
+            prompt="",
+            on_truncate="ignore",
+            batch_tokens=int(random.integers(1, 4096)),
+        )
+        worst = max(worst, float(np.abs(among - alone[order]).max()))
+    return worst
+
+
+def _overlap(found: NDArray[np.float32], wanted: NDArray[np.float64]) -> float:
+    """Mean share of the reference's nearest passages that are among the graph's nearest, over all questions."""
+    corpus, asked = len(passages()), len(questions())
+    best = [np.argsort(-(v[-asked:] @ v[:corpus].T), axis=1, kind="stable")[:, :_TOP] for v in (found, wanted)]
+    return float(np.mean([len(set(mine) & set(theirs)) / _TOP for mine, theirs in zip(*best, strict=True)]))
+
+
+def _padded_batches(bundle: Bundle, texts: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Ids and masks of texts, padded as other runtimes would, in batches of mixed lengths."""
+    tokenizer = Tokenizer.from_file(str(bundle.path / TOKENIZER))
+    tokenizer.enable_truncation(bundle.manifest.max_tokens)
+    tokenizer.enable_padding()
+    for start in range(0, len(texts), _BATCH):
+        encodings = tokenizer.encode_batch(texts[start : start + _BATCH])
+        ids, masks = ([getattr(e, name) for e in encodings] for name in ("ids", "attention_mask"))
+        yield np.array(ids, np.int64), np.array(masks, np.int64)
+
+
+def _pool_masked(hidden: NDArray[np.float32], mask: NDArray[np.int64], pooling: str) -> NDArray[np.float64]:
+    """Unit vectors of padded hidden states; apart from the runtime's own pooling on purpose."""
+    wide = hidden.astype(np.float64)
+    if pooling == "cls":
+        vectors = wide[:, 0]
+    elif pooling == "last":
+        vectors = wide[np.arange(len(wide)), mask.sum(axis=1) - 1]
+    else:
+        vectors = (wide * mask[..., None]).sum(axis=1) / mask.sum(axis=1, keepdims=True)
+    unit: NDArray[np.float64] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit

@@ -1,0 +1,82 @@
+"""What an export is to do: checked once, before anything is made."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Literal
+
+from embedge.bundle import PRECISIONS, Calibration, Precision
+from embedge.errors import CheckpointError
+from embedge.resolve import cached_path
+from embedge_export.checkpoint import Checkpoint
+from embedge_export.extra import require_export_extra, require_optimum_extra
+from embedge_export.steps import Report
+from embedge_export.texts import calibration_texts
+
+Exporter = Literal["native", "optimum"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What to make of a checkpoint, and where.
+
+    Attributes:
+        checkpoint: what is exported.
+        destination: the bundle's directory.
+        precisions: of the graphs to make.
+        exporter: how they are made.
+        calibration: the record of the texts that int8 is fitted to; None where the exporter fits none.
+        calibration_texts: those texts.
+        verify: whether graphs are compared with their reference.
+        report: told of every step.
+    """
+
+    checkpoint: Checkpoint
+    destination: Path
+    precisions: tuple[Precision, ...]
+    exporter: Exporter
+    calibration: Calibration | None
+    calibration_texts: tuple[str, ...]
+    verify: bool
+    report: Report
+
+
+def check_choices(
+    precisions: Sequence[str], exporter: str, calibration: str | PathLike[str] | None
+) -> tuple[Calibration | None, tuple[str, ...]]:
+    """The texts that int8 will be fitted to, and their record, once the choices are found to make sense.
+
+    Raises:
+        CheckpointError: an unknown precision or exporter, or a calibration that nothing would use.
+        MissingExtraError: a package that the exporter needs is not installed.
+        TextValueError: the calibration file cannot be read, or has too few texts.
+    """
+    require_export_extra()
+    if not precisions or any(name not in PRECISIONS for name in precisions):
+        raise CheckpointError(
+            f"precisions must be some of {', '.join(PRECISIONS)}, found {', '.join(precisions) or 'none'}"
+        )
+    if exporter not in ("native", "optimum"):
+        raise CheckpointError(f"exporter must be native or optimum, found {exporter!r}")
+    if exporter == "optimum":
+        require_optimum_extra()
+    if calibration is not None and (exporter != "native" or "int8" not in precisions):
+        raise CheckpointError(
+            f"nothing here is calibrated by {calibration}: only native int8 is; leave --calibration out, "
+            "or export --precision int8"
+        )
+    if exporter != "native":
+        return None, ()
+    texts, record = calibration_texts(calibration)
+    return record, tuple(texts)
+
+
+def cache_place(checkpoint: Checkpoint, cache: Path) -> Path:
+    """By recipe's name or hub id; a directory's by name and weights' hash, so that no fine-tune passes for another."""
+    name = checkpoint.fetched.name
+    if checkpoint.fetched.hub_id is None:
+        plain = re.sub(r"[^\w.]+", "-", name).strip("-.") or "checkpoint"
+        name = f"{plain}-{checkpoint.sha256[:8]}"
+    return cached_path(name, cache)

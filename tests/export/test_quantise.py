@@ -1,0 +1,263 @@
+"""calibrate.py, smooth.py, rounding.py and quantise.py, against numpy's own arithmetic."""
+
+from collections.abc import Callable, Mapping
+from math import erf, sqrt
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto, helper
+from safetensors.numpy import load_file
+
+from embedge import TextValueError
+from embedge_export.builder import Builder
+from embedge_export.calibrate import Activations, calibrate, linear_layers
+from embedge_export.checkpoint import Checkpoint, read_checkpoint
+from embedge_export.fetch import fetch
+from embedge_export.graph import build_graph
+from embedge_export.quantise import GELU_SHIFT, quantise, quantise_rows
+from embedge_export.rounding import PAIR_LIMIT, limit_pairs, round_weight
+from embedge_export.smooth import smooth
+from embedge_export.texts import calibration_texts, passages, questions
+
+MakeCheckpoint = Callable[..., Path]
+Floats = NDArray[np.float32]
+
+TEXTS = ["the cat sat on the mat", "a dog ran far away", "how do i bake bread ?", "blue river stone", "cats running"]
+# Rows as they come, and as they should not: zeros, one huge outlier, subnormals, all the same.
+_ELEMENT = st.one_of(
+    st.floats(-8, 8, width=32),
+    st.sampled_from([0.0, 1e6, -1e6, 1e-42, -1e-42, 1.0]),
+    st.floats(-(2**-126), 2**-126, width=32),
+)
+MATRICES = arrays(np.float32, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12), elements=_ELEMENT)
+
+
+def checkpoint_of(folder: Path) -> Checkpoint:
+    return read_checkpoint(fetch(str(folder), cache=folder, pickles=False, local_files_only=True))
+
+
+def fit(folder: Path) -> tuple[ModelProto, Mapping[str, Activations]]:
+    """The float32 graph of a checkpoint, and its activations on TEXTS."""
+    model = build_graph(checkpoint_of(folder))
+    return model, calibrate(model, TEXTS * 7, tokenizer=folder / "tokenizer.json", max_tokens=64)
+
+
+def run(model: ModelProto, ids: NDArray[np.int64], mask: NDArray[np.int64] | None = None) -> Floats:
+    mask = np.ones_like(ids) if mask is None else mask
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    hidden: Floats = session.run(
+        None, {"input_ids": ids, "attention_mask": np.ones_like(ids) if mask is None else mask}
+    )[0]
+    return hidden
+
+
+def linear_model(weight: Floats, bias: Floats, *, gelu: bool) -> ModelProto:
+    """Rows -> [Gelu ->] MatMul -> Add: one linear layer, named as the exporter names them."""
+    b = Builder()
+    rows = b.op("Gelu", ["rows"], name="active") if gelu else "rows"
+    product = b.op("MatMul", [rows, b.constant("layer.weight", weight)], name="layer")
+    b.op("Add", [product, b.constant("layer.bias", bias)], name="out")
+    model = b.model("out", weight.shape[1])
+    del model.graph.input[:]
+    model.graph.input.append(helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["n", weight.shape[0]]))
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("out", TensorProto.FLOAT, ["n", weight.shape[1]]))
+    return model
+
+
+def plain(inputs: int) -> Activations:
+    """Activations around zero, of channels that have nothing to do with each other."""
+    zeros = np.zeros(inputs, np.float32)
+    return Activations(mean=zeros, covariance=np.eye(inputs, dtype=np.float32), rows=np.eye(inputs, dtype=np.float32))
+
+
+def run_rows(model: ModelProto, rows: Floats) -> Floats:
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    found: Floats = session.run(None, {"rows": rows})[0]
+    return found
+
+
+def test_a_linear_layer_is_the_formula_for_any_rows() -> None:
+    """Zero rows, one huge outlier, subnormals, constant rows: ONNX Runtime's result is numpy's, row by row."""
+    random = np.random.default_rng(0)
+    weight = random.standard_normal((12, 5)).astype(np.float32)
+    model = quantise(linear_model(weight, np.zeros(5, np.float32), gelu=False), {"layer": plain(12)})
+    codes, scales = round_weight(weight, np.eye(12, dtype=np.float32))
+    rounded = codes * scales.astype(np.float64)
+
+    @given(arrays(np.float32, st.tuples(st.integers(1, 9), st.just(12)), elements=_ELEMENT))
+    def check(rows: Floats) -> None:
+        steps = np.maximum(np.abs(rows).max(axis=1, keepdims=True).astype(np.float64) / 127, 1e-12)
+        # A code is a rounding: ONNX Runtime's may differ by one from numpy's where a quotient ends in .5.
+        loosely = np.abs(rounded).sum(axis=0) * steps * 0.5001 + 1e-12
+        assert (np.abs(run_rows(model, rows) - rows @ rounded) <= loosely + 1e-5 * np.abs(rows @ rounded)).all()
+
+    check()
+
+
+def test_rows_of_a_batch_do_not_know_each_other() -> None:
+    """One huge row changes no bit of the others."""
+    random = np.random.default_rng(1)
+    weight, rows = (random.standard_normal(shape).astype(np.float32) for shape in ((32, 16), (9, 32)))
+    model = quantise(linear_model(weight, np.zeros(16, np.float32), gelu=False), {"layer": plain(32)})
+    alone = np.concatenate([run_rows(model, row[None]) for row in rows])
+    rows[4] *= 1e6
+    np.testing.assert_array_equal(np.delete(run_rows(model, rows), 4, 0), np.delete(alone, 4, 0))
+
+
+def test_gelus_rows_are_unsigned_and_the_shift_is_gone_from_the_result() -> None:
+    """Codes of 255 steps over [-0.17, max], then the formula."""
+    random = np.random.default_rng(2)
+    weight, rows = (random.standard_normal(shape).astype(np.float32) for shape in ((64, 8), (20, 64)))
+    bias = random.standard_normal(8).astype(np.float32)
+    model = quantise(linear_model(weight, bias, gelu=True), {"layer": plain(64)})
+    codes, scales = round_weight(weight, np.eye(64, dtype=np.float32))
+    active = rows * 0.5 * (1 + np.vectorize(erf)(rows / sqrt(2)))
+    steps = (active.max(axis=1, keepdims=True) + float(GELU_SHIFT)) / 255
+    rounded = np.rint((active + float(GELU_SHIFT)) / steps) * steps - float(GELU_SHIFT)
+    np.testing.assert_allclose(run_rows(model, rows), rounded @ (codes * scales.astype(np.float64)) + bias, atol=1e-4)
+
+
+def test_gelu_is_never_below_the_shift() -> None:
+    lowest = min(x * 0.5 * (1 + erf(x / sqrt(2))) for x in np.linspace(-2, 0, 20001))
+    assert -GELU_SHIFT < lowest < -0.1699
+
+
+@given(MATRICES)
+def test_a_row_of_a_table_is_within_half_a_step_of_its_codes(table: Floats) -> None:
+    codes, scales = quantise_rows(table)
+    assert np.abs(codes.astype(np.int32)).max() <= 127
+    error = np.abs(codes * scales[:, None].astype(np.float64) - table)
+    assert (error <= scales[:, None] * 0.5001).all()
+
+
+@given(MATRICES, st.integers(0, 9))
+def test_no_pair_of_codes_can_saturate(weight: Floats, seed: int) -> None:
+    """What ``vpmaddubsw`` adds in 16 bits fits, for the largest rows there are and any weight."""
+    latent = np.random.default_rng(seed).standard_normal((4, len(weight)))
+    codes, scales = round_weight(weight, (latent.T @ latent).astype(np.float32))
+    assert np.isfinite(scales).all()
+    assert (scales > 0).all()
+    wide = np.concatenate([codes, codes[:1] * 0]).astype(np.int32)[: len(codes) // 2 * 2 + 2]
+    wide = wide[: len(wide) // 2 * 2]
+    for sign in (1, -1):
+        largest = np.maximum(sign * wide, 0).reshape(-1, 2, wide.shape[1]).sum(axis=1) * 255
+        assert largest.max(initial=0) <= 32767
+
+
+@given(MATRICES)
+def test_limiting_pairs_changes_only_pairs_that_are_too_large(weight: Floats) -> None:
+    codes = np.rint(np.clip(weight * 40, -127, 127))
+    limited = limit_pairs(codes.copy())
+    even = len(codes) // 2 * 2
+    sums = np.abs(codes[0:even:2] + codes[1:even:2])
+    same_sign = codes[0:even:2] * codes[1:even:2] > 0
+    kept = ~(same_sign & (sums > PAIR_LIMIT))
+    for part in (0, 1):
+        np.testing.assert_array_equal(limited[part:even:2][kept], codes[part:even:2][kept])
+
+
+def test_rounding_knows_which_errors_cancel() -> None:
+    """On correlated inputs the product's error is a fraction of that of rounding to nearest, pairs and all."""
+    random = np.random.default_rng(3)
+    mixed = random.standard_normal((4000, 24)) @ random.standard_normal((24, 96)) + 0.1 * random.standard_normal(
+        (4000, 96)
+    )
+    weight = random.standard_normal((96, 48)).astype(np.float32)
+    codes, scales = round_weight(weight, np.cov(mixed.T).astype(np.float32))
+    nearest = np.abs(weight).max(axis=0) / 127
+    errors = [mixed @ (rough - weight) for rough in (codes * scales, np.rint(weight / nearest) * nearest)]
+    assert np.square(errors[0]).mean() < 0.5 * np.square(errors[1]).mean()
+
+
+def test_calibration_sums_are_numpys(make_checkpoint: MakeCheckpoint) -> None:
+    """Mean and covariance of the embeddings' normalised output, over all tokens of all texts."""
+    folder = make_checkpoint()
+    model, activations = fit(folder)
+    first = linear_layers(model)[0]
+    assert first.name == "encoder.layer.0.attention.qkv"
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    probe = ModelProto()
+    probe.CopyFrom(model)
+    probe.graph.output[0].CopyFrom(helper.make_tensor_value_info(first.input[0], TensorProto.FLOAT, None))
+    rows = np.concatenate([run(probe, np.array([tokenizer.encode(text).ids])) for text in TEXTS])
+    found = activations[first.name]
+    np.testing.assert_allclose(found.mean, rows.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(found.covariance, np.cov(rows.T, bias=True), atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_smoothing_is_exact_algebra(make_checkpoint: MakeCheckpoint, tiny_checkpoint: Path, seed: int) -> None:
+    """Every element of a graph with outlier channels stays within 1e-5, padded or not."""
+    random, tensors = np.random.default_rng(seed), load_file(tiny_checkpoint / "model.safetensors")
+    for name in tensors:
+        if name.endswith("LayerNorm.weight") and name != "encoder.layer.1.output.LayerNorm.weight":
+            tensors[name][random.integers(0, 32, 2)] *= 12
+    model, activations = fit(make_checkpoint(tensors=tensors))
+    smoothed, _ = smooth(model, activations)
+    ids = random.integers(1, 64, (4, 24))
+    mask = (np.arange(24) < np.array([24, 24, 9, 1])[:, None]).astype(np.int64)
+    for padded in (None, mask):
+        np.testing.assert_allclose(run(smoothed, ids, padded), run(model, ids, padded), atol=1e-5)
+
+
+def test_smoothed_activations_are_what_the_smoothed_graph_has(make_checkpoint: MakeCheckpoint) -> None:
+    folder = make_checkpoint()
+    model, activations = fit(folder)
+    smoothed, after = smooth(model, activations)
+    again = calibrate(smoothed, TEXTS * 7, tokenizer=folder / "tokenizer.json", max_tokens=64)
+    for name, found in again.items():
+        np.testing.assert_allclose(after[name].mean, found.mean, atol=1e-5)
+        np.testing.assert_allclose(after[name].covariance, found.covariance, atol=1e-4)
+        np.testing.assert_allclose(after[name].rows, found.rows, atol=1e-4)
+
+
+def test_int8_is_the_fp32_graph_on_rounded_numbers(make_checkpoint: MakeCheckpoint) -> None:
+    model, activations = fit(make_checkpoint())
+    rounded = quantise(*smooth(model, activations))
+    ids = np.random.default_rng(0).integers(1, 64, (4, 30))
+    mask = (np.arange(30) < np.array([30, 12, 5, 1])[:, None]).astype(np.int64)
+    first, second = (run(graph, ids * mask, mask).reshape(-1, 32) for graph in (model, rounded))
+    cosines = (first * second).sum(1) / np.linalg.norm(first, axis=1) / np.linalg.norm(second, axis=1)
+    assert cosines.min() > 0.999
+
+
+def test_int8_leaves_no_fp32_weight_behind(make_checkpoint: MakeCheckpoint) -> None:
+    model = quantise(*fit(make_checkpoint()))
+    assert not [node.name for node in model.graph.node if node.op_type == "MatMul"]
+    sizes = {t.name: int(np.prod(t.dims)) for t in model.graph.initializer if t.data_type == TensorProto.FLOAT}
+    assert max(size for name, size in sizes.items() if name != "position_embeddings") <= 96
+
+
+def test_what_verify_measures_on_calibrated_nothing() -> None:
+    lines = set(calibration_texts()[0])
+    assert len(lines) == 290
+    assert not lines & {text for passage in passages() for text in (passage.title, passage.text, passage.joined)}
+    assert not lines & {question.text for question in questions()}
+    assert sorted(question.answer for question in questions()) == sorted(passage.id for passage in passages())
+
+
+def test_a_users_calibration_file_is_read_and_recorded(tmp_path: Path) -> None:
+    """Lines or JSON lines; empty ones do not count."""
+    lines, jsonl = tmp_path / "own.txt", tmp_path / "own.jsonl"
+    lines.write_text("\n".join(f"text {n}" for n in range(40)) + "\n\n", encoding="utf-8")
+    jsonl.write_text("".join(f'{{"text": "text {n}"}}\n' for n in range(40)), encoding="utf-8")
+    texts, record = calibration_texts(lines)
+    assert (len(texts), record.file, record.texts) == (40, "own.txt", 40)
+    assert calibration_texts(jsonl)[1].sha256 == record.sha256
+    lines.write_text("one\ntwo\n", encoding="utf-8")
+    with pytest.raises(TextValueError, match="has 2 texts; calibration needs at least 32"):
+        calibration_texts(lines)
+    with pytest.raises(TextValueError, match="no such file"):
+        calibration_texts(tmp_path / "missing.txt")
