@@ -8,8 +8,9 @@
     model.similarity(q, d)                             # float32 [1, n]
 
 The runtime reads in the order that the data flows: ``resolve`` finds a bundle, ``tokenise`` turns text into token ids,
-``plan`` makes batches, ``session`` runs them, ``pool`` makes vectors of what comes out; ``embedder`` is that line as
-code. Names below are imported on first use, so that ``import embedge`` costs next to nothing.
+``plan`` makes batches, ``session`` runs them, ``pool`` makes vectors of what comes out; ``engine`` is that line as
+code, and ``embedder`` its face. Names below are imported on first use, so that ``import embedge`` costs next to
+nothing.
 """
 
 from importlib import import_module

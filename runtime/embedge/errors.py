@@ -17,6 +17,9 @@
 A message says the fact, what was found, and what to type next, in one line.
 """
 
+import sys
+import warnings
+
 
 class EmbedgeError(Exception):
     """Base of all errors below."""
@@ -64,3 +67,11 @@ class TextValueError(EmbedgeError, ValueError):
 
 class TruncationWarning(UserWarning):
     """Texts longer than the model's ``max_tokens`` lost their end."""
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """A warning at the line that called embedge, however deep in here it is given."""
+    frame, level = sys._getframe().f_back, 2
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "embedge":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)

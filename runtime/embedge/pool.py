@@ -1,12 +1,11 @@
 """Hidden states to vectors: pool, truncate, normalise; and the small output types. Pure numpy."""
 
-import warnings
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embedge.errors import TextValueError
+from embedge.errors import TextValueError, warn
 
 Pooling = Literal["cls", "mean", "last"]
 OutputPrecision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
@@ -77,7 +76,7 @@ def _ranged(vectors: NDArray[np.float32], precision: OutputPrecision) -> NDArray
         return vectors.astype(dtype)
     if len(vectors) < _FEW:
         message = f"{precision} output takes each dimension's range from the vectors given, and {len(vectors)} are few"
-        warnings.warn(f"{message}: encode at least {_FEW} together, or use float32 or binary", stacklevel=4)
+        warn(f"{message}: encode at least {_FEW} together, or use float32 or binary", UserWarning)
     low, high = vectors.min(axis=0), vectors.max(axis=0)
     step = (high - low) / np.float32(255)
     step[step == 0] = 1  # a dimension that is the same everywhere has no range; any step gives the lowest code

@@ -129,10 +129,27 @@ def test_stream_checks_before_it_is_read(tiny: Embedder) -> None:
         tiny.stream(None)  # type: ignore[arg-type]
 
 
-def test_stream_warns_of_truncation_once(tiny: Embedder) -> None:
-    with pytest.warns(TruncationWarning) as seen:
-        assert len(list(tiny.stream(["cat " * 100] * 6, window=2))) == 6
-    assert len(seen) == 1
+def test_stream_warns_of_truncation_once_and_counts_all(tiny: Embedder) -> None:
+    texts = ["cat", *["cat " * 100] * 5]
+    with pytest.warns(TruncationWarning, match=r"5 of 6 texts .* \(the first is text 1\)") as seen:
+        assert len(list(tiny.stream(texts, window=2))) == 6
+    assert [warning.filename for warning in seen] == [__file__]
+
+
+def test_stream_warns_of_truncation_when_it_is_left(tiny: Embedder) -> None:
+    """What was read until then has lost its end all the same."""
+    vectors = tiny.stream(["cat " * 100] * 6, window=2)
+    next(vectors)
+    with pytest.warns(TruncationWarning, match=r"2 of 2 texts"):
+        vectors.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("method", ["encode", "encode_query", "encode_document"])
+@pytest.mark.parametrize("options", [{}, {"precision": "int8", "on_truncate": "ignore"}])
+def test_a_warning_points_at_the_callers_line(tiny: Embedder, method: str, options: dict[str, Any]) -> None:
+    with pytest.warns(UserWarning, match="longer than|are few") as seen:
+        getattr(tiny, method)(["cat " * 100], **options)
+    assert [warning.filename for warning in seen] == [__file__]
 
 
 def test_similarity_ranks(tiny: Embedder) -> None:
