@@ -24,6 +24,8 @@ GRAPHS: Mapping[Precision, str] = {
     "fp16": "onnx/model_fp16.onnx",
 }
 TOKENIZER = "tokenizer.json"
+# Largest values of the manifest's numbers; memory is allocated by them.
+_RANGES: Mapping[str, int] = {"format_version": FORMAT_VERSION, "dimension": 2**16, "max_tokens": 2**20}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,13 +126,26 @@ class Manifest:
         """A manifest from its JSON text; ``where`` names it in errors.
 
         Raises:
-            BundleError: it is not JSON, lacks a field, has one of another type, or is of a newer format.
+            BundleError: it is not JSON, of a newer format, or a field is missing, of another type or out of range.
         """
         manifest = read_record(cls, text, where=where, version=FORMAT_VERSION)
+        _check_ranges(manifest, where)
         for name in (*manifest.files, *(record.file for record in manifest.precisions.values())):
             if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name or ":" in name:
                 raise BundleError(f"{where} names a file outside the bundle, {name!r}; get the bundle again")
         return manifest
+
+
+def _check_ranges(manifest: Manifest, where: str) -> None:
+    """Raises BundleError where a number is one that no model has, or the default prompt is not there."""
+    mend = "get the bundle again, or export it again"
+    for name, most in _RANGES.items():
+        found = getattr(manifest, name)
+        if not 1 <= found <= most:
+            raise BundleError(f"{where}: {name} must be between 1 and {most}, found {found}; {mend}")
+    if manifest.default_prompt is not None and manifest.default_prompt not in manifest.prompts:
+        known = ", ".join(manifest.prompts) or "none"
+        raise BundleError(f"{where}: default_prompt {manifest.default_prompt!r} is not a prompt ({known}); {mend}")
 
 
 @dataclass(frozen=True, slots=True)

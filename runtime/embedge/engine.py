@@ -43,6 +43,7 @@ class Engine:
                 bundle.path / record.file,
                 providers=providers,
                 threads=threads,
+                width=bundle.manifest.dimension,
                 # On a CPU, fp16 needs ONNX Runtime to fold the casts of its weights.
                 finished=record.exporter == "native" and precision != "fp16",
             )
