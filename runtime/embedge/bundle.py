@@ -5,6 +5,7 @@ repository, so its other files keep the names that the Hugging Face ecosystem gi
 """
 
 import hashlib
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
@@ -136,6 +137,20 @@ class Manifest:
         return manifest
 
 
+def _check_is_bundle(folder: Path) -> None:
+    """Raises BundleNotFoundError, with what is there instead, where a directory holds no manifest."""
+    if not folder.is_dir():
+        raise BundleNotFoundError(f"no bundle at {folder}: no such directory; `embedge models` lists known models")
+    if (folder / MANIFEST).is_file():
+        return
+    if (folder / "config.json").is_file():
+        raise BundleNotFoundError(
+            f"{folder} holds a checkpoint, not a bundle (no {MANIFEST}); "
+            f"`embedge export {shlex.quote(str(folder))} -o BUNDLE` makes one of it"
+        )
+    raise BundleNotFoundError(f"no bundle at {folder}: no {MANIFEST} there; `embedge export MODEL` makes one")
+
+
 def _check_ranges(manifest: Manifest, where: str) -> None:
     """Raises BundleError where a number is one that no model has, or the default prompt is not there."""
     mend = "get the bundle again, or export it again"
@@ -169,19 +184,14 @@ class Bundle:
             BundleError: the manifest cannot be used.
         """
         folder = Path(path).expanduser()
-        if not folder.is_dir():
-            raise BundleNotFoundError(f"no bundle at {folder}: no such directory; `embedge models` lists known models")
-        if not (folder / MANIFEST).is_file():
-            if (folder / "config.json").is_file():
-                raise BundleNotFoundError(
-                    f"{folder} holds a checkpoint, not a bundle (no {MANIFEST}); "
-                    f"`embedge export {folder} -o BUNDLE` makes one of it"
-                )
-            raise BundleNotFoundError(f"no bundle at {folder}: no {MANIFEST} there; `embedge export MODEL` makes one")
         try:
+            _check_is_bundle(folder)
             text = (folder / MANIFEST).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise BundleError(f"{folder / MANIFEST} cannot be read ({error}); get the bundle again") from error
+        except OSError as error:
+            reason = error.strerror or error
+            raise BundleError(f"{folder} cannot be read ({reason}); give the path of a bundle that can") from error
+        except UnicodeDecodeError as error:
+            raise BundleError(f"{folder / MANIFEST} is not UTF-8 ({error.reason}); get the bundle again") from error
         return cls(folder, Manifest.from_json(text, where=str(folder / MANIFEST)))
 
     def pick_precision(self, precision: str | None, *, preferred: Iterable[Precision] = PRECISIONS) -> Precision:
@@ -221,7 +231,7 @@ class Bundle:
 
     def _export_command(self) -> str:
         """What to type to make the bundle again, in its place; CHECKPOINT stands for a directory of the user's."""
-        return f"embedge export {self.manifest.source.hub_id or 'CHECKPOINT'} -o {self.path}"
+        return shlex.join(["embedge", "export", self.manifest.source.hub_id or "CHECKPOINT", "-o", str(self.path)])
 
     def _check_file(self, name: str, record: FileRecord) -> None:
         path = self.path / name

@@ -44,6 +44,7 @@ _OUTPUTS = ("float32", "int8", "uint8", "binary", "ubinary")  # pool.OUTPUT_PREC
 )
 @click.option("--truncate-dim", type=click.IntRange(min=1), metavar="N", help="Keep the first N dimensions.")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Cores to use; all by default.")
+@click.option("--local-files-only", is_flag=True, help="Never touch the network.")
 def embed(
     text: tuple[str, ...],
     model: str,
@@ -55,6 +56,7 @@ def embed(
     output_precision: Literal["float32", "binary", "ubinary"],
     truncate_dim: int | None,
     threads: int | None,
+    local_files_only: bool,
 ) -> None:
     """Turn text into vectors.
 
@@ -77,7 +79,8 @@ def embed(
     with opened as items, open_writer(output) as writer:
         from embedge.embedder import Embedder
 
-        embedder = Embedder(model, precision=precision, threads=threads)
+        with _log_shown():
+            embedder = Embedder(model, precision=precision, threads=threads, local_files_only=local_files_only)
         writer.begin(embedder.encode([], truncate_dim=truncate_dim, precision=output_precision))
         with _bar(visible=output not in (None, "-") or not _is_terminal(sys.stdout)) as advance:
             for item, vector in _vectors(embedder, items, query, output_precision, truncate_dim):
@@ -110,6 +113,22 @@ def _vectors(
 
 
 @contextmanager
+def _log_shown() -> Iterator[None]:
+    """What the library logs, such as the steps of a first export, as lines on stderr."""
+    import logging
+
+    logger, handler = logging.getLogger("embedge"), logging.StreamHandler()
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+        logger.removeHandler(handler)
+
+
+@contextmanager
 def _bar(*, visible: bool) -> Iterator[Callable[[], object]]:
     """Counts vectors on stderr, if it is a terminal and the work takes longer than a second."""
     if not visible or not _is_terminal(sys.stderr):
@@ -123,6 +142,16 @@ def _bar(*, visible: bool) -> Iterator[Callable[[], object]]:
 
 def _is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty()  # a closed one is None
+
+
+def _unreadable(cache: Path) -> str:
+    try:
+        any((cache / "bundles").iterdir())
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return f" (cannot be read: {error.strerror})"
+    return ""
 
 
 @click.command()
@@ -157,7 +186,7 @@ def info() -> None:
         else f"{platform.machine()}, features unknown",
         "cores": f"{cpu.usable_cores()} usable" + (f" (cgroup quota {quota:g})" if quota is not None else ""),
         "providers": ", ".join(onnxruntime.get_available_providers()),
-        "cache": str(cache_home()),
+        "cache": f"{cache_home()}{_unreadable(cache_home())}",
     }
     for bundle in cached_bundles():
         lines[f"  {bundle.path.name}"] = ", ".join(sorted(bundle.manifest.precisions))
