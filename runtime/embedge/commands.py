@@ -2,15 +2,16 @@
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from embedge.bundle import PRECISIONS, Precision
 from embedge.items import FORMATS, Format, Item, open_items
+from embedge.progress import is_terminal, progress
 from embedge.writers import open_writer
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def embed(
     """
     if text and (source or form):
         raise click.UsageError("give texts or -i FILE, not both" if source else "--format is for -i FILE and stdin")
-    if not text and not source and _is_terminal(sys.stdin):
+    if not text and not source and is_terminal(sys.stdin):
         raise click.UsageError("give a text, or -i FILE; `embedge embed --help` has examples")
     opened = nullcontext(map(Item, text)) if text else open_items(source or "-", format=form)
     with opened as items, open_writer(output) as writer:
@@ -82,10 +83,11 @@ def embed(
         with _log_shown():
             embedder = Embedder(model, precision=precision, threads=threads, local_files_only=local_files_only)
         writer.begin(embedder.encode([], truncate_dim=truncate_dim, precision=output_precision))
-        with _bar(visible=output not in (None, "-") or not _is_terminal(sys.stdout)) as advance:
+        watched = output in (None, "-") and is_terminal(sys.stdout)  # then the vectors themselves show how far it is
+        with progress(None, False if watched else None) as advance:
             for item, vector in _vectors(embedder, items, query, output_precision, truncate_dim):
                 writer.write(item, vector)
-                advance()
+                advance(1)
 
 
 def _vectors(
@@ -126,22 +128,6 @@ def _log_shown() -> Iterator[None]:
     finally:
         logger.setLevel(before)
         logger.removeHandler(handler)
-
-
-@contextmanager
-def _bar(*, visible: bool) -> Iterator[Callable[[], object]]:
-    """Counts vectors on stderr, if it is a terminal and the work takes longer than a second."""
-    if not visible or not _is_terminal(sys.stderr):
-        yield lambda: None
-        return
-    from tqdm import tqdm
-
-    with tqdm(unit="text", delay=1.0) as bar:
-        yield bar.update
-
-
-def _is_terminal(stream: TextIO | None) -> bool:
-    return stream is not None and stream.isatty()  # a closed one is None
 
 
 def _unreadable(cache: Path) -> str:

@@ -12,11 +12,11 @@ from embedge.bundle import Bundle, Precision
 from embedge.cpu import usable_cores
 from embedge.engine import Engine
 from embedge.errors import TextValueError
-from embedge.options import OnTruncate, Options
+from embedge.options import OnTruncate, Options, check_count
 from embedge.pool import RANGED, OutputPrecision
 from embedge.pool import similarity as cosine_similarity
 from embedge.resolve import resolve
-from embedge.session import CPU, CUDA
+from embedge.session import CPU, CUDA, check_providers
 from embedge.tokenise import check_iterable, check_texts
 
 _SMALLEST: tuple[Precision, ...] = ("int8", "fp32", "fp16")
@@ -32,7 +32,8 @@ class Embedder:
             that order; with CUDA in the order fp16, fp32, int8.
         providers: ONNX Runtime execution providers, such as ``["CUDAExecutionProvider", "CPUExecutionProvider"]``; None
             is the CPU. One that is not available is an error, never a silent fallback.
-        threads: most cores to use; None is all that this process may (affinity and cgroup quota).
+        threads: most cores to use; None is all that this process may (affinity and cgroup quota), and never are there
+            more.
         cache_dir: where bundles are kept; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
         local_files_only: never touch the network.
 
@@ -41,6 +42,8 @@ class Embedder:
         BundleCorruptError: a file is not what was exported.
         PrecisionNotFoundError: the bundle lacks the precision; the message has the command that adds it.
         ProviderError: a provider is not available or did not start.
+        TextTypeError: an argument is of another type.
+        TextValueError: ``threads`` is less than 1.
 
     Safe to call from several threads. It pickles (as a path and options: the bundle must be there) and survives a fork.
     """
@@ -55,15 +58,19 @@ class Embedder:
         cache_dir: str | PathLike[str] | None = None,
         local_files_only: bool = False,
     ) -> None:
-        if threads is not None and threads < 1:
-            raise TextValueError(f"threads must be at least 1, found {threads}; leave it out to use all cores")
+        self._threads = check_count("threads", threads)  # as asked: a pickle is for another machine's cores
+        self._providers = (CPU,) if providers is None else check_providers(providers)
         self._bundle = resolve(model, precision=precision, cache_dir=cache_dir, local_files_only=local_files_only)
         self._manifest = self._bundle.manifest
-        self._providers = (CPU,) if providers is None else tuple(providers)
         preferred = _FASTEST_ON_CUDA if CUDA in self._providers else _SMALLEST
         self._precision = self._bundle.pick_precision(precision, preferred=preferred)
-        self._threads = threads or usable_cores()
-        self._engine = Engine(self._bundle, precision=self._precision, providers=self._providers, threads=self._threads)
+        cores = usable_cores()
+        self._engine = Engine(
+            self._bundle,
+            precision=self._precision,
+            providers=self._providers,
+            threads=min(self._threads or cores, cores),
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (str(self._bundle.path.absolute()), self._precision, self._providers, self._threads)
@@ -128,7 +135,7 @@ class Embedder:
             int8 or uint8, and [n, ceil(dimension / 8)] for the packed ones.
 
         Raises:
-            TextTypeError: an input is not a string; names its index.
+            TextTypeError: an input is not a string (names its index), or an option is of another type.
             TextValueError: a string is not valid Unicode, too long with ``on_truncate="error"``, or an option is wrong.
         """
         options = Options.check(
@@ -227,7 +234,7 @@ class Embedder:
             float32 [dimension]; int8 or uint8 [ceil(dimension / 8)] for the packed types.
 
         Raises:
-            TextTypeError: an input is not a string; names its index in the whole stream.
+            TextTypeError: as in ``encode``; the index is that in the whole stream.
             TextValueError: as in ``encode``.
         """
         options = Options.check(
@@ -242,10 +249,9 @@ class Embedder:
         )
         if precision in RANGED:
             raise TextValueError(f"{precision} is scaled by the range of the whole set; use encode, or stream float32")
-        if window < 1:
-            raise TextValueError(f"window must be at least 1, found {window}")
-        source = iter([texts] if isinstance(texts, str) else check_iterable(texts))
-        return self._engine.stream(source, window, options)
+        count = check_count("window", window) or 1
+        source = iter([texts]) if isinstance(texts, str) else check_iterable(texts)
+        return self._engine.stream(source, count, options)
 
     @overload
     def count_tokens(self, texts: str) -> int: ...  # type: ignore[overload-overlap]  # a str iterates over str
@@ -277,5 +283,5 @@ class Embedder:
         return prompt if prompt is not None or prompt_name is not None else self._manifest.prompts.get(kind, "")
 
 
-def _reopen(path: str, precision: Precision, providers: tuple[str, ...], threads: int) -> Embedder:
+def _reopen(path: str, precision: Precision, providers: tuple[str, ...], threads: int | None) -> Embedder:
     return Embedder(path, precision=precision, providers=providers, threads=threads)

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from embedge.bundle import TOKENIZER, Bundle, Precision
 from embedge.errors import TextValueError, TruncationWarning, warn
-from embedge.options import OnTruncate, Options, progress
+from embedge.options import OnTruncate, Options
 from embedge.plan import plan_batches
 from embedge.pool import convert, normalise, pool
+from embedge.progress import progress
 from embedge.session import Session
 from embedge.tokenise import Tokeniser, Tokens, take_texts
 
@@ -22,13 +23,13 @@ class Engine:
     Args:
         bundle: holds the precision.
         precision: of the graph.
-        providers: ONNX Runtime execution providers, most wanted first.
+        providers: ONNX Runtime execution providers, most wanted first, each of them available.
         threads: threads of one run.
 
     Raises:
         BundleCorruptError: tokenizer or graph is not what was exported.
         BundleError: one of them cannot be used.
-        ProviderError: a provider is not available or did not start.
+        ProviderError: the first provider did not start.
     """
 
     def __init__(self, bundle: Bundle, *, precision: Precision, providers: tuple[str, ...], threads: int) -> None:

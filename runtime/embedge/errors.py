@@ -9,7 +9,7 @@
     ├── QualityError                an exported graph strays from its reference by more than the recipe allows
     ├── MissingExtraError           (ImportError) an optional package is needed; names the pip command
     ├── ProviderError               an ONNX Runtime execution provider is not available or did not start
-    ├── TextTypeError               (TypeError) an input that is not a string; names its index
+    ├── TextTypeError               (TypeError) an input that is no string (names its index), or an ill-typed option
     └── TextValueError              (ValueError) a string or an option that cannot be honoured
 
     TruncationWarning               (UserWarning) texts longer than the model's max_tokens lost their end
@@ -58,7 +58,7 @@ class ProviderError(EmbedgeError):
 
 
 class TextTypeError(EmbedgeError, TypeError):
-    """An input is not a string."""
+    """An input is not a string, or an option is of another type."""
 
 
 class TextValueError(EmbedgeError, ValueError):

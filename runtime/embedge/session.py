@@ -1,14 +1,14 @@
 """ONNX Runtime: options, providers, threads; run one batch."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from embedge.errors import BundleError, ProviderError
+from embedge.errors import BundleError, ProviderError, TextTypeError
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
@@ -22,20 +22,20 @@ class Session:
 
     Args:
         graph: the ONNX file.
-        providers: ONNX Runtime execution providers, most wanted first.
+        providers: ONNX Runtime execution providers, most wanted first, each of them available.
         threads: threads of one run.
         width: of a hidden state; the graph's must be that.
         finished: the graph is fused already and is run as it is. ONNX Runtime's own fusions would only put
             SkipLayerNormalization in, which is slower than the two nodes it replaces, and take time at load.
 
     Raises:
-        ProviderError: a provider is not available or did not start; there is no silent fallback to the CPU.
+        ProviderError: the first provider did not start; there is no silent fallback to the CPU.
         BundleError: ONNX Runtime cannot load the graph, or it gives no hidden states of that width.
     """
 
-    def __init__(self, graph: Path, *, providers: Sequence[str], threads: int, width: int, finished: bool) -> None:
+    def __init__(self, graph: Path, *, providers: tuple[str, ...], threads: int, width: int, finished: bool) -> None:
         self._graph = graph
-        self._providers = check_providers(providers)
+        self._providers = providers
         self._threads = threads
         self._width = width
         self._finished = finished
@@ -102,17 +102,23 @@ class Session:
         return hidden
 
 
-def check_providers(providers: Sequence[str]) -> tuple[str, ...]:
+def check_providers(providers: Iterable[str]) -> tuple[str, ...]:
     """The providers, each of them available.
 
     Raises:
         ProviderError: one is not; the message says which are, and what brings CUDA.
+        TextTypeError: they are no list of names.
     """
+    if isinstance(providers, str) or not isinstance(providers, Iterable):
+        raise TextTypeError(f"providers must be a list of names, found {providers!r}; such as [{CPU!r}]")
+    providers = tuple(providers)
     available = ort.get_available_providers()
     for provider in providers:
+        if not isinstance(provider, str):
+            raise TextTypeError(f"providers must be names, found {provider!r}; such as {CPU!r}")
         if provider not in available:
             hint = "; `pip install onnxruntime-gpu` brings CUDA" if provider == CUDA else ""
             raise ProviderError(f"{provider} is not in this onnxruntime, which has {', '.join(available)}{hint}")
     if not providers:
         raise ProviderError(f"providers is empty; leave it out for the CPU, or name some of {', '.join(available)}")
-    return tuple(providers)
+    return providers

@@ -1,6 +1,6 @@
 """Text to token ids, never padded; truncation is explicit."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -134,18 +134,22 @@ def check_texts(texts: Any) -> tuple[list[str], bool]:
     """
     if isinstance(texts, str):
         return [texts], True
-    return take_texts(iter(check_iterable(texts)), None, 0), False
+    return take_texts(check_iterable(texts), None, 0), False
 
 
-def check_iterable(texts: Any) -> Iterable[Any]:
-    """The input, if it is an iterable of what may be strings.
+def check_iterable(texts: Any) -> Iterator[Any]:
+    """An iterator over the input, if it is an iterable of what may be strings.
 
     Raises:
         TextTypeError: it is not; bytes and dicts iterate over something else than texts.
     """
-    if isinstance(texts, bytes | bytearray | Mapping) or not isinstance(texts, Iterable):
+    try:
+        found: Iterator[Any] | None = None if isinstance(texts, bytes | bytearray | Mapping) else iter(texts)
+    except TypeError:  # an array of no dimensions has __iter__, too
+        found = None
+    if found is None:
         raise TextTypeError(f"texts must be a string or a list of strings, found {type(texts).__name__}")
-    return texts
+    return found
 
 
 def take_texts(texts: Iterator[Any], count: int | None, start: int) -> list[str]:

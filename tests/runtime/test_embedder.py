@@ -86,6 +86,65 @@ def test_an_option_that_cannot_be_honoured_is_refused(tiny: Embedder, options: d
         tiny.encode("cat", **options)
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("prompt", 5),
+        ("prompt_name", b"query"),
+        ("truncate_dim", 10.0),
+        ("truncate_dim", True),
+        ("batch_tokens", "64"),
+        ("normalize", "no"),
+    ],
+)
+def test_an_option_of_another_type_is_refused(tiny: Embedder, option: str, value: Any) -> None:
+    with pytest.raises(TextTypeError, match=f"{option} must be .*, found {value!r}"):
+        tiny.encode("cat", **{option: value})
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("providers", "CPUExecutionProvider", "providers must be a list of names, found 'CPUExecutionProvider'"),
+        ("providers", [1], "providers must be names, found 1"),
+        ("threads", 1.5, "threads must be a whole number, found 1.5"),
+        ("threads", "2", "threads must be a whole number, found '2'"),
+        ("threads", True, "threads must be a whole number, found True"),
+    ],
+)
+def test_an_argument_of_another_type_is_refused(tiny_bundle: Bundle, option: str, value: Any, message: str) -> None:
+    with pytest.raises(TextTypeError, match=message):
+        Embedder(tiny_bundle.path, **{option: value})
+
+
+def test_numpys_whole_numbers_are_whole_numbers(tiny: Embedder) -> None:
+    assert tiny.encode("cat", truncate_dim=np.int64(8)).shape == (8,)  # type: ignore[arg-type]
+
+
+def test_a_prompt_that_is_no_unicode_is_named(tiny: Embedder) -> None:
+    """It, and no text."""
+    with pytest.raises(TextValueError, match=r"the prompt is not valid Unicode: a lone surrogate, U\+D83D"):
+        tiny.encode("cat", prompt="\ud83d")
+
+
+@pytest.mark.parametrize("window", [0, 1.5])
+def test_a_window_is_a_whole_number(tiny: Embedder, window: Any) -> None:
+    with pytest.raises((TextTypeError, TextValueError), match="window must be"):
+        tiny.stream([], window=window)
+
+
+def test_threads_are_no_more_than_the_cores(tiny_bundle: Bundle) -> None:
+    """A hundred thousand threads would be started, and take minutes."""
+    assert Embedder(tiny_bundle.path, threads=100_000).encode("cat").shape == (32,)
+
+
+def test_a_pickle_takes_the_cores_of_where_it_is_opened(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless it was told how many."""
+    pickles = [pickle.dumps(Embedder(tiny_bundle.path, threads=threads)) for threads in (None, 1)]
+    monkeypatch.setattr("embedge.embedder.usable_cores", lambda: 3)
+    assert [pickle.loads(data)._engine._session._threads for data in pickles] == [3, 1]
+
+
 def test_truncation_is_told(tiny: Embedder) -> None:
     texts = ["cat", "cat " * 100]
     with pytest.warns(

@@ -127,7 +127,7 @@ def test_a_lone_surrogate_in_a_long_text_is_named(tokeniser: Tokeniser) -> None:
         tokeniser.encode(["fine", "\ud83d the cat" * 500])
 
 
-@pytest.mark.parametrize("texts", [None, 3, b"bytes", {"a": 1}, 2.5])
+@pytest.mark.parametrize("texts", [None, 3, b"bytes", {"a": 1}, 2.5, np.array("cat")])
 def test_what_holds_no_strings_is_refused(texts: object) -> None:
     with pytest.raises(TextTypeError, match="must be a string or a list of strings"):
         check_texts(texts)
