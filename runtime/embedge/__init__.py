@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from embedge.bundle import Bundle, Manifest
+    from embedge.bundle import Bundle, Manifest, Precision
     from embedge.embedder import Embedder
     from embedge.errors import (
         BundleCorruptError,
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
         TextValueError,
         TruncationWarning,
     )
+    from embedge.options import OnTruncate
+    from embedge.pool import OutputPrecision
 
 __version__ = "0.1.0"
 
@@ -46,6 +48,9 @@ _HOME = {
     "EmbedgeError": "embedge.errors",
     "Manifest": "embedge.bundle",
     "MissingExtraError": "embedge.errors",
+    "OnTruncate": "embedge.options",
+    "OutputPrecision": "embedge.pool",
+    "Precision": "embedge.bundle",
     "PrecisionNotFoundError": "embedge.errors",
     "ProviderError": "embedge.errors",
     "QualityError": "embedge.errors",
@@ -64,6 +69,9 @@ __all__ = [
     "EmbedgeError",
     "Manifest",
     "MissingExtraError",
+    "OnTruncate",
+    "OutputPrecision",
+    "Precision",
     "PrecisionNotFoundError",
     "ProviderError",
     "QualityError",

@@ -45,7 +45,9 @@ class Embedder:
         TextTypeError: an argument is of another type.
         TextValueError: ``threads`` is less than 1.
 
-    Safe to call from several threads. It pickles (as a path and options: the bundle must be there) and survives a fork.
+    Safe to call from several threads. It pickles, as a path and options: the bundle must be there. A forked child may
+    call it, as multiprocessing's workers do; but one that ends by ``sys.exit`` waits for ever for threads that only the
+    parent has, as with onnxruntime alone. Let it end by ``os._exit``, or spawn it.
     """
 
     def __init__(

@@ -100,8 +100,16 @@ def similarity(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float32]
     >>> similarity(np.array([1, 0]), np.array([[2, 0], [0, 5]])).tolist()
     [[1.0, 0.0]]
     """
-    a, b = (np.atleast_2d(np.asarray(x, np.float32)) for x in (first, second))
+    a, b = (_to_unit_range(np.atleast_2d(np.asarray(x))) for x in (first, second))
     if a.shape[-1] != b.shape[-1]:
         raise TextValueError(f"vectors to compare need one dimension, found {a.shape[-1]} and {b.shape[-1]}")
     cosines: NDArray[np.float32] = np.clip(normalise(a) @ normalise(b).T, -1, 1)
     return cosines
+
+
+def _to_unit_range(vectors: NDArray[Any]) -> NDArray[np.float32]:
+    """Each vector scaled so that its largest element is 1: the square of 1e30 is no float32, that of 1e-30 is zero."""
+    wide = vectors.astype(np.result_type(vectors, np.float32), copy=False)  # the size of -128 is no int8
+    largest = np.abs(wide).max(axis=-1, keepdims=True, initial=0)
+    scaled: NDArray[np.float32] = (wide / np.where(largest > 0, largest, 1)).astype(np.float32)
+    return scaled
