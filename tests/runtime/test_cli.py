@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from embedge import Bundle, Embedder
+from embedge.cli import cli
 
 
 def run(*arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
@@ -172,6 +174,25 @@ def test_a_reader_that_leaves_early_is_no_failure_to_shout_about(model: str) -> 
     command = f"yes cat | head -20000 | {sys.executable} -m embedge.cli embed -m {model} -i - | head -1"
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, timeout=120, check=True)
     assert done.stderr == b""
+
+
+def test_the_bar_counts_what_is_embedded_not_what_is_read(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third line fails before the window of the first two is embedded."""
+    monkeypatch.setattr("embedge.progress.is_terminal", lambda stream: True)
+    monkeypatch.setattr("embedge.progress._PATIENCE", 0)
+    (tmp_path / "in.jsonl").write_text('{"text": "cat"}\n{"text": "dog"}\n{}\n')
+    done = CliRunner().invoke(
+        cli, ["embed", "-m", model, "-i", str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "o.npy")]
+    )
+    assert "0text" in done.stderr
+    assert "2text" not in done.stderr
+    (tmp_path / "in.txt").write_text("cat\ndog\n")
+    done = CliRunner().invoke(
+        cli, ["embed", "-m", model, "-i", str(tmp_path / "in.txt"), "-o", str(tmp_path / "o.npy")]
+    )
+    assert "2text" in done.stderr
 
 
 def test_a_failure_writes_no_file(model: str, tmp_path: Path) -> None:
