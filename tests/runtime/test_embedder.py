@@ -133,9 +133,16 @@ def test_a_window_is_a_whole_number(tiny: Embedder, window: Any) -> None:
         tiny.stream([], window=window)
 
 
-def test_threads_are_no_more_than_the_cores(tiny_bundle: Bundle) -> None:
-    """A hundred thousand threads would be started, and take minutes."""
-    assert Embedder(tiny_bundle.path, threads=100_000).encode("cat").shape == (32,)
+@pytest.mark.parametrize(("threads", "started"), [(None, 3), (2, 2), (100_000, 3)])
+def test_threads_are_no_more_than_the_cores(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, threads: int | None, started: int
+) -> None:
+    """Nothing is started here: a hundred thousand threads would take the machine with them."""
+    asked: list[int] = []
+    monkeypatch.setattr("embedge.embedder.usable_cores", lambda: 3)
+    monkeypatch.setattr("embedge.embedder.Engine", lambda bundle, **options: asked.append(options["threads"]))
+    Embedder(tiny_bundle.path, threads=threads)
+    assert asked == [started]
 
 
 def test_a_pickle_takes_the_cores_of_where_it_is_opened(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
