@@ -129,20 +129,22 @@ def models() -> None:
 
     Sizes are of the int8 graph. Any other BERT embedder can be exported by its hub id or directory.
     """
-    from embedge.resolve import cached_bundles, find_cached
+    from embedge.resolve import cached_bundles, cached_path
     from embedge_export.recipe import recipes
 
     rows = [("NAME", "DIM", "TOKENS", "INT8", "LICENCE", "CACHED", "")]
     known = set()
+    usable = cached_bundles()
     for recipe in recipes():
-        bundle = find_cached(recipe.name, None) or find_cached(recipe.hub.id, None)
+        places = (cached_path(recipe.name), cached_path(recipe.hub.id))
+        bundle = next((b for b in usable if b.path in places or b.manifest.source.hub_id == recipe.hub.id), None)
         cached = "+".join(sorted(bundle.manifest.precisions)) if bundle else "no"
         known.add(bundle.path if bundle else None)
         size = f"{recipe.parameters / 1e6:.0f} MB"
         rows.append(
             (recipe.name, str(recipe.dimension), str(recipe.max_tokens), size, recipe.licence, cached, recipe.summary)
         )
-    for other in cached_bundles():
+    for other in usable:
         if other.path not in known:
             m = other.manifest
             name, size = m.model if m.source.hub_id else other.path.name, "-"

@@ -8,15 +8,16 @@
     model.similarity(q, d)                             # float32 [1, n]
 
 The runtime reads in the order that the data flows: ``resolve`` finds a bundle, ``tokenise`` turns text into token ids,
-``plan`` makes batches, ``session`` runs them, ``pool`` makes vectors of what comes out; ``embedder`` is that line as
-code. Names below are imported on first use, so that ``import embedge`` costs next to nothing.
+``plan`` makes batches, ``session`` runs them, ``pool`` makes vectors of what comes out; ``engine`` is that line as
+code, and ``embedder`` its face. Names below are imported on first use, so that ``import embedge`` costs next to
+nothing.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from embedge.bundle import Bundle, Manifest
+    from embedge.bundle import Bundle, Manifest, Precision
     from embedge.embedder import Embedder
     from embedge.errors import (
         BundleCorruptError,
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
         TextValueError,
         TruncationWarning,
     )
+    from embedge.options import OnTruncate
+    from embedge.pool import OutputPrecision
 
 __version__ = "0.1.0"
 
@@ -45,6 +48,9 @@ _HOME = {
     "EmbedgeError": "embedge.errors",
     "Manifest": "embedge.bundle",
     "MissingExtraError": "embedge.errors",
+    "OnTruncate": "embedge.options",
+    "OutputPrecision": "embedge.pool",
+    "Precision": "embedge.bundle",
     "PrecisionNotFoundError": "embedge.errors",
     "ProviderError": "embedge.errors",
     "QualityError": "embedge.errors",
@@ -63,6 +69,9 @@ __all__ = [
     "EmbedgeError",
     "Manifest",
     "MissingExtraError",
+    "OnTruncate",
+    "OutputPrecision",
+    "Precision",
     "PrecisionNotFoundError",
     "ProviderError",
     "QualityError",

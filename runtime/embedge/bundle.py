@@ -5,6 +5,7 @@ repository, so its other files keep the names that the Hugging Face ecosystem gi
 """
 
 import hashlib
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
@@ -24,6 +25,8 @@ GRAPHS: Mapping[Precision, str] = {
     "fp16": "onnx/model_fp16.onnx",
 }
 TOKENIZER = "tokenizer.json"
+# Largest values of the manifest's numbers; memory is allocated by them.
+_RANGES: Mapping[str, int] = {"format_version": FORMAT_VERSION, "dimension": 2**16, "max_tokens": 2**20}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,13 +150,40 @@ class Manifest:
         """A manifest from its JSON text; ``where`` names it in errors.
 
         Raises:
-            BundleError: it is not JSON, lacks a field, has one of another type, or is of a newer format.
+            BundleError: it is not JSON, of a newer format, or a field is missing, of another type or out of range.
         """
         manifest = read_record(cls, text, where=where, version=FORMAT_VERSION)
+        _check_ranges(manifest, where)
         for name in (*manifest.files, *(record.file for record in manifest.precisions.values())):
             if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name or ":" in name:
                 raise BundleError(f"{where} names a file outside the bundle, {name!r}; get the bundle again")
         return manifest
+
+
+def _check_is_bundle(folder: Path) -> None:
+    """Raises BundleNotFoundError, with what is there instead, where a directory holds no manifest."""
+    if not folder.is_dir():
+        raise BundleNotFoundError(f"no bundle at {folder}: no such directory; `embedge models` lists known models")
+    if (folder / MANIFEST).is_file():
+        return
+    if (folder / "config.json").is_file():
+        raise BundleNotFoundError(
+            f"{folder} holds a checkpoint, not a bundle (no {MANIFEST}); "
+            f"`embedge export {shlex.quote(str(folder))} -o BUNDLE` makes one of it"
+        )
+    raise BundleNotFoundError(f"no bundle at {folder}: no {MANIFEST} there; `embedge export MODEL` makes one")
+
+
+def _check_ranges(manifest: Manifest, where: str) -> None:
+    """Raises BundleError where a number is one that no model has, or the default prompt is not there."""
+    mend = "get the bundle again, or export it again"
+    for name, most in _RANGES.items():
+        found = getattr(manifest, name)
+        if not 1 <= found <= most:
+            raise BundleError(f"{where}: {name} must be between 1 and {most}, found {found}; {mend}")
+    if manifest.default_prompt is not None and manifest.default_prompt not in manifest.prompts:
+        known = ", ".join(manifest.prompts) or "none"
+        raise BundleError(f"{where}: default_prompt {manifest.default_prompt!r} is not a prompt ({known}); {mend}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,19 +207,14 @@ class Bundle:
             BundleError: the manifest cannot be used.
         """
         folder = Path(path).expanduser()
-        if not folder.is_dir():
-            raise BundleNotFoundError(f"no bundle at {folder}: no such directory; `embedge models` lists known models")
-        if not (folder / MANIFEST).is_file():
-            if (folder / "config.json").is_file():
-                raise BundleNotFoundError(
-                    f"{folder} holds a checkpoint, not a bundle (no {MANIFEST}); "
-                    f"`embedge export {folder} -o BUNDLE` makes one of it"
-                )
-            raise BundleNotFoundError(f"no bundle at {folder}: no {MANIFEST} there; `embedge export MODEL` makes one")
         try:
+            _check_is_bundle(folder)
             text = (folder / MANIFEST).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise BundleError(f"{folder / MANIFEST} cannot be read ({error}); get the bundle again") from error
+        except OSError as error:
+            reason = error.strerror or error
+            raise BundleError(f"{folder} cannot be read ({reason}); give the path of a bundle that can") from error
+        except UnicodeDecodeError as error:
+            raise BundleError(f"{folder / MANIFEST} is not UTF-8 ({error.reason}); get the bundle again") from error
         return cls(folder, Manifest.from_json(text, where=str(folder / MANIFEST)))
 
     def pick_precision(self, precision: str | None, *, preferred: Iterable[Precision] = PRECISIONS) -> Precision:
@@ -229,7 +254,7 @@ class Bundle:
 
     def _export_command(self) -> str:
         """What to type to make the bundle again, in its place; CHECKPOINT stands for a directory of the user's."""
-        return f"embedge export {self.manifest.source.hub_id or 'CHECKPOINT'} -o {self.path}"
+        return shlex.join(["embedge", "export", self.manifest.source.hub_id or "CHECKPOINT", "-o", str(self.path)])
 
     def _check_file(self, name: str, record: FileRecord) -> None:
         path = self.path / name

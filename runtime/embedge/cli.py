@@ -1,6 +1,7 @@
 """The `embedge` command. Commands are imported when they are typed, so that it starts fast."""
 
 import os
+import signal
 import sys
 import warnings
 from importlib import import_module
@@ -71,6 +72,10 @@ def _show_warning(message: Warning | str, *origin: Any, **more: Any) -> None:
     click.echo(f"warning: {message}", err=True)
 
 
+def _stop(number: int, frame: object) -> None:
+    sys.exit(128 + number)  # unlike the default it unwinds, so that temporary files go
+
+
 @click.group(cls=_Group, params=[_debug_option()], context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="embedge")
 def cli() -> None:
@@ -91,6 +96,7 @@ def main() -> None:
     # Vectors are small; OpenBLAS's threads cost 60 ms of start-up. Only a process of our own may set this.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     warnings.showwarning = _show_warning
+    signal.signal(signal.SIGTERM, _stop)
     sys.exit(cli())
 
 

@@ -3,13 +3,16 @@
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
 from embedge.bundle import PRECISIONS, Precision
-from embedge.textio import Item, open_writer, read_items
+from embedge.items import FORMATS, Format, Item, open_items
+from embedge.progress import is_terminal, progress
+from embedge.writers import open_writer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +27,12 @@ _OUTPUTS = ("float32", "int8", "uint8", "binary", "ubinary")  # pool.OUTPUT_PREC
 @click.argument("text", nargs=-1)
 @click.option("-m", "--model", default="bge-small-en-v1.5", show_default=True, help="Recipe's name, hub id or bundle.")
 @click.option("-i", "--input", "source", metavar="FILE", help='One text per line, or .jsonl with "text"; - is stdin.')
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    help="Of the input; by the name's ending, and text on stdin, without it.",
+)
 @click.option("-o", "--output", metavar="FILE", help="A .npy, .npz or .jsonl file; JSON lines on stdout without it.")
 @click.option("--query", is_flag=True, help="The texts are queries: put the model's query prompt in front.")
 @click.option("--precision", type=click.Choice(PRECISIONS), help="Of the graph; int8 if the bundle holds it.")
@@ -36,40 +45,49 @@ _OUTPUTS = ("float32", "int8", "uint8", "binary", "ubinary")  # pool.OUTPUT_PREC
 )
 @click.option("--truncate-dim", type=click.IntRange(min=1), metavar="N", help="Keep the first N dimensions.")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Cores to use; all by default.")
+@click.option("--local-files-only", is_flag=True, help="Never touch the network.")
 def embed(
     text: tuple[str, ...],
     model: str,
     source: str | None,
+    form: Format | None,
     output: str | None,
     query: bool,
     precision: Precision | None,
     output_precision: Literal["float32", "binary", "ubinary"],
     truncate_dim: int | None,
     threads: int | None,
+    local_files_only: bool,
 ) -> None:
     """Turn text into vectors.
 
     Reads TEXT, or a file: one text per line, or JSON lines with "text" (and "title", joined to it by a space). Writes
-    one vector for each, in order, every line counted.
+    one vector for each, in order, every line counted. An "id" (or "_id") goes into JSON lines as it is, and into "ids"
+    of a .npz as a string; a text without one is known by its "index" there, and here by its position.
 
     \b
     embedge embed "a sentence" "another"
     embedge embed --query "how do I bake bread?"
     embedge embed -i passages.jsonl -o passages.npy
-    cat texts.txt | embedge embed -i - > vectors.jsonl
+    cat texts.txt | embedge embed > vectors.jsonl
+    zcat passages.jsonl.gz | embedge embed --format jsonl -o passages.npz
     """
-    if text and source:
-        raise click.UsageError("give texts or -i FILE, not both")
-    if not text and not source and sys.stdin.isatty():
+    if text and (source or form):
+        raise click.UsageError("give texts or -i FILE, not both" if source else "--format is for -i FILE and stdin")
+    if not text and not source and is_terminal(sys.stdin):
         raise click.UsageError("give a text, or -i FILE; `embedge embed --help` has examples")
-    items: Iterable[Item] = map(Item, text) if text else read_items(source or "-")
-    with open_writer(output) as writer:
+    opened = nullcontext(map(Item, text)) if text else open_items(source or "-", format=form)
+    with opened as items, open_writer(output) as writer:
         from embedge.embedder import Embedder
 
-        embedder = Embedder(model, precision=precision, threads=threads)
-        items = _with_bar(items, visible=bool(output) or not sys.stdout.isatty())
-        for item, vector in _vectors(embedder, items, query, output_precision, truncate_dim):
-            writer.write(item, vector)
+        with _log_shown():
+            embedder = Embedder(model, precision=precision, threads=threads, local_files_only=local_files_only)
+        writer.begin(embedder.encode([], truncate_dim=truncate_dim, precision=output_precision))
+        watched = output in (None, "-") and is_terminal(sys.stdout)  # then the vectors themselves show how far it is
+        with progress(None, False if watched else None) as advance:
+            for item, vector in _vectors(embedder, items, query, output_precision, truncate_dim):
+                writer.write(item, vector)
+                advance(1)
 
 
 def _vectors(
@@ -96,13 +114,30 @@ def _vectors(
         yield waiting.popleft(), vector
 
 
-def _with_bar(items: Iterable[Item], *, visible: bool) -> Iterable[Item]:
-    """The items, counted on stderr if it is a terminal and the work takes longer than a second."""
-    if not visible or not sys.stderr.isatty():
-        return items
-    from tqdm import tqdm
+@contextmanager
+def _log_shown() -> Iterator[None]:
+    """What the library logs, such as the steps of a first export, as lines on stderr."""
+    import logging
 
-    return tqdm(items, unit="text", delay=1.0)
+    logger, handler = logging.getLogger("embedge"), logging.StreamHandler()
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+        logger.removeHandler(handler)
+
+
+def _unreadable(cache: Path) -> str:
+    try:
+        any((cache / "bundles").iterdir())
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return f" (cannot be read: {error.strerror})"
+    return ""
 
 
 @click.command()
@@ -137,7 +172,7 @@ def info() -> None:
         else f"{platform.machine()}, features unknown",
         "cores": f"{cpu.usable_cores()} usable" + (f" (cgroup quota {quota:g})" if quota is not None else ""),
         "providers": ", ".join(onnxruntime.get_available_providers()),
-        "cache": str(cache_home()),
+        "cache": f"{cache_home()}{_unreadable(cache_home())}",
     }
     for bundle in cached_bundles():
         lines[f"  {bundle.path.name}"] = ", ".join(sorted(bundle.manifest.precisions))

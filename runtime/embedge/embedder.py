@@ -1,8 +1,6 @@
-"""Embedder: text -> tokenise -> plan batches -> session run -> pool -> normalise -> vectors."""
+"""Embedder: what a caller sees. Options are checked here, and the ``engine`` does the rest."""
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
 from types import MappingProxyType
 from typing import Any, Literal, overload
@@ -10,16 +8,16 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from embedge.bundle import TOKENIZER, Bundle, Precision
+from embedge.bundle import Bundle, Precision
 from embedge.cpu import usable_cores
-from embedge.errors import TextValueError, TruncationWarning
-from embedge.options import OnTruncate, Options, progress
-from embedge.plan import plan_batches
-from embedge.pool import RANGED, OutputPrecision, convert, normalise, pool
+from embedge.engine import Engine
+from embedge.errors import TextValueError
+from embedge.options import OnTruncate, Options, check_count
+from embedge.pool import RANGED, OutputPrecision
 from embedge.pool import similarity as cosine_similarity
 from embedge.resolve import resolve
-from embedge.session import CPU, CUDA, Session
-from embedge.tokenise import Tokeniser, Tokens, check_iterable, check_texts, take_texts
+from embedge.session import CPU, CUDA, check_providers
+from embedge.tokenise import check_iterable, check_texts
 
 _SMALLEST: tuple[Precision, ...] = ("int8", "fp32", "fp16")
 _FASTEST_ON_CUDA: tuple[Precision, ...] = ("fp16", "fp32", "int8")
@@ -34,7 +32,8 @@ class Embedder:
             that order; with CUDA in the order fp16, fp32, int8.
         providers: ONNX Runtime execution providers, such as ``["CUDAExecutionProvider", "CPUExecutionProvider"]``; None
             is the CPU. One that is not available is an error, never a silent fallback.
-        threads: most cores to use; None is all that this process may (affinity and cgroup quota).
+        threads: most cores to use; None is all that this process may (affinity and cgroup quota), and never are there
+            more.
         cache_dir: where bundles are kept; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
         local_files_only: never touch the network.
 
@@ -43,8 +42,12 @@ class Embedder:
         BundleCorruptError: a file is not what was exported.
         PrecisionNotFoundError: the bundle lacks the precision; the message has the command that adds it.
         ProviderError: a provider is not available or did not start.
+        TextTypeError: an argument is of another type.
+        TextValueError: ``threads`` is less than 1.
 
-    Safe to call from several threads. It pickles (as a path and options: the bundle must be there) and survives a fork.
+    Safe to call from several threads. It pickles, as a path and options: the bundle must be there. A forked child may
+    call it, as multiprocessing's workers do; but one that ends by ``sys.exit`` waits for ever for threads that only the
+    parent has, as with onnxruntime alone. Let it end by ``os._exit``, or spawn it.
     """
 
     def __init__(
@@ -57,32 +60,19 @@ class Embedder:
         cache_dir: str | PathLike[str] | None = None,
         local_files_only: bool = False,
     ) -> None:
-        if threads is not None and threads < 1:
-            raise TextValueError(f"threads must be at least 1, found {threads}; leave it out to use all cores")
+        self._threads = check_count("threads", threads)  # as asked: a pickle is for another machine's cores
+        self._providers = (CPU,) if providers is None else check_providers(providers)
         self._bundle = resolve(model, precision=precision, cache_dir=cache_dir, local_files_only=local_files_only)
         self._manifest = self._bundle.manifest
-        self._providers = (CPU,) if providers is None else tuple(providers)
         preferred = _FASTEST_ON_CUDA if CUDA in self._providers else _SMALLEST
         self._precision = self._bundle.pick_precision(precision, preferred=preferred)
-        self._threads = threads or usable_cores()
-        self._tokeniser, self._session = self._load()
-
-    def _load(self) -> tuple[Tokeniser, Session]:
-        """Tokenizer, graph and the check of both files side by side: all three release the interpreter lock."""
-        record = self._manifest.precisions[self._precision]
-        with ThreadPoolExecutor(3) as workers:
-            check = workers.submit(self._bundle.check, (TOKENIZER, record.file))
-            tokeniser = workers.submit(Tokeniser, self._bundle.path / TOKENIZER, max_tokens=self._manifest.max_tokens)
-            session = workers.submit(
-                Session,
-                self._bundle.path / record.file,
-                providers=self._providers,
-                threads=self._threads,
-                # On a CPU, fp16 needs ONNX Runtime to fold the casts of its weights.
-                finished=record.exporter == "native" and self._precision != "fp16",
-            )
-            check.result()  # first: a changed file explains whatever the other two may say
-            return tokeniser.result(), session.result()
+        cores = usable_cores()
+        self._engine = Engine(
+            self._bundle,
+            precision=self._precision,
+            providers=self._providers,
+            threads=min(self._threads or cores, cores),
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (str(self._bundle.path.absolute()), self._precision, self._providers, self._threads)
@@ -147,7 +137,7 @@ class Embedder:
             int8 or uint8, and [n, ceil(dimension / 8)] for the packed ones.
 
         Raises:
-            TextTypeError: an input is not a string; names its index.
+            TextTypeError: an input is not a string (names its index), or an option is of another type.
             TextValueError: a string is not valid Unicode, too long with ``on_truncate="error"``, or an option is wrong.
         """
         options = Options.check(
@@ -161,9 +151,7 @@ class Embedder:
             on_truncate=on_truncate,
         )
         strings, single = check_texts(texts)
-        tokens = self._tokeniser.encode(strings, prefix=options.prefix)
-        self._report_truncated(tokens, on_truncate, 0)
-        vectors = convert(self._vectors(tokens, options, show_progress_bar), precision)
+        vectors = self._engine.encode(strings, options, show_progress_bar=show_progress_bar)
         return vectors[0] if single else vectors
 
     def encode_query(
@@ -242,13 +230,13 @@ class Embedder:
             normalize: see ``encode``.
             truncate_dim: see ``encode``.
             precision: ``"int8"`` and ``"uint8"`` are scaled by the whole set's range, so only ``encode`` has them.
-            on_truncate: see ``encode``; warns once.
+            on_truncate: see ``encode``; warns once, when the stream ends or is closed.
 
         Yields:
             float32 [dimension]; int8 or uint8 [ceil(dimension / 8)] for the packed types.
 
         Raises:
-            TextTypeError: an input is not a string; names its index in the whole stream.
+            TextTypeError: as in ``encode``; the index is that in the whole stream.
             TextValueError: as in ``encode``.
         """
         options = Options.check(
@@ -263,20 +251,9 @@ class Embedder:
         )
         if precision in RANGED:
             raise TextValueError(f"{precision} is scaled by the range of the whole set; use encode, or stream float32")
-        if window < 1:
-            raise TextValueError(f"window must be at least 1, found {window}")
-        source = iter([texts] if isinstance(texts, str) else check_iterable(texts))
-        return self._windows(source, window, options)
-
-    def _windows(self, source: Iterator[str], window: int, options: Options) -> Iterator[NDArray[Any]]:
-        start, on_truncate = 0, options.on_truncate
-        while strings := take_texts(source, window, start):
-            tokens = self._tokeniser.encode(strings, prefix=options.prefix, start=start)
-            self._report_truncated(tokens, on_truncate, start)
-            if tokens.truncated:
-                on_truncate = "ignore"  # it has been said
-            yield from convert(self._vectors(tokens, options, False), options.precision)
-            start += len(strings)
+        count = check_count("window", window) or 1
+        source = iter([texts]) if isinstance(texts, str) else check_iterable(texts)
+        return self._engine.stream(source, count, options)
 
     @overload
     def count_tokens(self, texts: str) -> int: ...  # type: ignore[overload-overlap]  # a str iterates over str
@@ -290,7 +267,7 @@ class Embedder:
             TextValueError: a string is not valid Unicode.
         """
         strings, single = check_texts(texts)
-        counts = self._tokeniser.count(strings)
+        counts = self._engine.tokeniser.count(strings)
         return counts[0] if single else counts
 
     def similarity(self, first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float32]:
@@ -307,29 +284,6 @@ class Embedder:
         """What the caller asked for, else the model's prompt for that kind of text."""
         return prompt if prompt is not None or prompt_name is not None else self._manifest.prompts.get(kind, "")
 
-    def _report_truncated(self, tokens: Tokens, on_truncate: OnTruncate, start: int) -> None:
-        if not tokens.truncated or on_truncate == "ignore":
-            return
-        message = (
-            f"{len(tokens.truncated)} of {len(tokens.ids)} texts are longer than {self.max_tokens} tokens "
-            f"(the first is text {start + tokens.truncated[0]})"
-        )
-        if on_truncate == "error":
-            raise TextValueError(f"{message}; split them, or pass on_truncate='warn' to drop what is beyond")
-        warnings.warn(f"{message} and lost what is beyond; split them", TruncationWarning, stacklevel=3)
 
-    def _vectors(self, tokens: Tokens, options: Options, show_progress_bar: bool | None) -> NDArray[np.float32]:
-        """Pooled vectors, float32 [n, options.dimension], in input order."""
-        vectors = np.empty((len(tokens.ids), self.dimension), np.float32)
-        plan = plan_batches([len(ids) for ids in tokens.ids], batch_tokens=options.batch_tokens)
-        with progress(len(vectors), show_progress_bar) as advance:
-            for batch in plan:
-                hidden = self._session.run(np.array([tokens.ids[member] for member in batch.members], np.int64))
-                vectors[list(batch.members)] = pool(hidden, self._manifest.pooling)
-                advance(len(batch.members))
-        vectors = vectors[:, : options.dimension]
-        return normalise(vectors) if options.normalize else vectors
-
-
-def _reopen(path: str, precision: Precision, providers: tuple[str, ...], threads: int) -> Embedder:
+def _reopen(path: str, precision: Precision, providers: tuple[str, ...], threads: int | None) -> Embedder:
     return Embedder(path, precision=precision, providers=providers, threads=threads)

@@ -9,13 +9,16 @@
     ├── QualityError                an exported graph strays from its reference by more than the recipe allows
     ├── MissingExtraError           (ImportError) an optional package is needed; names the pip command
     ├── ProviderError               an ONNX Runtime execution provider is not available or did not start
-    ├── TextTypeError               (TypeError) an input that is not a string; names its index
+    ├── TextTypeError               (TypeError) an input that is no string (names its index), or an ill-typed option
     └── TextValueError              (ValueError) a string or an option that cannot be honoured
 
     TruncationWarning               (UserWarning) texts longer than the model's max_tokens lost their end
 
 A message says the fact, what was found, and what to type next, in one line.
 """
+
+import sys
+import warnings
 
 
 class EmbedgeError(Exception):
@@ -55,7 +58,7 @@ class ProviderError(EmbedgeError):
 
 
 class TextTypeError(EmbedgeError, TypeError):
-    """An input is not a string."""
+    """An input is not a string, or an option is of another type."""
 
 
 class TextValueError(EmbedgeError, ValueError):
@@ -64,3 +67,11 @@ class TextValueError(EmbedgeError, ValueError):
 
 class TruncationWarning(UserWarning):
     """Texts longer than the model's ``max_tokens`` lost their end."""
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """A warning at the line that called embedge, however deep in here it is given."""
+    frame, level = sys._getframe().f_back, 2
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "embedge":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)

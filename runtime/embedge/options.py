@@ -1,19 +1,18 @@
 """What a call to encode asks for, checked once."""
 
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Self, get_args
+from operator import index
+from typing import Literal, Self, SupportsIndex, get_args
+
+import numpy as np
 
 from embedge.bundle import Manifest
-from embedge.errors import TextValueError
+from embedge.errors import TextTypeError, TextValueError
 from embedge.plan import DEFAULT_BATCH_TOKENS
 from embedge.pool import OUTPUT_PRECISIONS, OutputPrecision
 
 OnTruncate = Literal["ignore", "warn", "error"]
-_MANY = 64  # texts; fewer are done before a progress bar could be read
-_PATIENCE = 1.0  # seconds before the bar appears
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,24 +51,58 @@ class Options:
         """The options, if the model can honour them.
 
         Raises:
-            TextValueError: it cannot; says which option, what was found and what would do.
+            TextTypeError: an option is of another type; says which and what was found.
+            TextValueError: the model cannot honour it; says which option, what was found and what would do.
         """
         if precision not in OUTPUT_PRECISIONS:
             raise TextValueError(f"precision must be one of {', '.join(OUTPUT_PRECISIONS)}, found {precision!r}")
         if on_truncate not in get_args(OnTruncate):
             raise TextValueError(f"on_truncate must be ignore, warn or error, found {on_truncate!r}")
-        if batch_tokens is not None and batch_tokens < 1:
-            raise TextValueError(f"batch_tokens must be at least 1, found {batch_tokens}")
-        if truncate_dim is not None and not 1 <= truncate_dim <= manifest.dimension:
-            raise TextValueError(f"truncate_dim must be between 1 and {manifest.dimension}, found {truncate_dim}")
+        if not isinstance(normalize, bool | np.bool_):
+            raise TextTypeError(f"normalize must be True or False, found {normalize!r}")
+        prompt, prompt_name = check_string("prompt", prompt), check_string("prompt_name", prompt_name)
         return cls(
-            prefix=choose_prompt(manifest.prompts, prompt, prompt_name, manifest.default_prompt),
-            batch_tokens=batch_tokens or DEFAULT_BATCH_TOKENS,
-            normalize=normalize,
-            dimension=truncate_dim or manifest.dimension,
+            prefix=_check_unicode(choose_prompt(manifest.prompts, prompt, prompt_name, manifest.default_prompt)),
+            batch_tokens=check_count("batch_tokens", batch_tokens) or DEFAULT_BATCH_TOKENS,
+            normalize=bool(normalize),
+            dimension=check_count("truncate_dim", truncate_dim, most=manifest.dimension) or manifest.dimension,
             precision=precision,
             on_truncate=on_truncate,
         )
+
+
+def check_count(name: str, value: object, *, most: int | None = None) -> int | None:
+    """An option that is a whole number from 1 to ``most``, numpy's included, or None.
+
+    Raises:
+        TextTypeError: it is something else; True is no number, and 10.0 no whole one.
+        TextValueError: it is out of range.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, SupportsIndex) or isinstance(value, bool | np.bool_):
+        raise TextTypeError(f"{name} must be a whole number, found {value!r}")
+    number = index(value)
+    if number < 1 or (most is not None and number > most):
+        limits = "at least 1" if most is None else f"between 1 and {most}"
+        raise TextValueError(f"{name} must be {limits}, found {number}")
+    return number
+
+
+def check_string(name: str, value: object) -> str | None:
+    """An option that is a string or None; raises TextTypeError where it is something else."""
+    if not isinstance(value, str | None):
+        raise TextTypeError(f"{name} must be a string, found {value!r}")
+    return value
+
+
+def _check_unicode(prompt: str) -> str:
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:
+        found = f"U+{ord(prompt[error.start]):04X}"
+        raise TextValueError(f"the prompt is not valid Unicode: a lone surrogate, {found}; leave it out") from None
+    return prompt
 
 
 def choose_prompt(prompts: Mapping[str, str], prompt: str | None, name: str | None, default: str | None) -> str:
@@ -91,15 +124,3 @@ def choose_prompt(prompts: Mapping[str, str], prompt: str | None, name: str | No
             f"no prompt is called {name!r}, this model has: {', '.join(prompts) or 'none'}; or use prompt="
         )
     return prompts[name]
-
-
-@contextmanager
-def progress(total: int, show: bool | None) -> Iterator[Callable[[int], object]]:
-    """A progress bar on stderr over ``total`` texts; None shows it when the work is long and stderr is a terminal."""
-    if show or (show is None and total >= _MANY and sys.stderr.isatty()):
-        from tqdm import tqdm
-
-        with tqdm(total=total, unit="text", delay=0 if show else _PATIENCE) as bar:
-            yield bar.update
-    else:
-        yield lambda count: None

@@ -1,12 +1,11 @@
 """Hidden states to vectors: pool, truncate, normalise; and the small output types. Pure numpy."""
 
-import warnings
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embedge.errors import TextValueError
+from embedge.errors import TextValueError, warn
 
 Pooling = Literal["cls", "mean", "last"]
 OutputPrecision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
@@ -77,7 +76,7 @@ def _ranged(vectors: NDArray[np.float32], precision: OutputPrecision) -> NDArray
         return vectors.astype(dtype)
     if len(vectors) < _FEW:
         message = f"{precision} output takes each dimension's range from the vectors given, and {len(vectors)} are few"
-        warnings.warn(f"{message}: encode at least {_FEW} together, or use float32 or binary", stacklevel=4)
+        warn(f"{message}: encode at least {_FEW} together, or use float32 or binary", UserWarning)
     low, high = vectors.min(axis=0), vectors.max(axis=0)
     step = (high - low) / np.float32(255)
     step[step == 0] = 1  # a dimension that is the same everywhere has no range; any step gives the lowest code
@@ -101,8 +100,16 @@ def similarity(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float32]
     >>> similarity(np.array([1, 0]), np.array([[2, 0], [0, 5]])).tolist()
     [[1.0, 0.0]]
     """
-    a, b = (np.atleast_2d(np.asarray(x, np.float32)) for x in (first, second))
+    a, b = (_to_unit_range(np.atleast_2d(np.asarray(x))) for x in (first, second))
     if a.shape[-1] != b.shape[-1]:
         raise TextValueError(f"vectors to compare need one dimension, found {a.shape[-1]} and {b.shape[-1]}")
     cosines: NDArray[np.float32] = np.clip(normalise(a) @ normalise(b).T, -1, 1)
     return cosines
+
+
+def _to_unit_range(vectors: NDArray[Any]) -> NDArray[np.float32]:
+    """Each vector scaled so that its largest element is 1: the square of 1e30 is no float32, that of 1e-30 is zero."""
+    wide = vectors.astype(np.result_type(vectors, np.float32), copy=False)  # the size of -128 is no int8
+    largest = np.abs(wide).max(axis=-1, keepdims=True, initial=0)
+    scaled: NDArray[np.float32] = (wide / np.where(largest > 0, largest, 1)).astype(np.float32)
+    return scaled

@@ -26,7 +26,7 @@ def read_record(kind: type[T], text: str, *, where: str, version: int) -> T:
     """
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{where} is not JSON ({error}); get the bundle again, or export it again") from error
     found = data.get("format_version") if isinstance(data, dict) else None
     if isinstance(found, int) and found > version:

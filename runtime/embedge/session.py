@@ -1,17 +1,18 @@
 """ONNX Runtime: options, providers, threads; run one batch."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from embedge.errors import BundleError, ProviderError
+from embedge.errors import BundleError, ProviderError, TextTypeError
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
+_OUTPUT = "last_hidden_state"
 # Sessions of a parent process. Never destroyed: their destructor would wait for threads that the child does not have.
 _INHERITED: list[ort.InferenceSession] = []
 
@@ -21,28 +22,31 @@ class Session:
 
     Args:
         graph: the ONNX file.
-        providers: ONNX Runtime execution providers, most wanted first.
+        providers: ONNX Runtime execution providers, most wanted first, each of them available.
         threads: threads of one run.
+        width: of a hidden state; the graph's must be that.
         finished: the graph is fused already and is run as it is. ONNX Runtime's own fusions would only put
             SkipLayerNormalization in, which is slower than the two nodes it replaces, and take time at load.
 
     Raises:
-        ProviderError: a provider is not available or did not start; there is no silent fallback to the CPU.
-        BundleError: ONNX Runtime cannot load the graph.
+        ProviderError: the first provider did not start; there is no silent fallback to the CPU.
+        BundleError: ONNX Runtime cannot load the graph, or it gives no hidden states of that width.
     """
 
-    def __init__(self, graph: Path, *, providers: Sequence[str], threads: int, finished: bool) -> None:
+    def __init__(self, graph: Path, *, providers: tuple[str, ...], threads: int, width: int, finished: bool) -> None:
         self._graph = graph
-        self._providers = check_providers(providers)
+        self._providers = providers
         self._threads = threads
+        self._width = width
         self._finished = finished
         self._open()
+        self._check_output()
 
     def _open(self) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # failures are raised, and so told already
         level = ort.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_DISABLE_ALL if self._finished else level.ORT_ENABLE_ALL
         try:
@@ -61,27 +65,60 @@ class Session:
                 "onnxruntime.set_default_logger_severity(0), or leave providers out to run on the CPU"
             )
 
+    def _check_output(self) -> None:
+        shapes = {output.name: output.shape for output in self._session.get_outputs()}
+        if _OUTPUT not in shapes:
+            raise BundleError(f"{self._graph} gives {', '.join(shapes)}, not {_OUTPUT}; export the bundle again")
+        width = shapes[_OUTPUT][-1] if shapes[_OUTPUT] else 0
+        if isinstance(width, int) and width != self._width:  # a graph may leave it open; then a run tells
+            raise self._wrong_width(width)
+
+    def _wrong_width(self, width: object) -> BundleError:
+        return BundleError(
+            f"{self._graph} gives vectors of dimension {width}, and the bundle says {self._width}; "
+            "get the bundle again, or export it again"
+        )
+
     def run(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Last hidden states, float32 [batch, tokens, hidden], of token ids, int64 [batch, tokens], without padding."""
+        """Last hidden states, float32 [batch, tokens, width], of token ids, int64 [batch, tokens], without padding.
+
+        Raises:
+            BundleError: the graph cannot run them, or gives something else.
+        """
         if os.getpid() != self._process:  # a session's threads do not survive a fork
             _INHERITED.append(self._session)
             self._open()
         feed = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
-        hidden: NDArray[np.float32] = self._session.run(["last_hidden_state"], feed)[0]
+        try:
+            hidden: NDArray[np.float32] = self._session.run([_OUTPUT], feed)[0]
+        except Exception as error:  # as above
+            reason = str(error).splitlines()[0]
+            raise BundleError(
+                f"{self._graph} failed on {ids.shape[0]} x {ids.shape[1]} tokens ({reason}); if memory ran out lower "
+                "batch_tokens, else export the bundle again"
+            ) from error
+        if hidden.shape[-1] != self._width:
+            raise self._wrong_width(hidden.shape[-1])
         return hidden
 
 
-def check_providers(providers: Sequence[str]) -> tuple[str, ...]:
+def check_providers(providers: Iterable[str]) -> tuple[str, ...]:
     """The providers, each of them available.
 
     Raises:
         ProviderError: one is not; the message says which are, and what brings CUDA.
+        TextTypeError: they are no list of names.
     """
+    if isinstance(providers, str) or not isinstance(providers, Iterable):
+        raise TextTypeError(f"providers must be a list of names, found {providers!r}; such as [{CPU!r}]")
+    providers = tuple(providers)
     available = ort.get_available_providers()
     for provider in providers:
+        if not isinstance(provider, str):
+            raise TextTypeError(f"providers must be names, found {provider!r}; such as {CPU!r}")
         if provider not in available:
             hint = "; `pip install onnxruntime-gpu` brings CUDA" if provider == CUDA else ""
             raise ProviderError(f"{provider} is not in this onnxruntime, which has {', '.join(available)}{hint}")
     if not providers:
         raise ProviderError(f"providers is empty; leave it out for the CPU, or name some of {', '.join(available)}")
-    return tuple(providers)
+    return providers

@@ -1,21 +1,22 @@
 """Text to token ids, never padded; truncation is explicit."""
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Encoding, Tokenizer
 
+from embedge.boundary import find_boundary
 from embedge.errors import BundleError, TextTypeError, TextValueError
 
 _CHUNK = 512  # texts handed to the tokenizer at a time: its Encoding objects hold about 200 bytes a token
-# A cut here cannot change the tokens before it: every supported pre-tokenizer ends a word at a space, and an ASCII
-# letter or digit after it combines with nothing in front.
-_WORD_START = re.compile(r" (?=[A-Za-z0-9])")
-_CHARACTERS_PER_TOKEN = 16
+# Of a long text so many characters for each token are tokenised first; where they are too few, four times as many.
+_CHARACTERS_PER_TOKEN = 6
+_GROWTH = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +24,12 @@ class Tokens:
     """Token ids of some texts.
 
     Attributes:
-        ids: for each text its ids, special ones included, at most ``max_tokens`` of them.
+        ids: for each text its ids, int32 [tokens], special ones included, at most ``max_tokens`` of them. (As Python's
+            integers they would take ten times the memory.)
         truncated: positions of the texts that lost their end.
     """
 
-    ids: list[list[int]]
+    ids: list[NDArray[np.int32]]
     truncated: list[int]
 
 
@@ -41,8 +43,9 @@ class Tokeniser:
             raise BundleError(f"{path} is not a tokenizer ({error}); export the bundle again") from error
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        self._max_tokens = max_tokens
-        self._content_tokens = max_tokens - self._tokenizer.num_special_tokens_to_add(is_pair=False)
+        self._special_tokens = self._tokenizer.num_special_tokens_to_add(is_pair=False)
+        self._content_tokens = max_tokens - self._special_tokens
+        self._boundary = find_boundary(self._tokenizer)
         if self._content_tokens < 1:
             raise BundleError(f"{path} adds more special tokens than max_tokens ({max_tokens}) has room for")
 
@@ -50,63 +53,70 @@ class Tokeniser:
         """Token ids of texts, each with ``prefix`` in front; ``start`` is the index of the first in errors.
 
         Raises:
-            TextValueError: a text is not valid Unicode (it holds a lone surrogate).
+            TextValueError: a text is not valid Unicode (it holds a lone surrogate), or has no tokens.
         """
         tokens = Tokens([], [])
         for first in range(0, len(texts), _CHUNK):
-            chunk = [
-                self._head(prefix + text, start + i) for i, text in enumerate(texts[first : first + _CHUNK], first)
-            ]
-            for text, ids in zip(chunk, self._ids(chunk, start + first), strict=True):
-                if len(ids) > self._max_tokens:
-                    tokens.truncated.append(len(tokens.ids))
-                    ids = self._truncated(text)
-                if not ids:
-                    raise TextValueError(f"text {start + len(tokens.ids)} has no tokens; leave it out")
+            chunk = [prefix + text for text in texts[first : first + _CHUNK]]
+            for index, content in enumerate(self._first_tokens(chunk, start + first), first):
+                if len(content) > self._content_tokens:
+                    tokens.truncated.append(index)
+                    content.truncate(self._content_tokens)
+                ids = np.array(self._tokenizer.post_process(content).ids, np.int32)
+                if not len(ids):
+                    raise TextValueError(f"text {start + index} has no tokens; leave it out")
                 tokens.ids.append(ids)
         return tokens
 
     def count(self, texts: Sequence[str], *, prefix: str = "") -> list[int]:
-        """Tokens of each whole text, special ones included, before any truncation."""
+        """Tokens of each whole text, special ones included, before any truncation.
+
+        Raises:
+            TextValueError: a text is not valid Unicode.
+        """
         counts: list[int] = []
-        for start in range(0, len(texts), _CHUNK):
-            chunk = [prefix + text for text in texts[start : start + _CHUNK]]
-            counts += map(len, self._ids(chunk, start))
+        for first in range(0, len(texts), _CHUNK):
+            chunk = {index: prefix + text for index, text in enumerate(texts[first : first + _CHUNK], first)}
+            counts += (len(content) + self._special_tokens for content in self._tokenise(chunk))
         return counts
 
-    def _ids(self, chunk: list[str], start: int) -> list[list[int]]:
-        try:
-            return [list(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(chunk)]
-        except TypeError:
-            _raise_surrogate(chunk, start)
-            raise
+    def _first_tokens(self, texts: Sequence[str], start: int) -> list[Encoding]:
+        """Tokens of each text without special ones: all, or of a long text some, but more than are kept.
 
-    def _truncated(self, text: str) -> list[int]:
-        """The first ids of a long text, with the special tokens where the tokenizer's template wants them."""
-        encoding = self._tokenizer.encode(text, add_special_tokens=False)
-        encoding.truncate(self._content_tokens)
-        return list(self._tokenizer.post_process(encoding).ids)
-
-    def _head(self, text: str, index: int) -> str:
-        """A prefix of the text with the same first ``max_tokens`` tokens, so that 10 MB do not cost 12 s.
-
-        The prefix ends before a word and, unless it is the whole text, holds more than ``max_tokens`` tokens: what
-        follows can then neither change the tokens that are kept nor hide that the text was truncated.
+        10 MB would take seconds. A text is cut at a boundary, so what follows cannot change the tokens before; and as
+        these are more than are kept, it cannot hide that the text was truncated.
         """
-        length = self._max_tokens * _CHARACTERS_PER_TOKEN
-        while length < len(text):
-            cut = _WORD_START.search(text, length)
-            if cut is None:
-                return text
-            head = text[: cut.start()]
-            if len(self._ids([head], index)[0]) > self._max_tokens:
-                return head
-            length = 2 * cut.end()
-        return text
+        found: dict[int, Encoding] = {}
+        length = self._content_tokens * _CHARACTERS_PER_TOKEN
+        waiting: Sequence[int] = range(len(texts))
+        while waiting:
+            heads = {start + position: self._head(texts[position], length) for position in waiting}
+            found |= zip(waiting, self._tokenise(heads), strict=True)
+            waiting = [
+                position
+                for position in waiting
+                if len(found[position]) <= self._content_tokens and len(heads[start + position]) < len(texts[position])
+            ]
+            length *= _GROWTH
+        return [found[position] for position in range(len(texts))]
+
+    def _head(self, text: str, length: int) -> str:
+        """The text up to its first boundary after ``length`` characters; the whole text where it has none."""
+        cut = self._boundary.search(text, length) if self._boundary and length < len(text) else None
+        return text[: cut.start()] if cut else text
+
+    def _tokenise(self, texts: Mapping[int, str]) -> list[Encoding]:
+        """Tokens of texts without special ones; the keys are their indices in errors."""
+        try:
+            found: list[Encoding] = self._tokenizer.encode_batch_fast(list(texts.values()), add_special_tokens=False)
+        except TypeError:
+            _raise_surrogate(texts)
+            raise
+        return found
 
 
-def _raise_surrogate(texts: Sequence[str], start: int) -> None:
-    for index, text in enumerate(texts, start):
+def _raise_surrogate(texts: Mapping[int, str]) -> None:
+    for index, text in texts.items():
         try:
             text.encode()
         except UnicodeEncodeError as error:
@@ -124,18 +134,22 @@ def check_texts(texts: Any) -> tuple[list[str], bool]:
     """
     if isinstance(texts, str):
         return [texts], True
-    return take_texts(iter(check_iterable(texts)), None, 0), False
+    return take_texts(check_iterable(texts), None, 0), False
 
 
-def check_iterable(texts: Any) -> Iterable[Any]:
-    """The input, if it is an iterable of what may be strings.
+def check_iterable(texts: Any) -> Iterator[Any]:
+    """An iterator over the input, if it is an iterable of what may be strings.
 
     Raises:
         TextTypeError: it is not; bytes and dicts iterate over something else than texts.
     """
-    if isinstance(texts, bytes | bytearray | Mapping) or not isinstance(texts, Iterable):
+    try:
+        found: Iterator[Any] | None = None if isinstance(texts, bytes | bytearray | Mapping) else iter(texts)
+    except TypeError:  # an array of no dimensions has __iter__, too
+        found = None
+    if found is None:
         raise TextTypeError(f"texts must be a string or a list of strings, found {type(texts).__name__}")
-    return texts
+    return found
 
 
 def take_texts(texts: Iterator[Any], count: int | None, start: int) -> list[str]:

@@ -233,7 +233,7 @@ def test_the_optimum_exporter_brings_other_architectures(tiny_checkpoint: Path, 
         export(folder, tmp_path / "b")
     bundle = export(folder, tmp_path / "b", precisions=("fp32",), exporter="optimum")
     embedder = Embedder(bundle.path)
-    ids = torch.tensor(embedder._tokeniser.encode(["the cat sat"]).ids)
+    ids = torch.tensor([embedder._engine.tokeniser.encode(["the cat sat"]).ids[0].tolist()])
     with torch.no_grad():
         expected = model(input_ids=ids).last_hidden_state[0, 0].numpy()
     np.testing.assert_allclose(embedder.encode("the cat sat", normalize=False), expected, atol=1e-4)

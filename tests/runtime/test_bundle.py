@@ -1,10 +1,13 @@
 """bundle.py: what a manifest may say, and what is noticed when a file has changed."""
 
+import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from embedge import Bundle, BundleCorruptError, BundleError, BundleNotFoundError, Embedder, PrecisionNotFoundError
@@ -18,6 +21,20 @@ def copy(tiny_bundle: Bundle, tmp_path: Path) -> Path:
 def edit(folder: Path, **changes: Any) -> None:
     path = folder / "embedge.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def replace_graph(folder: Path, change: Callable[[Any], object], *, name: str = "last_hidden_state") -> None:
+    """Change the fp32 graph's output, and record the new hash."""
+    model = onnx.load(folder / "onnx/model.onnx")
+    (output,) = model.graph.output
+    for node in model.graph.node:
+        node.output[:] = [name if value == output.name else value for value in node.output]
+    output.name = name
+    change(output)
+    onnx.save(model, folder / "onnx/model.onnx")
+    data = (folder / "onnx/model.onnx").read_bytes()
+    record = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    edit(folder, files={**json.loads((folder / "embedge.json").read_text())["files"], "onnx/model.onnx": record})
 
 
 def test_a_bundle_is_relocatable(copy: Path) -> None:
@@ -74,6 +91,12 @@ def test_a_checkpoint_is_no_bundle_and_the_command_is_named(tiny_checkpoint: Pat
         ({"format_version": 2}, "has format 2, newer than 1; `pip install -U embedge`"),
         ({"dimension": "384"}, "dimension must be int, found '384'"),
         ({"dimension": True}, "dimension must be int, found True"),
+        ({"format_version": 0}, "format_version must be between 1 and 1, found 0"),
+        ({"dimension": 0}, "dimension must be between 1 and 65536, found 0"),
+        ({"dimension": 10**12}, "dimension must be between 1 and 65536, found 1000000000000"),
+        ({"max_tokens": 0}, "max_tokens must be between 1 and 1048576, found 0"),
+        ({"max_tokens": -5}, "max_tokens must be between 1 and 1048576, found -5"),
+        ({"default_prompt": "passage"}, "default_prompt 'passage' is not a prompt \\(query\\)"),
         ({"pooling": "max"}, "pooling must be one of cls, mean, last, found 'max'"),
         ({"files": {"../../etc/passwd": {"size": 1, "sha256": "0"}}}, "names a file outside the bundle"),
         ({"files": {"/etc/passwd": {"size": 1, "sha256": "0"}}}, "names a file outside the bundle"),
@@ -88,11 +111,38 @@ def test_a_manifest_that_cannot_be_used_says_why(copy: Path, changes: dict[str, 
         Bundle.open(copy)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"format_version": 1}', "\ufeffx"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"format_version": 1}', "\ufeffx", "[" * 200_000])
 def test_what_is_no_manifest_is_refused(copy: Path, text: str) -> None:
     (copy / "embedge.json").write_text(text)
     with pytest.raises(BundleError):
         Bundle.open(copy)
+
+
+def test_a_graph_of_another_dimension_is_refused_at_load(copy: Path) -> None:
+    edit(copy, dimension=31)
+    with pytest.raises(BundleError, match="gives vectors of dimension 32, and the bundle says 31"):
+        Embedder(copy)
+
+
+def test_a_graph_that_leaves_its_dimension_open_is_refused_when_it_runs(copy: Path) -> None:
+    replace_graph(copy, lambda output: output.type.tensor_type.shape.dim[2].__setattr__("dim_param", "width"))
+    edit(copy, dimension=31)
+    with pytest.raises(BundleError, match="gives vectors of dimension 32, and the bundle says 31"):
+        Embedder(copy, precision="fp32").encode("the cat")
+
+
+def test_a_graph_without_hidden_states_is_refused_at_load(copy: Path) -> None:
+    replace_graph(copy, lambda output: None, name="pooled")
+    with pytest.raises(BundleError, match="gives pooled, not last_hidden_state"):
+        Embedder(copy, precision="fp32")
+
+
+def test_a_graph_that_fails_says_what_to_do_and_no_more(copy: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The checkpoint has 64 positions; ONNX Runtime would log at length."""
+    edit(copy, max_tokens=100)
+    with pytest.raises(BundleError, match=r"model.onnx failed on 1 x 100 tokens .*export the bundle again"):
+        Embedder(copy, precision="fp32").encode("cat " * 200, on_truncate="ignore")
+    assert capfd.readouterr().err == ""
 
 
 def test_fields_of_later_embedges_are_left_out(copy: Path) -> None:

@@ -2,14 +2,18 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from embedge import Bundle, Embedder
+from embedge.cli import cli
 
 
 def run(*arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
@@ -67,6 +71,98 @@ def test_json_lines_join_title_and_text_and_keep_ids(model: str, tiny_bundle: Bu
     assert [json.loads(line)["id"] for line in (tmp_path / "out.jsonl").read_text().splitlines()] == ["x1", 2]
 
 
+@pytest.mark.parametrize("name", ["out.npy", "out.npz"])
+def test_no_texts_give_an_array_of_no_rows(model: str, tmp_path: Path, name: str) -> None:
+    """Of the type and width that one text would have."""
+    assert run("embed", "-m", model, "-o", str(tmp_path / name)).returncode == 0
+    loaded = np.load(tmp_path / name)
+    array = loaded if name.endswith("npy") else loaded["embeddings"]
+    assert (array.shape, array.dtype) == ((0, 32), np.float32)
+
+
+def test_a_text_without_an_id_goes_by_its_position(model: str, tmp_path: Path) -> None:
+    """In a .npz's ids; JSON lines have it as "index"."""
+    (tmp_path / "in.jsonl").write_text('{"id": "x", "text": "cat"}\n{"text": "cat"}\n{"id": null, "text": "cat"}\n')
+    run("embed", "-m", model, "-i", str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "out.npz"))
+    with np.load(tmp_path / "out.npz") as out:
+        assert out["ids"].tolist() == ["x", "1", "2"]
+
+
+def test_two_ids_that_are_one_string_are_refused(model: str, tmp_path: Path) -> None:
+    """A .npz would no longer tell them apart; one id given twice is the caller's."""
+    (tmp_path / "in.jsonl").write_text(
+        '{"id": 7, "text": "cat"}\n{"id": 7, "text": "cat"}\n{"id": "7", "text": "cat"}\n'
+    )
+    done = run("embed", "-m", model, "-i", str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "out.npz"))
+    assert "text 2 and one before it would both have id '7'" in one_line(done)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ({"text": "cat", "id": 1.5}, '"id" must be a string or an integer, found 1.5'),
+        ({"text": "cat", "id": True}, '"id" must be a string or an integer, found true'),
+        ({"text": "cat", "id": "\ud83d"}, '"id" holds a lone surrogate, "\\ud83d"'),
+        ({"text": "cat", "title": 3}, '"title" must be a string, found 3'),
+    ],
+)
+def test_what_would_be_lost_of_a_line_is_an_error(model: str, line: object, message: str) -> None:
+    done = run("embed", "-m", model, "--format", "jsonl", stdin=json.dumps(line).encode())
+    assert f"standard input line 1: {message}" in one_line(done)
+
+
+def test_json_lines_by_option_or_by_name_in_either_case(model: str, tmp_path: Path) -> None:
+    """On stdin text unless told; told, a .jsonl is text."""
+    line = b'{"text": "the cat"}\n'
+    (tmp_path / "in.JSONL").write_bytes(line)
+    expected = run("embed", "-m", model, "the cat").stdout
+    assert run("embed", "-m", model, "--format", "jsonl", stdin=line).stdout == expected
+    assert run("embed", "-m", model, "-i", str(tmp_path / "in.JSONL")).stdout == expected
+    as_text = run("embed", "-m", model, line.decode().strip()).stdout
+    assert run("embed", "-m", model, "--format", "text", "-i", str(tmp_path / "in.JSONL")).stdout == as_text
+    assert run("embed", "-m", model, stdin=line).stdout == as_text
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/stdin"), reason="no /dev/stdin here")  # noqa: PTH110
+def test_a_pipe_can_be_named(model: str) -> None:
+    expected = run("embed", "-m", model, "cat").stdout
+    assert run("embed", "-m", model, "-i", "/dev/stdin", stdin=b"cat\n").stdout == expected
+
+
+def test_an_output_that_is_a_link_stays_one(model: str, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "out.npy").symlink_to(tmp_path / "there" / "real.npy")
+    run("embed", "-m", model, "cat", "-o", str(tmp_path / "out.npy"))
+    assert (tmp_path / "out.npy").is_symlink()
+    assert np.load(tmp_path / "there" / "real.npy").shape == (1, 32)
+
+
+def test_an_output_may_shout_or_be_stdout(model: str, tmp_path: Path) -> None:
+    run("embed", "-m", model, "cat", "-o", str(tmp_path / "OUT.NPY"))
+    assert np.load(tmp_path / "OUT.NPY").shape == (1, 32)
+    assert run("embed", "-m", model, "cat", "-o", "-").stdout == run("embed", "-m", model, "cat").stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell closes them")
+@pytest.mark.parametrize(("closed", "message"), [("<&-", "standard input is closed"), (">&-", "output is closed")])
+def test_a_closed_stream_is_told(model: str, closed: str, message: str) -> None:
+    words = "cat" if closed == ">&-" else ""
+    command = f"{sys.executable} -m embedge.cli embed -m {model} {words} {closed}"
+    assert message in one_line(subprocess.run(["/bin/sh", "-c", command], capture_output=True, timeout=60, check=False))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGTERM there")
+def test_a_killed_embed_leaves_nothing_behind(model: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "embedge.cli", "embed", "-m", model, "-o", str(tmp_path / "out.npy")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        while not list(tmp_path.glob(".out.npy.*")):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.terminate()
+        assert process.wait(timeout=60) == 128 + signal.SIGTERM
+    assert [path for path in tmp_path.iterdir() if path.is_file()] == []
+
+
 def test_stdin_and_small_types(model: str) -> None:
     lines = run(
         "embed", "-m", model, "-i", "-", "--output-precision", "ubinary", "--truncate-dim", "16", stdin=b"cat\ndog\n"
@@ -78,6 +174,25 @@ def test_a_reader_that_leaves_early_is_no_failure_to_shout_about(model: str) -> 
     command = f"yes cat | head -20000 | {sys.executable} -m embedge.cli embed -m {model} -i - | head -1"
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, timeout=120, check=True)
     assert done.stderr == b""
+
+
+def test_the_bar_counts_what_is_embedded_not_what_is_read(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third line fails before the window of the first two is embedded."""
+    monkeypatch.setattr("embedge.progress.is_terminal", lambda stream: True)
+    monkeypatch.setattr("embedge.progress._PATIENCE", 0)
+    (tmp_path / "in.jsonl").write_text('{"text": "cat"}\n{"text": "dog"}\n{}\n')
+    done = CliRunner().invoke(
+        cli, ["embed", "-m", model, "-i", str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "o.npy")]
+    )
+    assert "0text" in done.stderr
+    assert "2text" not in done.stderr
+    (tmp_path / "in.txt").write_text("cat\ndog\n")
+    done = CliRunner().invoke(
+        cli, ["embed", "-m", model, "-i", str(tmp_path / "in.txt"), "-o", str(tmp_path / "o.npy")]
+    )
+    assert "2text" in done.stderr
 
 
 def test_a_failure_writes_no_file(model: str, tmp_path: Path) -> None:
@@ -94,6 +209,8 @@ def test_failures_are_one_line_with_exit_code_1(model: str, tmp_path: Path) -> N
     assert "did you mean" in one_line(run("export", "bge-smal-en-v1.5"))
     assert "truncate_dim must be between 1 and 32" in one_line(run("embed", "-m", model, "--truncate-dim", "33", "cat"))
     assert "no such file" in one_line(run("embed", "-m", model, "-i", "nowhere.txt"))
+    assert "is a directory" in one_line(run("embed", "-m", model, "-i", str(tmp_path)))
+    assert "cannot be read" in one_line(run("embed", "-m", model, "-i", "x" * 300))
 
 
 def test_debug_shows_the_traceback() -> None:
@@ -103,6 +220,9 @@ def test_debug_shows_the_traceback() -> None:
 
 def test_usage_is_exit_code_2(model: str, tmp_path: Path) -> None:
     assert "not both" in one_line(run("embed", "-m", model, "cat", "-i", "x.txt"), 2)
+    assert "--format is for" in one_line(run("embed", "-m", model, "cat", "--format", "text"), 2)
+    (tmp_path / "d.npy").mkdir()
+    assert "is a directory" in one_line(run("embed", "-m", model, "cat", "-o", str(tmp_path / "d.npy")), 2)
     assert "must end in .npy, .npz, .jsonl" in one_line(run("embed", "-m", model, "cat", "-o", "x.csv"), 2)
     assert "no such directory" in one_line(run("embed", "-m", model, "cat", "-o", str(tmp_path / "no" / "x.npy")), 2)
     assert "No such command" in one_line(run("embedd"), 2)

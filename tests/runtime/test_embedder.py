@@ -86,6 +86,72 @@ def test_an_option_that_cannot_be_honoured_is_refused(tiny: Embedder, options: d
         tiny.encode("cat", **options)
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("prompt", 5),
+        ("prompt_name", b"query"),
+        ("truncate_dim", 10.0),
+        ("truncate_dim", True),
+        ("batch_tokens", "64"),
+        ("normalize", "no"),
+    ],
+)
+def test_an_option_of_another_type_is_refused(tiny: Embedder, option: str, value: Any) -> None:
+    with pytest.raises(TextTypeError, match=f"{option} must be .*, found {value!r}"):
+        tiny.encode("cat", **{option: value})
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("providers", "CPUExecutionProvider", "providers must be a list of names, found 'CPUExecutionProvider'"),
+        ("providers", [1], "providers must be names, found 1"),
+        ("threads", 1.5, "threads must be a whole number, found 1.5"),
+        ("threads", "2", "threads must be a whole number, found '2'"),
+        ("threads", True, "threads must be a whole number, found True"),
+    ],
+)
+def test_an_argument_of_another_type_is_refused(tiny_bundle: Bundle, option: str, value: Any, message: str) -> None:
+    with pytest.raises(TextTypeError, match=message):
+        Embedder(tiny_bundle.path, **{option: value})
+
+
+def test_numpys_whole_numbers_are_whole_numbers(tiny: Embedder) -> None:
+    assert tiny.encode("cat", truncate_dim=np.int64(8)).shape == (8,)  # type: ignore[arg-type]
+
+
+def test_a_prompt_that_is_no_unicode_is_named(tiny: Embedder) -> None:
+    """It, and no text."""
+    with pytest.raises(TextValueError, match=r"the prompt is not valid Unicode: a lone surrogate, U\+D83D"):
+        tiny.encode("cat", prompt="\ud83d")
+
+
+@pytest.mark.parametrize("window", [0, 1.5])
+def test_a_window_is_a_whole_number(tiny: Embedder, window: Any) -> None:
+    with pytest.raises((TextTypeError, TextValueError), match="window must be"):
+        tiny.stream([], window=window)
+
+
+@pytest.mark.parametrize(("threads", "started"), [(None, 3), (2, 2), (100_000, 3)])
+def test_threads_are_no_more_than_the_cores(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, threads: int | None, started: int
+) -> None:
+    """Nothing is started here: a hundred thousand threads would take the machine with them."""
+    asked: list[int] = []
+    monkeypatch.setattr("embedge.embedder.usable_cores", lambda: 3)
+    monkeypatch.setattr("embedge.embedder.Engine", lambda bundle, **options: asked.append(options["threads"]))
+    Embedder(tiny_bundle.path, threads=threads)
+    assert asked == [started]
+
+
+def test_a_pickle_takes_the_cores_of_where_it_is_opened(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless it was told how many."""
+    pickles = [pickle.dumps(Embedder(tiny_bundle.path, threads=threads)) for threads in (None, 1)]
+    monkeypatch.setattr("embedge.embedder.usable_cores", lambda: 3)
+    assert [pickle.loads(data)._engine._session._threads for data in pickles] == [3, 1]
+
+
 def test_truncation_is_told(tiny: Embedder) -> None:
     texts = ["cat", "cat " * 100]
     with pytest.warns(
@@ -129,10 +195,27 @@ def test_stream_checks_before_it_is_read(tiny: Embedder) -> None:
         tiny.stream(None)  # type: ignore[arg-type]
 
 
-def test_stream_warns_of_truncation_once(tiny: Embedder) -> None:
-    with pytest.warns(TruncationWarning) as seen:
-        assert len(list(tiny.stream(["cat " * 100] * 6, window=2))) == 6
-    assert len(seen) == 1
+def test_stream_warns_of_truncation_once_and_counts_all(tiny: Embedder) -> None:
+    texts = ["cat", *["cat " * 100] * 5]
+    with pytest.warns(TruncationWarning, match=r"5 of 6 texts .* \(the first is text 1\)") as seen:
+        assert len(list(tiny.stream(texts, window=2))) == 6
+    assert [warning.filename for warning in seen] == [__file__]
+
+
+def test_stream_warns_of_truncation_when_it_is_left(tiny: Embedder) -> None:
+    """What was read until then has lost its end all the same."""
+    vectors = tiny.stream(["cat " * 100] * 6, window=2)
+    next(vectors)
+    with pytest.warns(TruncationWarning, match=r"2 of 2 texts"):
+        vectors.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("method", ["encode", "encode_query", "encode_document"])
+@pytest.mark.parametrize("options", [{}, {"precision": "int8", "on_truncate": "ignore"}])
+def test_a_warning_points_at_the_callers_line(tiny: Embedder, method: str, options: dict[str, Any]) -> None:
+    with pytest.warns(UserWarning, match="longer than|are few") as seen:
+        getattr(tiny, method)(["cat " * 100], **options)
+    assert [warning.filename for warning in seen] == [__file__]
 
 
 def test_similarity_ranks(tiny: Embedder) -> None:

@@ -50,6 +50,24 @@ def test_similarity_is_the_cosine(vectors: NDArray[np.float32]) -> None:
     np.testing.assert_allclose(similarity(vectors[:3] * 2, vectors), wide[:3] @ wide.T, atol=1e-6)
 
 
+@pytest.mark.parametrize("scale", [1e-42, 1e-30, 1e30, 1e200])
+def test_similarity_is_of_directions_only(vectors: NDArray[np.float32], scale: float) -> None:
+    """Squares of such numbers are no float32; the smallest is not even normal, so it has few digits."""
+    dtype = np.float64 if scale == 1e200 else np.float32
+    scaled = (vectors.astype(np.float64) * scale).astype(dtype)
+    tolerance = 0.02 if scale == 1e-42 else 1e-6
+    np.testing.assert_allclose(similarity(scaled, vectors), similarity(vectors, vectors), atol=tolerance)
+
+
+def test_similarity_takes_int8_codes_and_zeros(vectors: NDArray[np.float32]) -> None:
+    codes = convert(vectors, "int8")
+    assert codes.min() == -128
+    wide = codes.astype(np.float64)
+    wide /= np.linalg.norm(wide, axis=1, keepdims=True)
+    np.testing.assert_allclose(similarity(codes, codes), wide @ wide.T, atol=1e-6)
+    assert not similarity(np.zeros(48), vectors).any()
+
+
 def test_similarity_wants_one_dimension() -> None:
     with pytest.raises(TextValueError, match="found 3 and 4"):
         similarity(np.ones((1, 3)), np.ones((1, 4)))

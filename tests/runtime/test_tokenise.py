@@ -1,14 +1,16 @@
 """tokenise.py, against tokenizers' own truncation of the whole text."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from embedge import Bundle, TextTypeError, TextValueError
-from embedge.tokenise import Tokeniser, check_texts
+from embedge.tokenise import Tokeniser, Tokens, check_texts
 
 MAX_TOKENS = 16
 
@@ -31,20 +33,42 @@ def plain(path: Path) -> Tokenizer:
     return tokenizer
 
 
+def as_lists(tokens: Tokens) -> list[list[int]]:
+    return [ids.tolist() for ids in tokens.ids]
+
+
 def test_the_files_own_padding_and_truncation_do_not_leak_in(path: Path) -> None:
     assert Tokenizer.from_file(str(path)).padding is not None
     tokens = Tokeniser(path, max_tokens=60).encode(["the cat", "the cat sat " * 10])
     assert [len(ids) for ids in tokens.ids] == [4, 32]
 
 
-PIECES = ["the ", "cat", " ", "\n", "東", "e", "\u0301", "!", "\x00", "  dog ", "🚲", "ing"]
+PIECES = [
+    "the ",
+    "cat",
+    " ",
+    "\n",
+    "東",
+    "e",
+    "\u0301",
+    "!",
+    "\x00",
+    "  dog ",
+    "🚲",
+    "ing",
+    "\t",
+    "\r\n",
+    "\x0b",
+    "кот",
+    "京",
+]
 TEXT = st.lists(st.sampled_from(PIECES), max_size=400).map("".join)
 
 
 @given(TEXT)
 def test_truncation_is_that_of_tokenizers(tokeniser: Tokeniser, plain: Tokenizer, text: str) -> None:
     tokens = tokeniser.encode([text])
-    assert tokens.ids == [plain.encode(text).ids]
+    assert as_lists(tokens) == [plain.encode(text).ids]
 
 
 @given(TEXT)
@@ -52,15 +76,45 @@ def test_a_text_is_called_truncated_when_it_is_longer(tokeniser: Tokeniser, text
     assert bool(tokeniser.encode([text]).truncated) == (tokeniser.count([text])[0] > MAX_TOKENS)
 
 
-def test_a_long_text_is_cut_before_it_is_tokenised(tokeniser: Tokeniser, plain: Tokenizer) -> None:
-    text = "the cat sat on mat . " * 5000
-    head = tokeniser._head(text, 0)
-    assert len(head) < 1000
-    assert tokeniser.encode([text]).ids == [plain.encode(text).ids]
+class Spy:
+    """A tokenizer that counts the characters that it is given."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self.characters = 0
+
+    def encode_batch_fast(self, texts: list[str], **options: Any) -> Any:
+        self.characters += sum(map(len, texts))
+        return self._tokenizer.encode_batch_fast(texts, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tokenizer, name)
+
+
+@pytest.mark.parametrize("piece", ["the cat sat on mat . ", "cat\n", "東京", "далеко ", "\t東ing"])
+def test_a_long_text_is_cut_before_it_is_tokenised(
+    tokeniser: Tokeniser, plain: Tokenizer, piece: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = piece * 5000
+    with monkeypatch.context() as patch:
+        patch.setattr(tokeniser, "_tokenizer", Spy(tokeniser._tokenizer))
+        assert as_lists(tokeniser.encode([text])) == [plain.encode(text).ids]
+        assert tokeniser._tokenizer.characters < 1000
+
+
+@given(st.lists(TEXT, max_size=40))
+def test_a_text_has_its_own_tokens_in_any_company(tokeniser: Tokeniser, plain: Tokenizer, texts: list[str]) -> None:
+    """Long texts among short ones: those cut too short are tokenised again, and only those."""
+    assert as_lists(tokeniser.encode(texts)) == [plain.encode(text).ids for text in texts]
+
+
+def test_ids_are_compact(tokeniser: Tokeniser) -> None:
+    assert tokeniser.encode(["the cat"]).ids[0].dtype == np.int32
 
 
 def test_a_prompt_counts_among_the_tokens(tokeniser: Tokeniser, plain: Tokenizer) -> None:
-    assert tokeniser.encode(["cat " * 30], prefix="the dog ").ids == [plain.encode("the dog " + "cat " * 30).ids]
+    tokens = tokeniser.encode(["cat " * 30], prefix="the dog ")
+    assert as_lists(tokens) == [plain.encode("the dog " + "cat " * 30).ids]
 
 
 def test_a_lone_surrogate_is_named(tokeniser: Tokeniser) -> None:
@@ -73,7 +127,7 @@ def test_a_lone_surrogate_in_a_long_text_is_named(tokeniser: Tokeniser) -> None:
         tokeniser.encode(["fine", "\ud83d the cat" * 500])
 
 
-@pytest.mark.parametrize("texts", [None, 3, b"bytes", {"a": 1}, 2.5])
+@pytest.mark.parametrize("texts", [None, 3, b"bytes", {"a": 1}, 2.5, np.array("cat")])
 def test_what_holds_no_strings_is_refused(texts: object) -> None:
     with pytest.raises(TextTypeError, match="must be a string or a list of strings"):
         check_texts(texts)

@@ -1,0 +1,103 @@
+"""Texts in: what `embedge embed` reads, line by line."""
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal, get_args
+
+from embedge.errors import TextTypeError, TextValueError
+
+Format = Literal["text", "jsonl"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+_JSONL = (".jsonl", ".ndjson")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A text to embed, and the id that its input line gave it."""
+
+    text: str
+    id: str | int | None = None
+
+
+@contextlib.contextmanager
+def open_items(source: str, *, format: Format | None = None) -> Iterator[Iterator[Item]]:  # noqa: A002
+    """The texts of a file, a pipe, or stdin where ``source`` is ``-``; opened at once, read as they are asked for.
+
+    Args:
+        source: path, or ``-``.
+        format: ``"text"`` is one text a line, ``"jsonl"`` one JSON object a line; None goes by the name's ending, and
+            is text for stdin.
+
+    Raises:
+        TextValueError: the source cannot be read, or a line is not UTF-8 or not JSON.
+        TextTypeError: an object's text, title or id is missing or of another type.
+    """
+    if format is None:
+        format = "jsonl" if Path(source).suffix.lower() in _JSONL else "text"  # noqa: A001
+    if source != "-":
+        with _open(source) as file:
+            yield _read(file, source, format)
+    elif sys.stdin is None:
+        raise TextValueError("standard input is closed; give texts, or -i FILE")
+    else:
+        yield _read(sys.stdin.buffer, "standard input", format)
+
+
+def _open(source: str) -> IO[bytes]:
+    try:
+        return Path(source).open("rb")  # opened and not looked at first: it may be a pipe
+    except FileNotFoundError:
+        raise TextValueError(f"{source}: no such file; give -i a file's path, or - for standard input") from None
+    except IsADirectoryError:
+        raise TextValueError(f"{source} is a directory; give -i one of its files") from None
+    except PermissionError:
+        raise TextValueError(f"{source} may not be read (permission denied); `ls -l` shows by whom") from None
+    except OSError as error:
+        raise TextValueError(f"{source} cannot be read ({error.strerror or error}); give -i another file") from error
+
+
+def _read(file: IO[bytes], name: str, format: Format) -> Iterator[Item]:  # noqa: A002
+    for number, raw in enumerate(file, 1):
+        where = f"{name} line {number}"
+        try:
+            line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise TextValueError(f"{where} is not UTF-8 ({error.reason}); convert it with iconv") from error
+        if format == "text":
+            yield Item(line)
+        elif line.strip():
+            yield _json_item(line, where)
+
+
+def _json_item(line: str, where: str) -> Item:
+    try:
+        data = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise TextValueError(f"{where} is not JSON ({error}); --format text takes lines as they are") from error
+    if not isinstance(data, dict) or not isinstance(data.get("text"), str):
+        raise TextTypeError(f'{where} must be an object with a string "text", found {_short(data)}')
+    title = data.get("title")
+    if not isinstance(title, str | None):
+        raise TextTypeError(f'{where}: "title" must be a string, found {_short(title)}')
+    return Item(f"{title} {data['text']}" if title else data["text"], _identity(data, where))
+
+
+def _identity(data: dict[str, Any], where: str) -> str | int | None:
+    identity = data.get("id", data.get("_id"))
+    if not isinstance(identity, str | int | None) or isinstance(identity, bool):
+        raise TextTypeError(f'{where}: "id" must be a string or an integer, found {_short(identity)}')
+    try:
+        str(identity).encode()
+    except UnicodeEncodeError:  # JSON can spell what UTF-8 cannot hold
+        raise TextValueError(f'{where}: "id" holds a lone surrogate, {_short(identity)}; give it another') from None
+    return identity
+
+
+def _short(data: Any) -> str:
+    """The JSON of a value, to be shown in one line; escaped, so that any terminal can."""
+    text = json.dumps(data)
+    return text if len(text) <= 60 else text[:57] + "..."

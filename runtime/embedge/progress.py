@@ -1,0 +1,29 @@
+"""Progress bars on stderr, for those who look at it."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+_MANY = 64  # texts; fewer are done before a progress bar could be read
+_PATIENCE = 1.0  # seconds before the bar appears
+
+
+@contextmanager
+def progress(total: int | None, show: bool | None) -> Iterator[Callable[[int], object]]:
+    """A progress bar over ``total`` texts, None where their number is unknown; yields what advances it.
+
+    With ``show`` None it appears when stderr is a terminal and the work is long.
+    """
+    if show or (show is None and (total is None or total >= _MANY) and is_terminal(sys.stderr)):
+        from tqdm import tqdm
+
+        with tqdm(total=total, unit="text", delay=0 if show else _PATIENCE) as bar:
+            yield bar.update
+    else:
+        yield lambda count: None
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether somebody looks at a stream. A closed one is None, and so are those of a desktop app."""
+    return stream is not None and stream.isatty()

@@ -1,0 +1,175 @@
+"""Vectors out: the files that `embedge embed` writes."""
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Protocol
+
+import click
+
+from embedge.errors import TextValueError
+from embedge.items import Item
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Writer(Protocol):
+    """Takes vectors one by one."""
+
+    def begin(self, empty: "NDArray[np.generic]") -> None:
+        """Take the shape and type of what will come, as an array [0, dimension]. Called once, first."""
+
+    def write(self, item: Item, vector: "NDArray[np.generic]") -> None:
+        """Take the vector of an item."""
+
+    def close(self) -> None:
+        """Write whatever has to wait for the last vector."""
+
+
+@contextlib.contextmanager
+def open_writer(output: str | None) -> Iterator[Writer]:
+    """A writer for a file by its name's ending, or for JSON lines on stdout where ``output`` is None or ``-``.
+
+    The file appears whole when the block ends, or not at all.
+
+    Raises:
+        UsageError: no file of that name can be written.
+        TextValueError: stdout is closed.
+    """
+    if output is None or output == "-":
+        if sys.stdout is None:
+            raise TextValueError("standard output is closed; give -o FILE")
+        yield JsonLines(sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+        return
+    path = _check_path(output)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            writer = _WRITERS[Path(output).suffix.lower()](file)
+            yield writer
+            writer.close()
+            file.flush()
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(temporary).chmod(0o666 & ~mask)  # mkstemp's are for their owner alone
+        Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _check_path(output: str) -> Path:
+    """Where the file goes: what a link points to, so that the link stays one."""
+    path = Path(output).resolve()
+    if Path(output).suffix.lower() not in _WRITERS:
+        raise click.UsageError(f"-o must end in {', '.join(_WRITERS)}, found {Path(output).name!r}; - is stdout")
+    if not path.parent.is_dir():
+        raise click.UsageError(f"-o {output}: no such directory, {path.parent}")
+    if path.is_dir():
+        raise click.UsageError(f"-o {output} is a directory; give a file's name")
+    return path
+
+
+class JsonLines:
+    """{"index": 0, "embedding": [...]} a line, with the input's "id" if it had one; floats to the last bit."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._index = 0
+
+    def begin(self, empty: "NDArray[np.generic]") -> None:
+        """A line says itself what it holds."""
+
+    def write(self, item: Item, vector: "NDArray[np.generic]") -> None:
+        """One line."""
+        head: dict[str, str | int] = {"index": self._index}
+        if item.id is not None:
+            head["id"] = item.id
+        # Nine significant digits give a float32 back exactly.
+        numbers = ", ".join(f"{number:.9g}" for number in vector.tolist())
+        line = f'{json.dumps(head, ensure_ascii=False)[:-1]}, "embedding": [{numbers}]}}\n'
+        self._file.write(line.encode())
+        self._index += 1
+
+    def close(self) -> None:
+        """Nothing waits."""
+
+
+class Npy:
+    """A .npy array [n, dimension], written row by row: memory does not grow with n."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._rows = 0
+
+    def begin(self, empty: "NDArray[np.generic]") -> None:
+        """The header, with no rows yet."""
+        self._empty = empty
+        self._header()
+
+    def write(self, item: Item, vector: "NDArray[np.generic]") -> None:
+        """One row."""
+        self._file.write(vector.tobytes())
+        self._rows += 1
+
+    def close(self) -> None:
+        """The header again, with the number of rows; numpy pads it so that any number fits."""
+        end = self._file.tell()
+        self._file.seek(0)
+        self._header()
+        self._file.seek(end)
+
+    def _header(self) -> None:
+        from numpy.lib import format as npy
+
+        shape = (self._rows, self._empty.shape[1])
+        descr = npy.dtype_to_descr(self._empty.dtype)
+        npy.write_array_header_1_0(self._file, {"descr": descr, "fortran_order": False, "shape": shape})
+
+
+class Npz:
+    """A .npz with "embeddings" [n, dimension] and, where the input had any, "ids" [n].
+
+    Ids are strings; a text without one goes by its position, the "index" of JSON lines.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._ids: list[str] = []
+        self._meant: dict[str, str | int | None] = {}  # what each string was
+        self._vectors: list[NDArray[np.generic]] = []
+
+    def begin(self, empty: "NDArray[np.generic]") -> None:
+        """Kept until close."""
+        self._empty = empty
+
+    def write(self, item: Item, vector: "NDArray[np.generic]") -> None:
+        """Kept until close."""
+        row = len(self._ids)
+        string = str(row if item.id is None else item.id)
+        if self._meant.setdefault(string, item.id) != item.id:
+            raise TextValueError(
+                f"text {row} and one before it would both have id {string!r} in a .npz, where ids are strings and a "
+                "text without one goes by its position; -o FILE.jsonl keeps them apart"
+            )
+        self._ids.append(string)
+        self._vectors.append(vector)
+
+    def close(self) -> None:
+        """The archive."""
+        import numpy as np
+
+        arrays = {"embeddings": np.concatenate([self._empty, *(vector[None] for vector in self._vectors)])}
+        if any(meant is not None for meant in self._meant.values()):
+            arrays["ids"] = np.array(self._ids)
+        np.savez(self._file, **arrays)  # type: ignore[arg-type]
+
+
+_WRITERS: dict[str, Callable[[IO[bytes]], Writer]] = {".npy": Npy, ".npz": Npz, ".jsonl": JsonLines}
