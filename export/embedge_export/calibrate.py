@@ -10,8 +10,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
-from embedge.options import progress
 from embedge.plan import plan_batches
+from embedge.progress import progress
 from embedge.tokenise import Tokeniser
 
 # Rows kept as they are, beside the sums over all. The extremes of more would follow ever rarer tokens.

@@ -5,13 +5,13 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from embedge.errors import CheckpointError
+from embedge.pool import Pooling
 from embedge_export.fetch import Fetched
 from embedge_export.recipe import Recipe
 
-Pooling = Literal["cls", "mean", "last"]
 _KNOWN_MODULES = ("Transformer", "Pooling", "Normalize")
 # sentence-transformers 5 writes one pooling_mode; before, one boolean for each.
 _POOLINGS: Mapping[str, Pooling] = {

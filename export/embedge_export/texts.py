@@ -9,7 +9,7 @@ from pathlib import Path
 
 from embedge.bundle import Calibration
 from embedge.errors import TextValueError
-from embedge.textio import read_items
+from embedge.items import open_items
 
 _FEWEST = 32  # below, a smoothing scale is fitted to chance
 _LONG = 40  # texts joined from lines of all kinds, beside the lines themselves, so that late positions are seen
@@ -65,7 +65,8 @@ def calibration_texts(file: str | PathLike[str] | None = None) -> tuple[list[str
         lines = _lines("calibration.txt")
         texts = [*lines, *(" ".join(lines[start::_LONG]) for start in range(_LONG))]
     else:
-        texts = [item.text for item in read_items(fspath(file)) if item.text.strip()]
+        with open_items(fspath(file)) as items:
+            texts = [item.text for item in items if item.text.strip()]
     if len(texts) < _FEWEST:
         raise TextValueError(f"{file} has {len(texts)} texts; calibration needs at least {_FEWEST}, better hundreds")
     digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()

@@ -9,7 +9,6 @@ from embedge.errors import TextValueError, warn
 
 Pooling = Literal["cls", "mean", "last"]
 OutputPrecision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
-POOLINGS: tuple[Pooling, ...] = ("cls", "mean", "last")
 OUTPUT_PRECISIONS: tuple[OutputPrecision, ...] = ("float32", "int8", "uint8", "binary", "ubinary")
 # The output types that need the whole set of vectors, because their scale is the set's own range.
 RANGED: tuple[OutputPrecision, ...] = ("int8", "uint8")
