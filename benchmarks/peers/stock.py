@@ -1,0 +1,55 @@
+"""ONNX Runtime's own dynamic quantisation of optimum's graph: the int8 that most people have.
+
+``quantize_dynamic`` stores int8 weights, of matmuls and of the embeddings, and scales the activations of a whole batch
+by one number. It runs with all of ONNX Runtime's optimisations, as by default.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnxruntime.quantization import QuantType, quantize_dynamic
+
+from embedge_export.reference import quiet
+from peers.base import Encoder, Workbench
+from peers.padded import Ids, PaddedEncoder, Run
+
+_PER_CHANNEL = {"int8-tensor": False, "int8-channel": True}
+
+
+def make(bench: Workbench, variant: str) -> Encoder:
+    """``int8-tensor``: the function's defaults. ``int8-channel``: a weight scale for every output channel."""
+    path = quantised(bench, variant)
+    return PaddedEncoder(
+        size=path.stat().st_size,
+        tokenizer=bench.tokenizer(),
+        pooling=bench.checkpoint.pooling,
+        run=run_graph(path, threads=bench.threads),
+    )
+
+
+def quantised(bench: Workbench, variant: str) -> Path:
+    """The quantised graph's file, made if it is not there."""
+    path = bench.folder / f"stock-{variant}.onnx"
+    if not path.is_file():
+        with quiet():
+            quantize_dynamic(bench.traced(), path, per_channel=_PER_CHANNEL[variant], weight_type=QuantType.QInt8)
+    return path
+
+
+def run_graph(path: Path, *, threads: int) -> Run:
+    """A session of a graph as a function of padded ids and their mask."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    named = {tensor.name for tensor in session.get_inputs()}
+
+    def run(ids: Ids, mask: Ids) -> NDArray[Any]:
+        feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        hidden: NDArray[Any] = session.run(["last_hidden_state"], {k: v for k, v in feed.items() if k in named})[0]
+        return hidden
+
+    return run

@@ -1,0 +1,86 @@
+"""What does smoothing cost? The int8 graph with and without it, in turns, on one thread.
+
+python benchmarks/smoothing.py --help
+"""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+
+import click
+import numpy as np
+from onnx import ModelProto
+
+from embedge.bundle import TOKENIZER
+from embedge.errors import EmbedgeError
+from embedge.session import Session
+from embedge_export.calibrate import calibrate
+from embedge_export.checkpoint import Checkpoint
+from embedge_export.graph import build_graph
+from embedge_export.quantise import quantise
+from embedge_export.smooth import smooth
+from embedge_export.texts import calibration_texts
+from machine import describe, this_machine
+from peers.base import open_workbench
+
+_SHAPES = ((1, 10), (16, 16), (1, 256), (8, 256))  # texts, tokens
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "-m", "--model", default="all-MiniLM-L6-v2", show_default=True, help="Recipe, hub id or checkpoint's DIR."
+)
+@click.option("--like", metavar="RECIPE", help="What a directory was fine-tuned from.")
+@click.option("--rounds", type=click.IntRange(min=3), default=40, show_default=True, help="Turns for each shape.")
+def main(model: str, like: str | None, rounds: int) -> None:
+    """Measure the speed of an int8 graph against the same without smoothing.
+
+    The two run in turns on one thread; a row's ratio is the median over the turns of time without by time with, so
+    above 1 the smoothed graph is the faster.
+    """
+    click.echo(describe(this_machine()))
+    try:
+        with open_workbench(model, like=like, threads=1) as bench:
+            sessions = {
+                name: _session(graph, bench.folder / f"{name}.onnx", bench.checkpoint.dimension)
+                for name, graph in _graphs(bench.checkpoint).items()
+            }
+    except EmbedgeError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo("| texts x tokens | plain, ms | smoothed, ms | plain / smoothed |\n| --- | ---: | ---: | ---: |")
+    for texts, tokens in _SHAPES:
+        plain, smoothed = _in_turns(sessions, texts, tokens, rounds)
+        ratio = median(a / b for a, b in zip(plain, smoothed, strict=True))
+        click.echo(f"| {texts} x {tokens} | {median(plain):.2f} | {median(smoothed):.2f} | {ratio:.3f} |")
+
+
+def _graphs(checkpoint: Checkpoint) -> Mapping[str, ModelProto]:
+    """The int8 graph with and without smoothing."""
+    model = build_graph(checkpoint)
+    tokenizer = checkpoint.directory / TOKENIZER
+    texts, _ = calibration_texts()
+    activations = calibrate(model, texts, tokenizer=tokenizer, max_tokens=checkpoint.max_tokens)
+    return {"plain": quantise(model, activations), "smoothed": quantise(*smooth(model, activations))}
+
+
+def _session(graph: ModelProto, path: Path, width: int) -> Session:
+    path.write_bytes(graph.SerializeToString())
+    return Session(path, providers=("CPUExecutionProvider",), threads=1, width=width, finished=True)
+
+
+def _in_turns(sessions: Mapping[str, Session], texts: int, tokens: int, rounds: int) -> tuple[list[float], list[float]]:
+    """Milliseconds of every turn, of both graphs."""
+    ids = np.random.default_rng(0).integers(1000, 20_000, (texts, tokens), np.int64)
+    times: dict[str, list[float]] = {name: [] for name in sessions}
+    for turn in range(-3, rounds):  # three turns to warm up
+        for name, session in sessions.items():
+            start = time.perf_counter()
+            session.run(ids)
+            if turn >= 0:
+                times[name].append(1000 * (time.perf_counter() - start))
+    return times["plain"], times["smoothed"]
+
+
+if __name__ == "__main__":
+    main()
