@@ -21,6 +21,7 @@ _COMMANDS = {
     "models": "embedge_export.commands:models",
     "info": "embedge.commands:info",
 }
+_stopped_by: list[int] = []  # signals
 
 
 class _Group(click.Group):
@@ -41,16 +42,16 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (EmbedgeError, OSError, MemoryError) as error:
-            if ctx.meta.get("debug") or isinstance(error, BrokenPipeError):
-                raise
-            raise click.ClickException(_one_line(error)) from error
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except Exception as error:
-            if ctx.meta.get("debug"):
+            if _stopped_by:  # an extension that was being imported made an exception of its own of the exit
+                sys.exit(128 + _stopped_by[0])
+            if ctx.meta.get("debug") or isinstance(error, BrokenPipeError):
                 raise
-            raise click.ClickException(f"{_one_line(error)}; this is a bug, `--debug` shows where") from error
+            expected = isinstance(error, EmbedgeError | OSError | MemoryError)
+            hint = "" if expected else "; this is a bug, `--debug` shows where"
+            raise click.ClickException(f"{_one_line(error)}{hint}") from error
 
 
 def _debug_option() -> click.Option:
@@ -73,6 +74,7 @@ def _show_warning(message: Warning | str, *origin: Any, **more: Any) -> None:
 
 
 def _stop(number: int, frame: object) -> None:
+    _stopped_by.append(number)
     sys.exit(128 + number)  # unlike the default it unwinds, so that temporary files go
 
 

@@ -103,6 +103,8 @@ def test_two_ids_that_are_one_string_are_refused(model: str, tmp_path: Path) -> 
         ({"text": "cat", "id": 1.5}, '"id" must be a string or an integer, found 1.5'),
         ({"text": "cat", "id": True}, '"id" must be a string or an integer, found true'),
         ({"text": "cat", "id": "\ud83d"}, '"id" holds a lone surrogate, "\\ud83d"'),
+        ({"text": "\ud83d"}, '"text" holds a lone surrogate'),
+        ({"text": "cat", "title": "\ud83d"}, '"title" holds a lone surrogate'),
         ({"text": "cat", "title": 3}, '"title" must be a string, found 3'),
     ],
 )
@@ -161,6 +163,27 @@ def test_a_killed_embed_leaves_nothing_behind(model: str, tmp_path: Path) -> Non
         process.terminate()
         assert process.wait(timeout=60) == 128 + signal.SIGTERM
     assert [path for path in tmp_path.iterdir() if path.is_file()] == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGTERM there")
+def test_a_signal_while_an_extension_is_imported_is_no_bug() -> None:
+    """Numpy's import makes an ImportError of whatever is raised inside it."""
+    script = """
+import os, signal
+from embedge import cli, commands
+
+def callback():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
+    except SystemExit:
+        raise ImportError("initialization failed") from None
+
+commands.info.callback = callback
+cli.main()
+"""
+    done = subprocess.run([sys.executable, "-c", script, "info"], capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGTERM, b"")
 
 
 def test_stdin_and_small_types(model: str) -> None:
