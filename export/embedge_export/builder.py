@@ -47,7 +47,7 @@ class Builder:
     def branch(self, kind: str, inputs: list[str], *, width: int, name: str, domain: str, num_heads: int) -> GraphProto:
         """A branch of an ``If``: one attention node over tensors of the outer graph."""
         node = helper.make_node(kind, inputs, [name], name=name, domain=domain, num_heads=num_heads)
-        output = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", "sequence", width])
+        output = helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, None, width])
         return helper.make_graph([node], name, [], [output])
 
     def model(self, output: str, width: int) -> ModelProto:

@@ -8,15 +8,18 @@ from typing import Self
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, helper
+from onnx import ModelProto, TensorProto, helper
 
+from embedge.errors import CheckpointError, TextValueError
 from embedge.plan import plan_batches
 from embedge.progress import progress
 from embedge.tokenise import Tokeniser
+from embedge_export.linear import linear_layers
 
 # Rows kept as they are, beside the sums over all. The extremes of more would follow ever rarer tokens.
 _SAMPLE = 2048
 _BATCH_TOKENS = 512
+FEWEST_TEXTS = 32  # below, a smoothing scale is fitted to chance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,14 +45,8 @@ class Activations:
         )
 
 
-def linear_layers(model: ModelProto) -> list[NodeProto]:
-    """The products of a graph by a constant weight, in order."""
-    constants = {tensor.name for tensor in model.graph.initializer}
-    return [node for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in constants]
-
-
 def calibrate(
-    model: ModelProto, texts: Sequence[str], *, tokenizer: Path, max_tokens: int
+    model: ModelProto, texts: Sequence[str], *, tokenizer: Path, max_tokens: int, fewest: int = 1
 ) -> Mapping[str, Activations]:
     """Run texts through a float32 graph of ``graph.build_graph``; activations by the linear layer's name.
 
@@ -58,21 +55,43 @@ def calibrate(
         texts: some hundreds, as varied as what will be embedded. Longer ones are cut, as the runtime will cut them.
         tokenizer: path of the checkpoint's ``tokenizer.json``.
         max_tokens: of the model.
+        fewest: different texts, to the tokenizer, that will do.
+
+    Raises:
+        TextValueError: there are fewer.
+        CheckpointError: an activation overflows.
     """
     ids = Tokeniser(tokenizer, max_tokens=max_tokens).encode(texts).ids
+    _check_distinct(ids, fewest)
     plan = plan_batches([len(text) for text in ids], batch_tokens=_BATCH_TOKENS)
     inputs = {node.name: node.input[0] for node in linear_layers(model)}
     stride = max(1, sum(len(text) for text in ids) // _SAMPLE)
     sums = {name: _Sums(stride) for name in inputs}
     session = _session_with_outputs(model, sorted(set(inputs.values())))
-    with progress(len(texts), None) as advance:
+    with progress(len(ids), None) as advance:
         for batch in plan:
             batch_ids = np.array([ids[member] for member in batch.members], np.int64)
             found = session.run(list(inputs.values()), {"input_ids": batch_ids, "attention_mask": batch_ids * 0 + 1})
             for name, rows in zip(inputs, found, strict=True):
                 sums[name].add(rows.reshape(-1, rows.shape[-1]))
             advance(len(batch.members))
-    return {name: total.activations() for name, total in sums.items()}
+    activations = {name: total.activations() for name, total in sums.items()}
+    for name, found in activations.items():
+        if not np.isfinite(found.covariance).all():
+            raise CheckpointError(
+                f"{name}: its input overflows float32 on the calibration texts, so int8 cannot be fitted; "
+                "get the checkpoint again"
+            )
+    return activations
+
+
+def _check_distinct(ids: Sequence[NDArray[np.int32]], fewest: int) -> None:
+    distinct = len({text.tobytes() for text in ids})
+    if distinct < fewest:
+        raise TextValueError(
+            f"the {len(ids)} calibration texts are {distinct} different ones to the tokenizer; at least {fewest} are "
+            "needed, better hundreds, or leave --calibration out"
+        )
 
 
 class _Sums:

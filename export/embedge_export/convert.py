@@ -5,6 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from embedge.bundle import PRECISIONS, TOKENIZER, Precision
 from embedge.errors import CheckpointError
 from embedge_export.extra import has_optimum_extra
@@ -49,36 +51,49 @@ def write_graph(model: "ModelProto", path: Path) -> None:
 def _native(order: Order, scratch: Path) -> Mapping[Precision, Callable[[], "ModelProto"]]:
     from embedge_export.graph import build_graph
     from embedge_export.half import halve
+    from embedge_export.trim import keep_first_token
 
     checkpoint = order.checkpoint
+    trim = keep_first_token if checkpoint.pooling == "cls" else _as_it_is
     with step(order.report, "graph") as note:
         model = build_graph(checkpoint)
         note(f"{checkpoint.config['num_hidden_layers']} layers, hidden {checkpoint.dimension}")
     if order.verify and not has_optimum_extra():
         write_graph(model, scratch / OWN_REFERENCE)
     return {
-        "fp32": partial(_told, order, "fp32", lambda: model),
-        "fp16": partial(_told, order, "fp16", partial(halve, model)),
+        "fp32": partial(_told, order, "fp32", lambda: trim(model)),
+        "fp16": partial(_told, order, "fp16", lambda: halve(trim(model))),
         "int8": partial(_fit, order, model),
     }
 
 
 def _fit(order: Order, model: "ModelProto") -> "ModelProto":
     """The int8 graph, fitted to the calibration texts."""
-    from embedge_export.calibrate import calibrate
+    from embedge_export.calibrate import FEWEST_TEXTS, calibrate
     from embedge_export.quantise import quantise
     from embedge_export.smooth import smooth
+    from embedge_export.trim import keep_first_token, with_parts
 
     checkpoint = order.checkpoint
-    with step(order.report, "calibrate") as note:
+    with np.errstate(all="ignore"), step(order.report, "calibrate") as note:
         activations = calibrate(
-            model, order.calibration_texts, tokenizer=checkpoint.directory / TOKENIZER, max_tokens=checkpoint.max_tokens
+            model,
+            order.calibration_texts,
+            tokenizer=checkpoint.directory / TOKENIZER,
+            max_tokens=checkpoint.max_tokens,
+            fewest=FEWEST_TEXTS if order.calibration and order.calibration.file else 1,
         )
         note(f"{len(order.calibration_texts)} texts")
     with step(order.report, "smooth") as note:
         smoothed, activations = smooth(model, activations)
         note("activations into weights")
+    if checkpoint.pooling == "cls":
+        smoothed, activations = keep_first_token(smoothed), with_parts(activations)
     return _told(order, "int8", partial(quantise, smoothed, activations))
+
+
+def _as_it_is(model: "ModelProto") -> "ModelProto":
+    return model
 
 
 def _traced(order: Order, scratch: Path) -> Mapping[Precision, Callable[[], "ModelProto"]]:

@@ -26,8 +26,8 @@ def measure(bundle: Bundle, precision: Precision, reference: Reference) -> Quali
     """Distance of one graph of a bundle, run by the runtime, to a reference fed padded batches of mixed lengths.
 
     Cosines are of pooled vectors, of documents and of queries with their prompt. The overlap is of the ten passages
-    nearest to each query. The difference is over every element of the last hidden states, padding left out, of the
-    two graphs fed the same padded batches.
+    nearest to each query. The difference is over every element of the last hidden states that the graph gives, padding
+    left out, of the two graphs fed the same padded batches.
     """
     prompt = bundle.manifest.prompts.get("query", "")
     texts = [*documents(), *(prompt + question.text for question in questions())]
@@ -36,9 +36,10 @@ def measure(bundle: Bundle, precision: Precision, reference: Reference) -> Quali
     graph = Reference(bundle.graph(precision), precision)
     expected, differences = [], [0.0]
     for ids, mask in _padded_batches(bundle, texts):
-        hidden = reference.hidden(ids, mask)
+        hidden, own = reference.hidden(ids, mask), graph.hidden(ids, mask)
         expected.append(_pool_masked(hidden, mask, bundle.manifest.pooling))
-        differences.append(float(np.abs(hidden - graph.hidden(ids, mask))[mask == 1].max()))
+        tokens = own.shape[1]  # one, where the graph is trimmed to what CLS pooling reads
+        differences.append(float(np.abs(hidden[:, :tokens] - own)[mask[:, :tokens] == 1].max()))
     wanted = np.concatenate(expected)
     cosines = (found * wanted).sum(axis=1, dtype=np.float64)
     return Quality(

@@ -81,11 +81,18 @@ def limit_pairs(codes: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _upper_factor(covariance: NDArray[np.float32]) -> NDArray[np.float32]:
     """U of the inverse covariance, U'U, damped: its row k says how the error of channel k is shared by later ones."""
-    damped = covariance.astype(np.float64)
+    variance = np.maximum(np.diag(covariance).astype(np.float64), 0)
     # Where nothing varies, as over one text of one token, all channels count alike.
-    damped[np.diag_indices_from(damped)] += _DAMPING * np.diag(damped).mean() or 1.0
-    factor: NDArray[np.float64] = np.linalg.cholesky(np.linalg.inv(damped)).T
-    return factor.astype(np.float32)
+    relative = covariance / (variance.mean() or 1.0)
+    damping = _DAMPING
+    while True:
+        damped = relative + damping * np.eye(len(covariance))
+        try:
+            factor: NDArray[np.float64] = np.linalg.cholesky(np.linalg.inv(damped)).T
+        except np.linalg.LinAlgError:  # channels that hardly vary, and sums in float32: more damping outweighs both
+            damping *= 10
+        else:
+            return factor.astype(np.float32)
 
 
 def _round_block(

@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from embedge_export.calibrate import Activations, linear_layers
+from embedge_export.calibrate import Activations
+from embedge_export.linear import add_to_bias, linear_layers
 
 # Share of the difficulty that moves into the weight; SmoothQuant's alpha. Each layer takes the best of these.
 _SHARES = np.linspace(0, 1, 21)
@@ -86,13 +87,13 @@ class _Rewrite:
         """Smooths every layer that can be; yields its name and its activations then."""
         for node in linear_layers(self.model):
             maker = self.makers[node.input[0]]
-            if maker.op_type not in ("LayerNormalization", "Reshape"):
+            if maker.op_type not in ("LayerNormalization", "If"):
                 continue
             shift, scale, after = self._smooth_weight(node, activations[node.name])
             if maker.op_type == "LayerNormalization":
                 self._smooth_normalisation(maker, node, shift, scale)
             else:
-                self._smooth_values(self.makers[maker.input[0]], shift, scale)
+                self._smooth_values(maker, shift, scale)
             yield node.name, after
 
     def _smooth_weight(self, node: NodeProto, before: Activations) -> tuple[Vector, Vector, Activations]:
@@ -101,7 +102,7 @@ class _Rewrite:
         shift = (before.rows.max(axis=0) + before.rows.min(axis=0)) / 2
         scale = choose_scales(before.smoothed(shift, np.ones_like(shift)), weight)
         self._set(node.input[1], weight * scale[:, None])
-        self._add(f"{node.name}.bias", shift.astype(np.float64) @ weight)
+        add_to_bias(self.constants, node.name, shift.astype(np.float64) @ weight)
         return shift, scale, before.smoothed(shift, scale)
 
     def _smooth_normalisation(self, norm: NodeProto, layer: NodeProto, shift: Vector, scale: Vector) -> None:
@@ -111,22 +112,20 @@ class _Rewrite:
         self._set(bias, (self._get(bias) - shift) / scale)
         nodes = self.model.graph.node
         place, add = next((i, n) for i, n in enumerate(nodes) if n.op_type == "Add" and n.input[1] == rows)
-        self._add(self.makers[add.input[0]].input[1], shift)
+        add_to_bias(self.constants, self.makers[add.input[0]].input[0], shift)
         unscaled, factor = f"{rows}.residual", f"{rows}.scale"
         self._set(factor, scale)
         add.input[1] = unscaled
         nodes.insert(place, helper.make_node("Mul", [rows, factor], [unscaled], name=unscaled))
 
     def _smooth_values(self, attention: NodeProto, shift: Vector, scale: Vector) -> None:
-        """Rule 2: V is the last third of the packed product, and of its bias."""
-        inputs = attention.attribute[0].g.node[0].input
-        split = self.makers[self.makers[inputs[2]].input[0]]
-        weight_name, bias_name = self.makers[split.input[0]].input[1], inputs[3]
-        weight, bias = self._get(weight_name).copy(), self._get(bias_name).copy()
+        """Rule 2: V is the last third of the packed product."""
+        add = self.makers[attention.attribute[0].g.node[0].input[2]]
+        weight_name = self.makers[self.makers[add.input[0]].input[0]].input[1]
+        weight = self._get(weight_name).copy()
         weight[:, -len(scale) :] /= scale
-        bias[-len(scale) :] = (bias[-len(scale) :] - shift) / scale
         self._set(weight_name, weight)
-        self._set(bias_name, bias)
+        self._set(add.input[1], (self._get(add.input[1]) - shift) / scale)
 
     def _get(self, name: str) -> NDArray[np.float32]:
         return numpy_helper.to_array(self.constants[name])
@@ -135,6 +134,3 @@ class _Rewrite:
         if name not in self.constants:
             self.constants[name] = self.model.graph.initializer.add()
         self.constants[name].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name))
-
-    def _add(self, name: str, values: NDArray[np.floating]) -> None:
-        self._set(name, self._get(name) + values)

@@ -4,14 +4,14 @@ import hashlib
 import json
 from dataclasses import dataclass
 from importlib.resources import files
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 
 from embedge.bundle import Calibration
 from embedge.errors import TextValueError
 from embedge.items import open_items
+from embedge_export.calibrate import FEWEST_TEXTS
 
-_FEWEST = 32  # below, a smoothing scale is fitted to chance
 _LONG = 40  # texts joined from lines of all kinds, beside the lines themselves, so that late positions are seen
 
 
@@ -65,10 +65,13 @@ def calibration_texts(file: str | PathLike[str] | None = None) -> tuple[list[str
         lines = _lines("calibration.txt")
         texts = [*lines, *(" ".join(lines[start::_LONG]) for start in range(_LONG))]
     else:
-        with open_items(fspath(file)) as items:
+        path = Path(file).expanduser()
+        with open_items(str(path), option="--calibration") as items:
             texts = [item.text for item in items if item.text.strip()]
-    if len(texts) < _FEWEST:
-        raise TextValueError(f"{file} has {len(texts)} texts; calibration needs at least {_FEWEST}, better hundreds")
+        if len(texts) < FEWEST_TEXTS:
+            raise TextValueError(
+                f"{file} has {len(texts)} texts; calibration needs at least {FEWEST_TEXTS}, better hundreds"
+            )
     digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()
     name = None if file is None else Path(file).name
     return texts, Calibration(file=name, texts=len(texts), sha256=digest)

@@ -93,6 +93,7 @@ def test_a_graph_has_the_inputs_and_output_of_the_bundle_format(make_checkpoint:
         ({"position_embedding_type": "relative_key"}, "relative positions"),
         ({"hidden_act": "swish"}, "activation 'swish'"),
         ({"num_attention_heads": 5}, "hidden_size 32 is not a multiple of 5 heads"),
+        ({"intermediate_size": 0}, "a size below 1"),
         ({"hidden_size": None}, "lacks a size"),
         ({"num_hidden_layers": 3}, r"has no tensor encoder\.layer\.2"),
         ({"intermediate_size": 65}, r"is \[64, 32\], config.json says \[65, 32\]"),

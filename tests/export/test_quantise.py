@@ -16,11 +16,12 @@ from safetensors.numpy import load_file
 
 from embedge import TextValueError
 from embedge_export.builder import Builder
-from embedge_export.calibrate import Activations, calibrate, linear_layers
+from embedge_export.calibrate import Activations, calibrate
 from embedge_export.checkpoint import Checkpoint, read_checkpoint
 from embedge_export.fetch import fetch
 from embedge_export.graph import build_graph
-from embedge_export.quantise import GELU_SHIFT, quantise, quantise_rows
+from embedge_export.linear import linear_layers
+from embedge_export.quantise import GELU_FLOOR, choose_zero_point, quantise, quantise_rows
 from embedge_export.rounding import PAIR_LIMIT, limit_pairs, round_weight
 from embedge_export.smooth import smooth
 from embedge_export.texts import calibration_texts, passages, questions
@@ -112,22 +113,26 @@ def test_rows_of_a_batch_do_not_know_each_other() -> None:
     np.testing.assert_array_equal(np.delete(run_rows(model, rows), 4, 0), np.delete(alone, 4, 0))
 
 
-def test_gelus_rows_are_unsigned_and_the_shift_is_gone_from_the_result() -> None:
-    """Codes of 255 steps over [-0.17, max], then the formula."""
+def test_gelus_rows_are_unsigned_around_one_zero_point() -> None:
+    """Codes of 255 steps, a few of them below zero, then the formula."""
     random = np.random.default_rng(2)
     weight, rows = (random.standard_normal(shape).astype(np.float32) for shape in ((64, 8), (20, 64)))
     bias = random.standard_normal(8).astype(np.float32)
-    model = quantise(linear_model(weight, bias, gelu=True), {"layer": plain(64)})
+    found = plain(64)
+    model = quantise(linear_model(weight, bias, gelu=True), {"layer": found})
     codes, scales = round_weight(weight, np.eye(64, dtype=np.float32))
     active = rows * 0.5 * (1 + np.vectorize(erf)(rows / sqrt(2)))
-    steps = (active.max(axis=1, keepdims=True) + float(GELU_SHIFT)) / 255
-    rounded = np.rint((active + float(GELU_SHIFT)) / steps) * steps - float(GELU_SHIFT)
+    zero = choose_zero_point(found.rows.max(axis=1))
+    steps = np.maximum(active.max(axis=1, keepdims=True) / (255 - zero), float(GELU_FLOOR) / zero)
+    assert (np.rint(active / steps) + zero).min() >= 0
+    assert (np.rint(active / steps) + zero).max() <= 255
+    rounded = np.rint(active / steps) * steps
     np.testing.assert_allclose(run_rows(model, rows), rounded @ (codes * scales.astype(np.float64)) + bias, atol=1e-4)
 
 
-def test_gelu_is_never_below_the_shift() -> None:
+def test_gelu_is_never_below_its_floor() -> None:
     lowest = min(x * 0.5 * (1 + erf(x / sqrt(2))) for x in np.linspace(-2, 0, 20001))
-    assert -GELU_SHIFT < lowest < -0.1699
+    assert -GELU_FLOOR < lowest < -0.1699
 
 
 @given(MATRICES)
@@ -191,7 +196,7 @@ def test_calibration_sums_are_numpys(make_checkpoint: MakeCheckpoint) -> None:
     probe = ModelProto()
     probe.CopyFrom(model)
     probe.graph.output[0].CopyFrom(helper.make_tensor_value_info(first.input[0], TensorProto.FLOAT, None))
-    rows = np.concatenate([run(probe, np.array([tokenizer.encode(text).ids])) for text in TEXTS])
+    rows = np.concatenate([run(probe, np.array([tokenizer.encode(text).ids]))[0] for text in TEXTS])
     found = activations[first.name]
     np.testing.assert_allclose(found.mean, rows.mean(axis=0), atol=1e-6)
     np.testing.assert_allclose(found.covariance, np.cov(rows.T, bias=True), atol=1e-5)
