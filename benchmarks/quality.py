@@ -61,6 +61,9 @@ def main(
             return
         if plot:
             require_matplotlib()
+        for file in (json_file, plot):  # before minutes of work, not after
+            if file and not file.parent.is_dir():
+                raise click.UsageError(f"{file.parent} is no directory; make it, or name another")
         result = run(rows, model, like=like, max_tokens=max_tokens, threads=threads or usable_cores())
     except (EmbedgeError, DataNotFoundError, LookupError) as error:
         raise click.ClickException(" ".join(str(error).split())) from error

@@ -56,7 +56,11 @@ def data_folder() -> Path:
             f"EMBEDGE_DATA is not set; `export EMBEDGE_DATA=DIR`, the folder that holds {_STSB}/test.tsv "
             f"(score, sentence1, sentence2) and {_CRANFIELD} (corpus.jsonl, queries.jsonl, qrels.tsv as in BEIR)"
         )
-    files = (f"{_STSB}/test.tsv", *(f"{_CRANFIELD}/{name}" for name in ("corpus.jsonl", "queries.jsonl", "qrels.tsv")))
+    files = (
+        f"{_STSB}/test.tsv",
+        f"{_STSB}/dev.tsv",
+        *(f"{_CRANFIELD}/{name}" for name in ("corpus.jsonl", "queries.jsonl", "qrels.tsv")),
+    )
     for file in files:
         if not (Path(named) / file).is_file():
             raise DataNotFoundError(f"EMBEDGE_DATA is {named}, which holds no {file}; set it to a folder that does")

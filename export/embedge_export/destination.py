@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from embedge.bundle import MANIFEST, PRECISIONS, Bundle, Precision
+from embedge.bundle import MANIFEST, PRECISIONS, Bundle, Precision, PrecisionRecord
 from embedge.errors import BundleCorruptError, BundleError
 from embedge_export.order import Order
 from embedge_export.steps import Report
@@ -29,10 +29,12 @@ def existing_bundle(destination: Path) -> Bundle | None:
 def missing_precisions(before: Bundle, order: Order, *, force: bool) -> tuple[Precision, ...]:
     """The precisions to make: those asked for that the bundle lacks, and any of which the file is not whole.
 
-    int8 that was fitted to other texts than the file that is given is made anew.
+    int8 that was fitted to other texts than the file that is given is made anew, and so is int8 of an exporter that
+    did not fit it yet.
 
     Raises:
-        BundleError: the bundle is of another checkpoint, and ``force`` is not given.
+        BundleError: without ``force``: the bundle is of another checkpoint, or holds a damaged graph that this order
+            would not make as it was made.
     """
     if before.manifest.source.checkpoint_sha256 != order.checkpoint.sha256:
         if force:
@@ -43,10 +45,32 @@ def missing_precisions(before: Bundle, order: Order, *, force: bool) -> tuple[Pr
         )
     records = before.manifest.precisions
     broken = {name for name, record in records.items() if not _is_whole(before, record.file)}
+    for name in () if force else sorted(broken):
+        _check_makes_as_before(before, name, order)
     held = set() if force else set(records) - broken
-    if order.calibration and order.calibration.file and "int8" in held:
-        held -= {"int8"} if records["int8"].calibration != order.calibration else set()
+    if "int8" in held and _is_outdated(records["int8"], order):
+        held.remove("int8")
     return tuple(name for name in PRECISIONS if name in broken or (name in order.precisions and name not in held))
+
+
+def _is_outdated(record: PrecisionRecord, order: Order) -> bool:
+    if record.exporter != "native" or order.calibration is None:
+        return False
+    other = record.calibration is not None and record.calibration.sha256 != order.calibration.sha256
+    return record.calibration is None or (order.calibration.file is not None and other)
+
+
+def _check_makes_as_before(before: Bundle, name: str, order: Order) -> None:
+    """Raises BundleError where a damaged graph would silently become another."""
+    record = before.manifest.precisions[name]
+    fitted_to = record.calibration.file if record.calibration else None
+    found = f"{before.path / record.file} is damaged, and was made "
+    if record.exporter != order.exporter:
+        raise BundleError(
+            f"{found}with --exporter {record.exporter}; export it so again with --precision {name} first, or --force"
+        )
+    if fitted_to and (order.calibration is None or order.calibration.file is None):
+        raise BundleError(f"{found}with --calibration {fitted_to}; give that file again, or --force to do without it")
 
 
 def _is_whole(bundle: Bundle, file: str) -> bool:

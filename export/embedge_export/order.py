@@ -54,9 +54,13 @@ def check_choices(
         TextValueError: the calibration file cannot be read, or has too few texts.
     """
     require_export_extra()
+    if isinstance(precisions, str) or not isinstance(precisions, Sequence):
+        raise CheckpointError(f"precisions must be a list such as ['int8'], found {precisions!r}")
+    if calibration is not None and not isinstance(calibration, str | PathLike):
+        raise CheckpointError(f"calibration must be a path, found {calibration!r}")
     if not precisions or any(name not in PRECISIONS for name in precisions):
         raise CheckpointError(
-            f"precisions must be some of {', '.join(PRECISIONS)}, found {', '.join(precisions) or 'none'}"
+            f"precisions must be some of {', '.join(PRECISIONS)}, found {', '.join(map(str, precisions)) or 'none'}"
         )
     if exporter not in ("native", "optimum"):
         raise CheckpointError(f"exporter must be native or optimum, found {exporter!r}")

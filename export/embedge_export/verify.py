@@ -82,20 +82,31 @@ def floor_of(manifest: Manifest, precision: Precision) -> Floor:
 def check_floor(manifest: Manifest, precision: Precision, quality: Quality) -> None:
     """Raises QualityError where a graph is further from its reference than ``floor_of`` allows, or minds its batch."""
     floor, native = floor_of(manifest, precision), manifest.precisions[precision].exporter == "native"
-    ways = "export --precision fp32, or --no-verify if ranks are all you need"
-    if precision == "int8" and native:
-        ways = f"--calibration FILE with texts like your own may mend it; else {ways}"
     # Asked this way round, NaN fails.
     if not (quality.cosine_mean >= floor.mean and quality.cosine_min >= floor.minimum):
         raise QualityError(
             f"{manifest.model} {precision}: cosine to {quality.reference} is {quality.cosine_mean:.5f} on average and "
-            f"{quality.cosine_min:.5f} at worst, the floor is {floor.mean} and {floor.minimum}; {ways}"
+            f"{quality.cosine_min:.5f} at worst, the floor is {floor.mean} and {floor.minimum}; "
+            f"{_ways(manifest, precision)}"
         )
     if native and precision != "fp16" and quality.batch_difference:
         raise QualityError(
             f"{manifest.model} {precision}: a text's vector changes by {quality.batch_difference:.1e} with what else "
             "is in its batch; this is a bug in embedge or ONNX Runtime, please report it with `embedge info`"
         )
+
+
+def _ways(manifest: Manifest, precision: Precision) -> str:
+    """What may be done about a graph below its floor."""
+    record = manifest.precisions[precision]
+    ways = "or `embedge export` --precision fp32"
+    if record.exporter != "native" or precision != "int8":
+        return ways.removeprefix("or ")
+    if record.quality is not None or record.calibration is None:  # it is verified again, or by a newer exporter
+        return f"`embedge export` it with --force, {ways}"
+    if record.calibration.file is not None:
+        return f"`embedge export` without --calibration, or with texts of more kinds, {ways}"
+    return f"`embedge export --calibration FILE` with texts like your own may mend it, {ways}"
 
 
 def traced_reference(checkpoint: Checkpoint, folder: Path) -> Reference:

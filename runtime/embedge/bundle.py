@@ -175,12 +175,15 @@ def _check_is_bundle(folder: Path) -> None:
 
 
 def _check_ranges(manifest: Manifest, where: str) -> None:
-    """Raises BundleError where a number is one that no model has, or the default prompt is not there."""
+    """Raises BundleError where a number is one that no model has, or a graph or the default prompt is not there."""
     mend = "get the bundle again, or export it again"
     for name, most in _RANGES.items():
         found = getattr(manifest, name)
         if not 1 <= found <= most:
             raise BundleError(f"{where}: {name} must be between 1 and {most}, found {found}; {mend}")
+    graphs = [record.file for record in manifest.precisions.values()]
+    if not graphs or len(set(graphs)) < len(graphs):
+        raise BundleError(f"{where} must name a graph for each precision, found {', '.join(graphs) or 'none'}; {mend}")
     if manifest.default_prompt is not None and manifest.default_prompt not in manifest.prompts:
         known = ", ".join(manifest.prompts) or "none"
         raise BundleError(f"{where}: default_prompt {manifest.default_prompt!r} is not a prompt ({known}); {mend}")

@@ -24,13 +24,19 @@ class Item:
 
 
 @contextlib.contextmanager
-def open_items(source: str, *, format: Format | None = None) -> Iterator[Iterator[Item]]:  # noqa: A002
+def open_items(
+    source: str,
+    *,
+    format: Format | None = None,  # noqa: A002
+    option: str = "-i",
+) -> Iterator[Iterator[Item]]:
     """The texts of a file, a pipe, or stdin where ``source`` is ``-``; opened at once, read as they are asked for.
 
     Args:
         source: path, or ``-``.
         format: ``"text"`` is one text a line, ``"jsonl"`` one JSON object a line; None goes by the name's ending, and
             is text for stdin.
+        option: of the command that named the source, for errors.
 
     Raises:
         TextValueError: the source cannot be read, or a line is not UTF-8 or not JSON.
@@ -39,25 +45,27 @@ def open_items(source: str, *, format: Format | None = None) -> Iterator[Iterato
     if format is None:
         format = "jsonl" if Path(source).suffix.lower() in _JSONL else "text"  # noqa: A001
     if source != "-":
-        with _open(source) as file:
+        with _open(source, option) as file:
             yield _read(file, source, format)
     elif sys.stdin is None:
-        raise TextValueError("standard input is closed; give texts, or -i FILE")
+        raise TextValueError(f"standard input is closed; give texts, or {option} FILE")
     else:
         yield _read(sys.stdin.buffer, "standard input", format)
 
 
-def _open(source: str) -> IO[bytes]:
+def _open(source: str, option: str) -> IO[bytes]:
     try:
         return Path(source).open("rb")  # opened and not looked at first: it may be a pipe
     except FileNotFoundError:
-        raise TextValueError(f"{source}: no such file; give -i a file's path, or - for standard input") from None
+        raise TextValueError(f"{source}: no such file; give {option} a file's path, or - for standard input") from None
     except IsADirectoryError:
-        raise TextValueError(f"{source} is a directory; give -i one of its files") from None
+        raise TextValueError(f"{source or '.'} is a directory; give {option} a file") from None
     except PermissionError:
         raise TextValueError(f"{source} may not be read (permission denied); `ls -l` shows by whom") from None
     except OSError as error:
-        raise TextValueError(f"{source} cannot be read ({error.strerror or error}); give -i another file") from error
+        raise TextValueError(
+            f"{source} cannot be read ({error.strerror or error}); give {option} another file"
+        ) from error
 
 
 def _read(file: IO[bytes], name: str, format: Format) -> Iterator[Item]:  # noqa: A002
@@ -77,12 +85,16 @@ def _json_item(line: str, where: str) -> Item:
     try:
         data = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise TextValueError(f"{where} is not JSON ({error}); --format text takes lines as they are") from error
+        raise TextValueError(
+            f"{where} is not JSON ({error}); a file of plain lines must not end in .jsonl, or says --format text"
+        ) from error
     if not isinstance(data, dict) or not isinstance(data.get("text"), str):
         raise TextTypeError(f'{where} must be an object with a string "text", found {_short(data)}')
+    _check_unicode(data["text"], where, "text")
     title = data.get("title")
     if not isinstance(title, str | None):
         raise TextTypeError(f'{where}: "title" must be a string, found {_short(title)}')
+    _check_unicode(title or "", where, "title")
     return Item(f"{title} {data['text']}" if title else data["text"], _identity(data, where))
 
 
@@ -90,11 +102,16 @@ def _identity(data: dict[str, Any], where: str) -> str | int | None:
     identity = data.get("id", data.get("_id"))
     if not isinstance(identity, str | int | None) or isinstance(identity, bool):
         raise TextTypeError(f'{where}: "id" must be a string or an integer, found {_short(identity)}')
-    try:
-        str(identity).encode()
-    except UnicodeEncodeError:  # JSON can spell what UTF-8 cannot hold
-        raise TextValueError(f'{where}: "id" holds a lone surrogate, {_short(identity)}; give it another') from None
+    _check_unicode(str(identity), where, "id")
     return identity
+
+
+def _check_unicode(text: str, where: str, field: str) -> None:
+    """Raises TextValueError for what JSON can spell and UTF-8 cannot hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise TextValueError(f'{where}: "{field}" holds a lone surrogate, {_short(text)}; mend the file') from None
 
 
 def _short(data: Any) -> str:

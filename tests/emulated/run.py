@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from debian import CannotEmulateError
-from embedge import Embedder
+from embedge import Embedder, EmbedgeError
+from embedge.bundle import PRECISIONS
 from embedge.resolve import cache_home, resolve
 from embedge_export.measure import documents
 from embedge_export.texts import questions
@@ -81,7 +82,13 @@ def compare(
 def main() -> int:
     """Print a row for each processor; 1 if one is outside the contract, 77 if none can be emulated here."""
     options = _options()
-    bundle = resolve(options.bundle)
+    try:
+        bundle = resolve(options.bundle, precision=options.precision)
+        bundle.pick_precision(options.precision)
+        bundle.check()
+    except EmbedgeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     texts = [*documents(), *(question.text for question in questions())][:: options.every]
     expected = Embedder(bundle.path, precision=options.precision).encode(texts, prompt="", on_truncate="ignore")
     print(f"{options.precision} of {bundle.path}, {len(texts)} texts, cosine to this processor's vectors", flush=True)
@@ -101,16 +108,25 @@ def main() -> int:
     return 0 if all(found.kept for found in agreements) else 1
 
 
+def _positive(text: str) -> int:
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Compare a bundle's vectors on emulated processors with those of this one. "
-        f"Exit codes: 0, 1 where a cosine is below {MEAN} on average or {MINIMUM}, {_CANNOT} where QEMU cannot be had.",
+        f"Exit codes: 0; 1 where a cosine is below {MEAN} on average or {MINIMUM}; 2 for usage; {_CANNOT} where QEMU "
+        "cannot be had.",
         epilog="Processors: " + "; ".join(f"{name} ({cpu.about})" for name, cpu in CPUS.items()),
     )
     parser.add_argument("bundle", help="path of a bundle, or the name of one in the cache")
     parser.add_argument("--cpu", action="append", choices=CPUS, help="may be given several times; default: all")
-    parser.add_argument("--precision", default="int8", help="of the graph (default: %(default)s)")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="take each N-th text only, to be faster")
+    parser.add_argument("--precision", default="int8", choices=PRECISIONS, help="of the graph (default: %(default)s)")
+    parser.add_argument(
+        "--every", type=_positive, default=1, metavar="N", help="take each N-th text only, to be faster"
+    )
     return parser.parse_args()
 
 

@@ -101,6 +101,7 @@ def test_a_checkpoint_is_no_bundle_and_the_command_is_named(tiny_checkpoint: Pat
         ({"files": {"../../etc/passwd": {"size": 1, "sha256": "0"}}}, "names a file outside the bundle"),
         ({"files": {"/etc/passwd": {"size": 1, "sha256": "0"}}}, "names a file outside the bundle"),
         ({"precisions": {"int8": {"file": "onnx/model_int8.onnx"}}}, "precisions.int8.exporter is missing"),
+        ({"precisions": {}}, "must name a graph for each precision, found none"),
         ({"prompts": ["query"]}, "prompts must be an object"),
         ({"source": None}, "source must be an object"),
     ],
