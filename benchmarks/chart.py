@@ -34,7 +34,8 @@ def draw(result: Result, path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def _colour(name: str) -> str:
+def colour(name: str) -> str:
+    """Of a row: embedge's own stand out."""
     return _OWN if name.startswith("embedge") else _OTHERS
 
 
@@ -44,9 +45,9 @@ def _distances(axes: Any, result: Result) -> None:
     names = sorted(rows, key=lambda name: rows[name].cosine_mean)
     for height, name in enumerate(names):
         mean, worst = (max(1 - value, _FLOOR) for value in (rows[name].cosine_mean, rows[name].cosine_min))
-        axes.plot([mean, worst], [height, height], color=_colour(name), linewidth=2)
-        axes.plot([mean], [height], "o", color=_colour(name))
-        axes.plot([worst], [height], "|", color=_colour(name), markersize=12)
+        axes.plot([mean, worst], [height, height], color=colour(name), linewidth=2)
+        axes.plot([mean], [height], "o", color=colour(name))
+        axes.plot([worst], [height], "|", color=colour(name), markersize=12)
     axes.set_yticks(range(len(names)), names)
     axes.set_xscale("log")
     axes.set_xlabel(f"1 - cosine to {result.baseline} on STS-B: mean (dot) to worst (bar)")
@@ -58,7 +59,7 @@ def _losses(axes: Any, result: Result) -> None:
     base = result.scores[result.baseline]
     for name, score in result.scores.items():
         lost = (base.stsb_spearman + base.cranfield_ndcg_10 - score.stsb_spearman - score.cranfield_ndcg_10) / 2
-        axes.plot([score.size / 1e6], [lost], "o", color=_colour(name))
+        axes.plot([score.size / 1e6], [lost], "o", color=colour(name))
         axes.annotate(name, (score.size / 1e6, lost), xytext=(5, 3), textcoords="offset points", fontsize=7)
     axes.axhline(0, color="grey", linewidth=0.8)
     axes.invert_yaxis()

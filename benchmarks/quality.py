@@ -15,7 +15,7 @@ from embedge.errors import EmbedgeError
 from evaluate import Score, Texts, Vectors, embed, prepare, score
 from machine import describe, this_machine
 from peers import BASELINE, PEERS, Peer, choose
-from peers.base import Workbench, open_workbench
+from peers.workbench import Workbench, open_workbench
 from report import Result, table, write_json
 from tasks import DataNotFoundError, data_folder, read_collection, read_pairs
 
@@ -85,7 +85,7 @@ def run(rows: Sequence[Peer], model: str, *, like: str | None, max_tokens: int, 
     """Every row that can be computed here; the baseline first, since the others are compared with it."""
     folder = data_folder()
     calibration = read_pairs(folder, "dev").sentences[:_CALIBRATION]
-    with open_workbench(model, like=like, threads=threads, calibration=calibration) as bench:
+    with open_workbench(model, like=like, calibration=calibration) as bench:
         checkpoint = bench.checkpoint
         limit = min(max_tokens, checkpoint.max_tokens)
         texts = prepare(
@@ -97,7 +97,7 @@ def run(rows: Sequence[Peer], model: str, *, like: str | None, max_tokens: int, 
         )
         absent = {peer.name: f"not installed: {', '.join(peer.missing())}" for peer in rows if peer.missing()}
         wanted = [peer for peer in rows if peer.name not in absent]
-        scores = dict(_scores(wanted, bench, texts))
+        scores = dict(_scores(wanted, bench, texts, threads=threads))
     return Result(
         model=checkpoint.fetched.name,
         origin=checkpoint.fetched.origin,
@@ -110,20 +110,21 @@ def run(rows: Sequence[Peer], model: str, *, like: str | None, max_tokens: int, 
     )
 
 
-def _scores(rows: Sequence[Peer], bench: Workbench, texts: Texts) -> Iterator[tuple[str, Score]]:
+def _scores(rows: Sequence[Peer], bench: Workbench, texts: Texts, *, threads: int) -> Iterator[tuple[str, Score]]:
     """The rows in order; the baseline is computed in any case, and is a row where it is wanted."""
     first = next(peer for peer in PEERS if peer.name == BASELINE)
-    baseline, size = _embed(first, bench, texts)
+    baseline, size = _embed(first, bench, texts, threads)
     for peer in rows:
-        found, bytes_ = (baseline, size) if peer == first else _embed(peer, bench, texts)
+        found, bytes_ = (baseline, size) if peer == first else _embed(peer, bench, texts, threads)
         yield peer.name, score(found, texts, baseline=baseline, size=bytes_)
 
 
-def _embed(peer: Peer, bench: Workbench, texts: Texts) -> tuple[Vectors, int]:
+def _embed(peer: Peer, bench: Workbench, texts: Texts, threads: int) -> tuple[Vectors, int]:
     """An encoder's vectors and size, and its progress on stderr."""
     click.echo(f"{peer.name}: made ", err=True, nl=False)
     start = time.perf_counter()
-    encoder = peer.make(bench)
+    peer.build(bench)
+    encoder = peer.load(bench.kit(peer.variant, threads=threads))
     made = time.perf_counter()
     click.echo(f"in {made - start:.0f} s, embedded ", err=True, nl=False)
     vectors = embed(encoder, texts)

@@ -38,8 +38,18 @@ class Result:
 
 def table(scores: Mapping[str, Score]) -> str:
     """An aligned table that is also Markdown."""
-    rows = [_COLUMNS, *(_cells(name, score) for name, score in scores.items())]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    return aligned([_COLUMNS, *(_cells(name, score) for name, score in scores.items())])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells, the first of them the columns' names, as an aligned table that is also Markdown.
+
+    >>> print(aligned([("a", "n"), ("long", "1")]))
+    | a    |  n |
+    | ---- | -: |
+    | long |  1 |
+    """
+    widths = [max(2, *(len(row[column]) for row in rows)) for column in range(len(rows[0]))]
     lines = [_line(row, widths) for row in rows]
     dashes = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     return "\n".join([lines[0], _line(dashes, widths), *lines[1:]])

@@ -22,7 +22,7 @@ from embedge_export.quantise import quantise
 from embedge_export.smooth import smooth
 from embedge_export.texts import calibration_texts
 from machine import describe, this_machine
-from peers.base import open_workbench
+from peers.workbench import open_workbench
 
 _SHAPES = ((1, 10), (16, 16), (1, 256), (8, 256))  # texts, tokens
 
@@ -41,7 +41,7 @@ def main(model: str, like: str | None, rounds: int) -> None:
     """
     click.echo(describe(this_machine()))
     try:
-        with open_workbench(model, like=like, threads=1) as bench:
+        with open_workbench(model, like=like) as bench:
             sessions = {
                 name: _session(graph, bench.folder / f"{name}.onnx", bench.checkpoint.dimension)
                 for name, graph in _graphs(bench.checkpoint).items()

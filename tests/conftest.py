@@ -7,13 +7,12 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import settings
-from numpy.typing import NDArray
 
 from embedge import Bundle, Embedder
 from embedge_export import export
+from seeded import Tensors, random_tensors
 
 WORDS = """the a cat dog sat on mat and ran far away over blue river stone bread bake how do i ? . , ! ##s ##ing
 東 京""".split()
@@ -31,7 +30,6 @@ TINY: dict[str, Any] = {
     "type_vocab_size": 2,
     "vocab_size": 64,
 }
-Tensors = dict[str, NDArray[np.float32]]
 MakeCheckpoint = Callable[..., Path]
 
 # No test asserts a time, so hypothesis must not either.
@@ -52,33 +50,6 @@ def data() -> Path:
     if not folder or not (Path(folder) / "data" / "stsb" / "test.tsv").is_file():
         pytest.skip("needs $EMBEDGE_DATA, a folder with data/stsb and bge-small-en-v1.5")
     return Path(folder)
-
-
-def random_tensors(config: dict[str, Any], seed: int = 0) -> Tensors:
-    """Tensors of a BertModel with those sizes; spread as trained ones are, so that attention is not uniform."""
-    random = np.random.default_rng(seed)
-    hidden, wide = config["hidden_size"], config["intermediate_size"]
-
-    def normal(*shape: int) -> NDArray[np.float32]:
-        return (random.standard_normal(shape) * 0.05).astype(np.float32)
-
-    def norm(name: str) -> Tensors:
-        return {f"{name}.weight": 1 + normal(hidden), f"{name}.bias": normal(hidden)}
-
-    def linear(name: str, outputs: int, inputs: int) -> Tensors:
-        return {f"{name}.weight": normal(outputs, inputs), f"{name}.bias": normal(outputs)}
-
-    tables = {"word": "vocab_size", "position": "max_position_embeddings", "token_type": "type_vocab_size"}
-    tensors = {f"embeddings.{name}_embeddings.weight": normal(config[key], hidden) for name, key in tables.items()}
-    tensors |= norm("embeddings.LayerNorm")
-    for layer in range(config["num_hidden_layers"]):
-        at = f"encoder.layer.{layer}"
-        for name in ("query", "key", "value"):
-            tensors |= linear(f"{at}.attention.self.{name}", hidden, hidden)
-        tensors |= linear(f"{at}.attention.output.dense", hidden, hidden) | norm(f"{at}.attention.output.LayerNorm")
-        tensors |= linear(f"{at}.intermediate.dense", wide, hidden) | linear(f"{at}.output.dense", hidden, wide)
-        tensors |= norm(f"{at}.output.LayerNorm")
-    return tensors
 
 
 def write_tokenizer(folder: Path) -> None:

@@ -1,7 +1,8 @@
 """The encoders that benchmarks compare, one adapter module for each library.
 
-An adapter ``peers.<module>`` has ``make(bench, variant) -> Encoder``, and imports its library at the top; it is itself
-imported when its row is wanted and its packages are there.
+An adapter ``peers.<module>`` has ``build(bench, variant)``, which makes files of a checkpoint and may be heavy, and
+``load(kit) -> Encoder``, which loads them and imports nothing but its library. It is itself imported when its row is
+wanted and its packages are there.
 """
 
 from collections.abc import Sequence
@@ -11,10 +12,9 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from embedge.bundle import PRECISIONS
-
 if TYPE_CHECKING:
-    from peers.base import Encoder, Workbench
+    from peers.base import Encoder, Kit
+    from peers.workbench import Workbench
 
 BASELINE = "embedge-fp32"
 _OPTIMUM = ("optimum.exporters.onnx", "torch")
@@ -28,13 +28,15 @@ class Peer:
         module: its adapter in this folder.
         variant: which of the adapter's encoders.
         about: how it is made, in a line.
-        needs: modules that must be importable.
+        needs: modules that must be importable, here, to build it.
+        environment: what pip installs into the environment that it is loaded in, if it cannot share this one.
     """
 
     module: str
     variant: str
     about: str
     needs: tuple[str, ...] = ()
+    environment: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -47,9 +49,13 @@ class Peer:
         gone = [top for top in tops if find_spec(top) is None]
         return tuple(gone) or tuple(name for name in self.needs if not _importable(name))
 
-    def make(self, bench: "Workbench") -> "Encoder":
-        """The encoder of a checkpoint."""
-        encoder: Encoder = import_module(f"peers.{self.module}").make(bench, self.variant)
+    def build(self, bench: "Workbench") -> None:
+        """Make its files, in the workbench's folder, unless they are there."""
+        import_module(f"peers.{self.module}").build(bench, self.variant)
+
+    def load(self, kit: "Kit") -> "Encoder":
+        """The encoder of files that ``build`` has made."""
+        encoder: Encoder = import_module(f"peers.{self.module}").load(kit)
         return encoder
 
 
@@ -60,10 +66,9 @@ def _importable(name: str) -> bool:
         return False
 
 
-# fp32 first, the rest as the exporter has them.
 _OWN = tuple(
     Peer(module="embedge", variant=precision, about=f"exported by embedge, {precision}", needs=("onnx",))
-    for precision in sorted(PRECISIONS, key=lambda name: name != "fp32")
+    for precision in ("fp32", "int8", "fp16")
 )
 _OTHERS = (
     Peer(
@@ -121,10 +126,35 @@ _OTHERS = (
         needs=("sentence_transformers", *_OPTIMUM),
     ),
 )
-PEERS: tuple[Peer, ...] = (*_OWN, *_OTHERS)
+PEERS: tuple[Peer, ...] = (*_OWN, *_OTHERS)  # that differ in their vectors
+
+_TUNED = tuple(
+    Peer(
+        module=module,
+        variant="int8-channel-tuned" if module == "stock" else "int8-tuned",
+        about=about,
+        needs=needs,
+    )
+    for module, about, needs in (
+        ("stock", "stock-int8-channel in batches of 256 tokens, a thread for each core", _OPTIMUM),
+        ("ctranslate2", "ctranslate2-int8 in batches of 256 tokens, a worker for each core", ("ctranslate2",)),
+        ("openvino", "openvino-int8 in batches of 256 tokens, a stream for each core", ("openvino", "nncf", *_OPTIMUM)),
+    )
+)
+_APART = (
+    Peer(
+        module="sentence_transformers",
+        variant="openvino-int8",
+        about="the graph of openvino-int8, by optimum-intel",
+        needs=("openvino", "nncf", *_OPTIMUM),
+        environment=("torch==2.13.0", "sentence-transformers>=5.1,<6", "optimum-intel[openvino]==2.2.0"),
+    ),
+)
+_SLOW = ("embedge-fp16", "stock-int8-tensor", "openvino-int8-weights")  # nobody's choice for speed
+SPEED_PEERS: tuple[Peer, ...] = (*(peer for peer in PEERS if peer.name not in _SLOW), *_TUNED, *_APART)
 
 
-def choose(patterns: Sequence[str]) -> tuple[Peer, ...]:
+def choose(patterns: Sequence[str], peers: Sequence[Peer] = PEERS) -> tuple[Peer, ...]:
     """The peers whose name is one of the patterns (``*`` stands for anything); all where there are none.
 
     >>> [peer.name for peer in choose(["ctranslate2-int8", "*-fp32"])]
@@ -134,6 +164,6 @@ def choose(patterns: Sequence[str]) -> tuple[Peer, ...]:
         LookupError: a pattern names none; the message lists the names.
     """
     for pattern in patterns:
-        if not any(fnmatchcase(peer.name, pattern) for peer in PEERS):
-            raise LookupError(f"no row is called {pattern!r}; there are {', '.join(peer.name for peer in PEERS)}")
-    return tuple(peer for peer in PEERS if not patterns or any(fnmatchcase(peer.name, p) for p in patterns))
+        if not any(fnmatchcase(peer.name, pattern) for peer in peers):
+            raise LookupError(f"no row is called {pattern!r}; there are {', '.join(peer.name for peer in peers)}")
+    return tuple(peer for peer in peers if not patterns or any(fnmatchcase(peer.name, p) for p in patterns))

@@ -1,22 +1,15 @@
-"""What a benchmark asks of an encoder, and what an adapter is given to make one of."""
+"""What a benchmark asks of an encoder, and what an adapter makes one of.
 
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+Light on purpose: an encoder is loaded in a process, and often in an environment, that has nothing but its library.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
-
-from embedge.resolve import cache_home
-from embedge_export.bundle import fresh, write_side_files
-from embedge_export.checkpoint import Checkpoint, read_checkpoint
-from embedge_export.fetch import fetch
-from embedge_export.recipe import load_recipe
-from embedge_export.reference import trace
 
 
 class Encoder(Protocol):
@@ -31,63 +24,19 @@ class Encoder(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workbench:
-    """A checkpoint, and what an adapter needs to make an encoder of it.
+class Kit:
+    """What an adapter's ``load`` makes an encoder of: files that its ``build`` has made.
 
     Attributes:
-        checkpoint: what every encoder is made of.
-        source: the recipe, hub id or directory that it was found by.
-        like: recipe that a directory's was fine-tuned from; None for none.
-        folder: for files; made by one adapter, they may serve the next.
-        threads: most cores that an encoder may use.
-        calibration: texts like those to come, for encoders that are quantised with a look at some.
+        variant: which of the adapter's encoders.
+        folder: where they are, and the checkpoint's ``tokenizer.json``.
+        pooling: ``cls``, ``mean`` or ``last``.
+        dimension: of a vector.
+        threads: most cores to use.
     """
 
-    checkpoint: Checkpoint
-    source: str
-    like: str | None
+    variant: str
     folder: Path
+    pooling: str
+    dimension: int
     threads: int
-    calibration: tuple[str, ...]
-
-    def traced(self) -> Path:
-        """The fp32 graph that optimum traces: what the users of other libraries start from."""
-        return trace(self.checkpoint, self.folder / "traced")
-
-    def repository(self) -> Path:
-        """The checkpoint's weights, tokenizer, pooling and prompts as a sentence-transformers repository."""
-        folder = self.folder / "repository"
-        if not folder.is_dir():
-            write_side_files(self.checkpoint, folder)
-            for file in self.checkpoint.weights:
-                fresh(folder / file.name).symlink_to(file.resolve())
-        return folder
-
-    def tokenizer(self) -> Tokenizer:
-        """The checkpoint's tokenizer, without the padding and truncation that its file may carry."""
-        tokenizer = Tokenizer.from_file(str(self.checkpoint.directory / "tokenizer.json"))
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
-        return tokenizer
-
-
-@contextmanager
-def open_workbench(
-    source: str, *, like: str | None, threads: int, calibration: Sequence[str] = ()
-) -> Iterator[Workbench]:
-    """A workbench whose folder is temporary: no file of an older checkout or another library's version gets in.
-
-    Raises:
-        CheckpointError: the checkpoint cannot be found or read.
-    """
-    fetched = fetch(source, cache=cache_home(), pickles=False, local_files_only=False)
-    checkpoint = read_checkpoint(fetched, like=load_recipe(like) if like else None)
-    with tempfile.TemporaryDirectory(prefix="embedge-bench-", ignore_cleanup_errors=True) as folder:
-        yield Workbench(
-            checkpoint=checkpoint,
-            source=source,
-            like=like,
-            folder=Path(folder),
-            threads=threads,
-            calibration=tuple(calibration),
-        )

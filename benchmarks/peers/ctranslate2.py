@@ -5,32 +5,43 @@ The converter takes BERT's pooler along, which an embedder does not use; the vec
 states, as for every other encoder.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ctranslate2
 import numpy as np
-from ctranslate2.converters import TransformersConverter
 from numpy.typing import NDArray
 
-from embedge_export.reference import quiet
-from peers.base import Encoder, Workbench
-from peers.padded import Ids, PaddedEncoder
+from peers.base import Encoder, Kit
+from peers.padded import TUNED, Ids, load_padded
+
+if TYPE_CHECKING:
+    from peers.workbench import Workbench
 
 
-def make(bench: Workbench, variant: str) -> Encoder:
+def build(bench: "Workbench", variant: str) -> None:
     """``variant`` is one of CTranslate2's quantisations, such as ``int8``."""
-    folder = bench.folder / f"ctranslate2-{variant}"
-    with quiet():
-        TransformersConverter(str(bench.checkpoint.directory)).convert(str(folder), quantization=variant, force=True)
-    encoder = ctranslate2.Encoder(str(folder), device="cpu", compute_type=variant, intra_threads=bench.threads)
+    from ctranslate2.converters import TransformersConverter
+
+    from embedge_export.reference import quiet
+
+    quantisation = variant.removesuffix(TUNED)
+    folder = bench.folder / f"ctranslate2-{quantisation}"
+    if not folder.is_dir():
+        with quiet():
+            TransformersConverter(str(bench.checkpoint.directory)).convert(str(folder), quantization=quantisation)
+
+
+def load(kit: Kit) -> Encoder:
+    """All cores in each run; tuned, a worker for each core, as its documentation advises for throughput."""
+    quantisation, tuned = kit.variant.removesuffix(TUNED), kit.variant.endswith(TUNED)
+    folder = kit.folder / f"ctranslate2-{quantisation}"
+    workers, threads = (kit.threads, 1) if tuned else (1, kit.threads)
+    encoder = ctranslate2.Encoder(
+        str(folder), device="cpu", compute_type=quantisation, inter_threads=workers, intra_threads=threads
+    )
 
     def run(ids: Ids, mask: Ids) -> NDArray[Any]:
         rows = [row[:length].tolist() for row, length in zip(ids, mask.sum(axis=1), strict=True)]
         return np.array(encoder.forward_batch(rows).last_hidden_state)  # it pads for itself
 
-    return PaddedEncoder(
-        size=(folder / "model.bin").stat().st_size,
-        tokenizer=bench.tokenizer(),
-        pooling=bench.checkpoint.pooling,
-        run=run,
-    )
+    return load_padded(kit, run, size=(folder / "model.bin").stat().st_size, tuned=tuned)

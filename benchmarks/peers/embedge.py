@@ -1,14 +1,17 @@
-"""embedge itself: exported by this checkout, run by its runtime."""
+"""embedge itself: exported by this checkout, run by its runtime with its defaults."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embedge import Embedder
-from embedge_export import export
-from peers.base import Encoder, Workbench
+from peers.base import Encoder, Kit
+
+if TYPE_CHECKING:
+    from peers.workbench import Workbench
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +27,14 @@ class OwnEncoder:
         return vectors
 
 
-def make(bench: Workbench, variant: str) -> Encoder:
+def build(bench: "Workbench", variant: str) -> None:
     """One precision, exported without a floor: the benchmark tells how good it is."""
-    folder = bench.folder / "bundle"
-    bundle = export(bench.source, folder, precisions=(variant,), like=bench.like, verify=False)  # type: ignore[arg-type]
-    precision = bundle.pick_precision(variant)
-    return OwnEncoder(
-        size=bundle.graph(precision).stat().st_size,
-        embedder=Embedder(folder, precision=precision, threads=bench.threads),
-    )
+    from embedge_export import export
+
+    export(bench.source, bench.folder / "bundle", precisions=(variant,), like=bench.like, verify=False)  # type: ignore[arg-type]
+
+
+def load(kit: Kit) -> Encoder:
+    """The graph of that precision."""
+    embedder = Embedder(kit.folder / "bundle", precision=kit.variant, threads=kit.threads)  # type: ignore[arg-type]
+    return OwnEncoder(size=embedder.bundle.graph(embedder.precision).stat().st_size, embedder=embedder)

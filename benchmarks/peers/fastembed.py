@@ -3,14 +3,17 @@
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from fastembed import TextEmbedding
 from fastembed.common.model_description import ModelSource, PoolingType
 from numpy.typing import NDArray
 
-from peers.base import Encoder, Workbench
-from peers.stock import quantised
+from peers.base import Encoder, Kit
+
+if TYPE_CHECKING:
+    from peers.workbench import Workbench
 
 _POOLINGS = {"cls": PoolingType.CLS, "mean": PoolingType.MEAN}
 
@@ -27,19 +30,29 @@ class FastembedEncoder:
         return np.array(list(self.model.embed(list(texts))), np.float32)
 
 
-def make(bench: Workbench, variant: str) -> Encoder:
+def build(bench: "Workbench", variant: str) -> None:
     """``fp32``: optimum's graph. ``int8-channel``: the same file as the stock row of that name."""
+    from peers.stock import quantised
+
     graph = bench.traced() if variant == "fp32" else quantised(bench, variant)
-    folder, name = bench.repository(), f"{bench.checkpoint.fetched.name}-{variant}-{bench.checkpoint.sha256[:8]}"
-    shutil.copyfile(graph, folder / f"{variant}.onnx")
+    shutil.copyfile(graph, bench.repository() / f"{variant}.onnx")
+
+
+def load(kit: Kit) -> Encoder:
+    """The file of the variant, from the folder."""
+    folder, name = kit.folder / "repository", f"{kit.folder.name}-{kit.variant}"
+    _register(name, kit)
+    model = TextEmbedding(name, specific_model_path=str(folder), threads=kit.threads)
+    return FastembedEncoder(size=(folder / f"{kit.variant}.onnx").stat().st_size, model=model)
+
+
+def _register(name: str, kit: Kit) -> None:
     if all(known["model"] != name for known in TextEmbedding.list_supported_models()):
         TextEmbedding.add_custom_model(
             model=name,
-            pooling=_POOLINGS[bench.checkpoint.pooling],
+            pooling=_POOLINGS[kit.pooling],
             normalization=True,
-            sources=ModelSource(hf=name),  # asked for, and not used: the path below is
-            dim=bench.checkpoint.dimension,
-            model_file=f"{variant}.onnx",
+            sources=ModelSource(hf=name),  # asked for, and not used: a path is given
+            dim=kit.dimension,
+            model_file=f"{kit.variant}.onnx",
         )
-    model = TextEmbedding(name, specific_model_path=str(folder), threads=bench.threads)
-    return FastembedEncoder(size=graph.stat().st_size, model=model)

@@ -4,36 +4,41 @@ OpenVINO is told to compute what is not int8 in float32. Left alone it takes bfl
 them (AMX, ARM), which is another loss than that of int8, and not there on every machine.
 """
 
+import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import nncf
 import numpy as np
 import openvino
 from numpy.typing import NDArray
 
-from embedge_export.reference import quiet
-from peers.base import Encoder, Workbench
-from peers.padded import Ids, PaddedEncoder, pad
+from peers.base import Encoder, Kit
+from peers.padded import TUNED, Ids, load_padded, pad
+
+if TYPE_CHECKING:
+    from peers.workbench import Workbench
 
 
-def make(bench: Workbench, variant: str) -> Encoder:
+def build(bench: "Workbench", variant: str) -> None:
     """``int8``: calibrated weights and activations. ``int8-weights``: weights only, computed in float32."""
-    path = bench.folder / f"openvino-{variant}.xml"
+    import nncf
+
+    from embedge_export.reference import quiet
+
+    kind = variant.removesuffix(TUNED)
+    path = bench.folder / f"openvino-{kind}.xml"
+    if path.is_file():
+        return
     with quiet():
         graph = openvino.Core().read_model(str(bench.traced()))
-        graph = _quantise(graph, bench) if variant == "int8" else nncf.compress_weights(graph)
+        graph = _quantise(graph, bench) if kind == "int8" else nncf.compress_weights(graph)
         openvino.save_model(graph, str(path), compress_to_fp16=False)
-    return PaddedEncoder(
-        size=path.stat().st_size + path.with_suffix(".bin").stat().st_size,
-        tokenizer=bench.tokenizer(),
-        pooling=bench.checkpoint.pooling,
-        run=_Compiled(path, threads=bench.threads),
-    )
 
 
-def _quantise(graph: openvino.Model, bench: Workbench) -> openvino.Model:
+def _quantise(graph: openvino.Model, bench: "Workbench") -> openvino.Model:
     """Static activation scales, SmoothQuant and bias correction: NNCF's recipe for transformers."""
+    import nncf
+
     tokenizer = bench.tokenizer()
     samples = [_feed(*pad([tokenizer.encode(text).ids])) for text in bench.calibration]
     return nncf.quantize(
@@ -45,18 +50,29 @@ def _quantise(graph: openvino.Model, bench: Workbench) -> openvino.Model:
     )
 
 
+def load(kit: Kit) -> Encoder:
+    """One stream of all cores, for latency; tuned, a stream for each core, as its documentation advises."""
+    path = kit.folder / f"openvino-{kit.variant.removesuffix(TUNED)}.xml"
+    tuned = kit.variant.endswith(TUNED)
+    run = _Compiled(path, threads=kit.threads, streams=kit.threads if tuned else 1)
+    return load_padded(kit, run, size=path.stat().st_size + path.with_suffix(".bin").stat().st_size, tuned=tuned)
+
+
 def _feed(ids: Ids, mask: Ids) -> dict[str, Ids]:
     return {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
 
 
 class _Compiled:
-    """A compiled graph as a function of padded ids and their mask."""
+    """A compiled graph as a function of padded ids and their mask; every thread has a request of its own."""
 
-    def __init__(self, path: Path, *, threads: int) -> None:
-        options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
+    def __init__(self, path: Path, *, threads: int, streams: int) -> None:
+        options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": streams}
         self._graph = openvino.Core().compile_model(str(path), "CPU", options)
         self._named = {name for tensor in self._graph.inputs for name in tensor.names}
+        self._own = threading.local()
 
     def __call__(self, ids: Ids, mask: Ids) -> NDArray[Any]:
+        if not hasattr(self._own, "request"):
+            self._own.request = self._graph.create_infer_request()
         feed = {name: value for name, value in _feed(ids, mask).items() if name in self._named}
-        return np.array(self._graph(feed)["last_hidden_state"])
+        return np.array(self._own.request.infer(feed)["last_hidden_state"])

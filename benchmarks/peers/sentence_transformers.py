@@ -1,20 +1,23 @@
-"""sentence-transformers: torch in float32, the reference implementation, and the int8 graph that its function makes."""
+"""sentence-transformers: torch in float32, the reference implementation, and the int8 graphs of its functions."""
 
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
-from sentence_transformers import SentenceTransformer, export_dynamic_quantized_onnx_model
+from sentence_transformers import SentenceTransformer
 
-from embedge_export.reference import quiet
-from peers.base import Encoder, Workbench
+from peers.base import Encoder, Kit
+
+if TYPE_CHECKING:
+    from peers.workbench import Workbench
 
 _TARGET = "avx512_vnni"  # int8 weights per channel, uint8 activations; "arm64" makes the same with int8 activations
+_FILES = {"onnx-int8": f"onnx/model_qint8_{_TARGET}.onnx", "openvino-int8": "openvino/openvino_model_qint8.xml"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,28 +33,64 @@ class LibraryEncoder:
         return np.asarray(vectors, np.float32)
 
 
-def make(bench: Workbench, variant: str) -> Encoder:
-    """``fp32``: torch. ``onnx-int8``: ``export_dynamic_quantized_onnx_model`` of optimum's graph."""
+def build(bench: "Workbench", variant: str) -> None:
+    """``fp32``: the checkpoint. ``onnx-int8``: ``export_dynamic_quantized_onnx_model`` of optimum's graph.
+
+    ``openvino-int8``: the graph that the row openvino-int8 makes with NNCF, which is what
+    ``export_static_quantized_openvino_model`` does, on the same calibration texts.
+    """
+    from embedge_export.reference import quiet
+
     folder = bench.repository()
     with quiet():
         if variant == "onnx-int8":
-            return _int8(folder, bench)
-        torch.set_num_threads(bench.threads)
-        size = sum(file.stat().st_size for file in bench.checkpoint.weights)
-        return LibraryEncoder(size=size, model=SentenceTransformer(str(folder), device="cpu"))
+            _quantise(folder, bench.traced())
+        elif variant == "openvino-int8":
+            _copy_openvino(folder, bench)
 
 
-def _int8(folder: Path, bench: Workbench) -> Encoder:
+def _quantise(folder: Path, graph: Path) -> None:
+    from sentence_transformers import export_dynamic_quantized_onnx_model
+
+    if (folder / _FILES["onnx-int8"]).is_file():
+        return
     (folder / "onnx").mkdir(exist_ok=True)
-    shutil.copyfile(bench.traced(), folder / "onnx" / "model.onnx")
-    whole = _load(folder, "onnx/model.onnx", bench.threads)
+    shutil.copyfile(graph, folder / "onnx" / "model.onnx")
+    whole = SentenceTransformer(
+        str(folder), backend="onnx", device="cpu", model_kwargs={"file_name": "onnx/model.onnx"}
+    )
     export_dynamic_quantized_onnx_model(whole, _TARGET, str(folder))
-    file = f"onnx/model_qint8_{_TARGET}.onnx"
-    return LibraryEncoder(size=(folder / file).stat().st_size, model=_load(folder, file, bench.threads))
 
 
-def _load(folder: Path, file: str, threads: int) -> SentenceTransformer:
+def _copy_openvino(folder: Path, bench: "Workbench") -> None:
+    from peers.openvino import build as build_openvino
+
+    build_openvino(bench, "int8")
+    target = folder / _FILES["openvino-int8"]
+    target.parent.mkdir(exist_ok=True)
+    for suffix in (".xml", ".bin"):
+        shutil.copyfile(bench.folder / f"openvino-int8{suffix}", target.with_suffix(suffix))
+
+
+def load(kit: Kit) -> Encoder:
+    """The checkpoint or a graph, by the library's own backend."""
+    folder = kit.folder / "repository"
+    torch.set_num_threads(kit.threads)
+    if kit.variant == "fp32":
+        size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+        return LibraryEncoder(size=size, model=SentenceTransformer(str(folder), device="cpu"))
+    file = folder / _FILES[kit.variant]
+    weights = file if kit.variant == "onnx-int8" else file.with_suffix(".bin")
+    settings: dict[str, Any] = {"file_name": str(file.relative_to(folder)), **_backend_settings(kit)}
+    model = SentenceTransformer(str(folder), backend=kit.variant.partition("-")[0], device="cpu", model_kwargs=settings)
+    return LibraryEncoder(size=weights.stat().st_size, model=model)
+
+
+def _backend_settings(kit: Kit) -> dict[str, Any]:
+    if kit.variant == "openvino-int8":
+        return {"ov_config": {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": kit.threads}}
+    import onnxruntime as ort
+
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    settings = {"file_name": file, "provider": "CPUExecutionProvider", "session_options": options}
-    return SentenceTransformer(str(folder), backend="onnx", device="cpu", model_kwargs=settings)
+    options.intra_op_num_threads = kit.threads
+    return {"provider": "CPUExecutionProvider", "session_options": options}

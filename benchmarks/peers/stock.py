@@ -5,33 +5,40 @@ by one number. It runs with all of ONNX Runtime's optimisations, as by default.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
-from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from embedge_export.reference import quiet
-from peers.base import Encoder, Workbench
-from peers.padded import Ids, PaddedEncoder, Run
+from peers.base import Encoder, Kit
+from peers.padded import TUNED, Ids, Run, load_padded
+
+if TYPE_CHECKING:
+    from peers.workbench import Workbench
 
 _PER_CHANNEL = {"int8-tensor": False, "int8-channel": True}
 
 
-def make(bench: Workbench, variant: str) -> Encoder:
+def build(bench: "Workbench", variant: str) -> None:
     """``int8-tensor``: the function's defaults. ``int8-channel``: a weight scale for every output channel."""
-    path = quantised(bench, variant)
-    return PaddedEncoder(
-        size=path.stat().st_size,
-        tokenizer=bench.tokenizer(),
-        pooling=bench.checkpoint.pooling,
-        run=run_graph(path, threads=bench.threads),
-    )
+    quantised(bench, variant.removesuffix(TUNED))
 
 
-def quantised(bench: Workbench, variant: str) -> Path:
+def load(kit: Kit) -> Encoder:
+    """The file of the variant."""
+    path = kit.folder / f"stock-{kit.variant.removesuffix(TUNED)}.onnx"
+    tuned = kit.variant.endswith(TUNED)
+    run = run_graph(path, threads=1 if tuned else kit.threads)
+    return load_padded(kit, run, size=path.stat().st_size, tuned=tuned)
+
+
+def quantised(bench: "Workbench", variant: str) -> Path:
     """The quantised graph's file, made if it is not there."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    from embedge_export.reference import quiet
+
     path = bench.folder / f"stock-{variant}.onnx"
     if not path.is_file():
         with quiet():

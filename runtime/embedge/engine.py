@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,12 @@ from numpy.typing import NDArray
 from embedge.bundle import TOKENIZER, Bundle, Precision
 from embedge.errors import TextValueError, TruncationWarning, warn
 from embedge.options import OnTruncate, Options
-from embedge.plan import plan_batches
+from embedge.plan import Batch, plan_batches
 from embedge.pool import convert, normalise, pool
 from embedge.progress import progress
-from embedge.session import Session
+from embedge.session import CPU, Session
 from embedge.tokenise import Tokeniser, Tokens, take_texts
+from embedge.workers import Workers
 
 
 class Engine:
@@ -24,7 +26,7 @@ class Engine:
         bundle: holds the precision.
         precision: of the graph.
         providers: ONNX Runtime execution providers, most wanted first, each of them available.
-        threads: threads of one run.
+        threads: most cores to use.
 
     Raises:
         BundleCorruptError: tokenizer or graph is not what was exported.
@@ -35,21 +37,21 @@ class Engine:
     def __init__(self, bundle: Bundle, *, precision: Precision, providers: tuple[str, ...], threads: int) -> None:
         self._manifest = bundle.manifest
         record = bundle.manifest.precisions[precision]
+        open_session = partial(
+            Session,
+            bundle.path / record.file,
+            providers=providers,
+            width=bundle.manifest.dimension,
+            # On a CPU, fp16 needs ONNX Runtime to fold the casts of its weights.
+            finished=record.exporter == "native" and precision != "fp16",
+        )
         # Side by side: all three release the interpreter lock.
         with ThreadPoolExecutor(3) as workers:
             check = workers.submit(bundle.check, (TOKENIZER, record.file))
             tokeniser = workers.submit(Tokeniser, bundle.path / TOKENIZER, max_tokens=bundle.manifest.max_tokens)
-            session = workers.submit(
-                Session,
-                bundle.path / record.file,
-                providers=providers,
-                threads=threads,
-                width=bundle.manifest.dimension,
-                # On a CPU, fp16 needs ONNX Runtime to fold the casts of its weights.
-                finished=record.exporter == "native" and precision != "fp16",
-            )
+            opened = workers.submit(Workers, open_session, cores=threads, spread=providers[0] == CPU)
             check.result()  # first: a changed file explains whatever the other two may say
-            self.tokeniser, self._session = tokeniser.result(), session.result()
+            self.tokeniser, self._workers = tokeniser.result(), opened.result()
 
     def encode(self, texts: list[str], options: Options, *, show_progress_bar: bool | None) -> NDArray[Any]:
         """Vectors of texts [n, ...], in input order and of ``options.precision``.
@@ -87,10 +89,13 @@ class Engine:
         vectors = np.empty((len(tokens.ids), self._manifest.dimension), np.float32)
         plan = plan_batches([len(ids) for ids in tokens.ids], batch_tokens=options.batch_tokens)
         with progress(len(vectors), show_progress_bar) as advance:
-            for batch in plan:
-                hidden = self._session.run(np.array([tokens.ids[member] for member in batch.members], np.int64))
+
+            def work(session: Session, batch: Batch) -> None:
+                hidden = session.run(np.array([tokens.ids[member] for member in batch.members], np.int64))
                 vectors[list(batch.members)] = pool(hidden, self._manifest.pooling)
                 advance(len(batch.members))
+
+            self._workers.run(plan, work)
         vectors = vectors[:, : options.dimension]
         return normalise(vectors) if options.normalize else vectors
 

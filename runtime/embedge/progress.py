@@ -1,6 +1,7 @@
 """Progress bars on stderr, for those who look at it."""
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
@@ -11,7 +12,7 @@ _PATIENCE = 1.0  # seconds before the bar appears
 
 @contextmanager
 def progress(total: int | None, show: bool | None) -> Iterator[Callable[[int], object]]:
-    """A progress bar over ``total`` texts, None where their number is unknown; yields what advances it.
+    """A progress bar over ``total`` texts, None where their number is unknown; yields what advances it, on any thread.
 
     With ``show`` None it appears when stderr is a terminal and the work is long.
     """
@@ -19,7 +20,13 @@ def progress(total: int | None, show: bool | None) -> Iterator[Callable[[int], o
         from tqdm import tqdm
 
         with tqdm(total=total, unit="text", delay=0 if show else _PATIENCE) as bar:
-            yield bar.update
+            lock = threading.Lock()
+
+            def advance(count: int) -> None:
+                with lock:
+                    bar.update(count)
+
+            yield advance
     else:
         yield lambda count: None
 

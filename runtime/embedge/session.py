@@ -22,8 +22,8 @@ class Session:
 
     Args:
         graph: the ONNX file.
-        providers: ONNX Runtime execution providers, most wanted first, each of them available.
         threads: threads of one run.
+        providers: ONNX Runtime execution providers, most wanted first, each of them available.
         width: of a hidden state; the graph's must be that.
         finished: the graph is fused already and is run as it is. ONNX Runtime's own fusions would only put
             SkipLayerNormalization in, which is slower than the two nodes it replaces, and take time at load.
@@ -33,7 +33,7 @@ class Session:
         BundleError: ONNX Runtime cannot load the graph, or it gives no hidden states of that width.
     """
 
-    def __init__(self, graph: Path, *, providers: tuple[str, ...], threads: int, width: int, finished: bool) -> None:
+    def __init__(self, graph: Path, threads: int, *, providers: tuple[str, ...], width: int, finished: bool) -> None:
         self._graph = graph
         self._providers = providers
         self._threads = threads
@@ -65,6 +65,12 @@ class Session:
                 "onnxruntime.set_default_logger_severity(0), or leave providers out to run on the CPU"
             )
 
+    def reopen_after_fork(self) -> None:
+        """Load the graph anew in a forked child: a session's threads do not survive a fork."""
+        if os.getpid() != self._process:
+            _INHERITED.append(self._session)
+            self._open()
+
     def _check_output(self) -> None:
         shapes = {output.name: output.shape for output in self._session.get_outputs()}
         if _OUTPUT not in shapes:
@@ -85,9 +91,7 @@ class Session:
         Raises:
             BundleError: the graph cannot run them, or gives something else.
         """
-        if os.getpid() != self._process:  # a session's threads do not survive a fork
-            _INHERITED.append(self._session)
-            self._open()
+        self.reopen_after_fork()
         feed = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
         try:
             hidden: NDArray[np.float32] = self._session.run([_OUTPUT], feed)[0]

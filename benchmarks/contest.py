@@ -1,0 +1,154 @@
+"""Peers against one another: files built once, then turns, each in a fresh process.
+
+So none is held up by another's memory, and a noisy minute strikes all alike.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import click
+
+from peers import SPEED_PEERS, Peer, choose
+from peers.base import Kit
+from peers.environment import EnvironmentFailedError, python_with
+from peers.process import PeerFailedError
+from peers.workbench import Workbench, open_workbench
+from seeded import write_seeded
+from tasks import DataNotFoundError, data_folder, read_collection, read_pairs
+
+OWN = "embedge-int8"  # what all others are compared with
+_MODEL = "bge-small-en-v1.5"  # in the folder of test data: its config and tokenizer
+_CALIBRATION = 300  # texts of STS-B's dev split, as in quality.py
+
+
+@dataclass(frozen=True, slots=True)
+class Entrant:
+    """A peer and the files that it is loaded from."""
+
+    peer: Peer
+    kit: Kit
+
+
+@dataclass(slots=True)
+class Contest:
+    """Who takes part, and who cannot.
+
+    Attributes:
+        model: what all are made of.
+        entrants: in order.
+        left_out: the others by name, and why.
+        folder: for the texts' files.
+    """
+
+    model: str
+    entrants: list[Entrant]
+    left_out: dict[str, str]
+    folder: Path
+
+    def in_turns(self, rounds: int, measure: Callable[[Entrant], float]) -> dict[str, list[float]]:
+        """A figure of every entrant in every round; one that fails is left out from then on.
+
+        Args:
+            rounds: how many.
+            measure: starts a process, and raises PeerFailedError where it ends.
+        """
+        found: dict[str, list[float]] = {entrant.peer.name: [] for entrant in self.entrants}
+        for turn in range(rounds):
+            for entrant in list(self.entrants):
+                name = entrant.peer.name
+                click.echo(f"round {turn + 1} of {rounds}: {name}: ", err=True, nl=False)
+                try:
+                    found[name].append(measure(entrant))
+                    click.echo(f"{found[name][-1]:.4g}", err=True)
+                except PeerFailedError as error:
+                    click.echo(str(error), err=True)
+                    self.left_out[name] = str(error)
+                    self.entrants.remove(entrant)
+                    del found[name]
+        return found
+
+    def write_texts(self, name: str, texts: Sequence[str]) -> str:
+        """Path of a file from which processes read the texts."""
+        path = self.folder / f"{name}.json"
+        path.write_text(json.dumps(texts), encoding="utf-8")
+        return str(path)
+
+
+@contextmanager
+def open_contest(
+    patterns: Sequence[str], *, shape: str, model: str | None, like: str | None, threads: int
+) -> Iterator[Contest]:
+    """Build the files of the peers that a pattern names, and embedge's.
+
+    Args:
+        patterns: of their names; none, or "all", is all.
+        shape: of a published model; seeded random weights of that shape where ``model`` is None.
+        model: recipe, hub id or directory of a checkpoint.
+        like: recipe that a directory was fine-tuned from.
+        threads: cores for each.
+
+    Raises:
+        LookupError: a pattern names none.
+        DataNotFoundError: the data are not there.
+        CheckpointError: the checkpoint cannot be found or read.
+    """
+    peers = choose([] if "all" in patterns else patterns, SPEED_PEERS)
+    if patterns and not any(peer.name == OWN for peer in peers):
+        peers = (*choose([OWN], SPEED_PEERS), *peers)
+    calibration = read_pairs(data_folder(), "dev").sentences[:_CALIBRATION]
+    with tempfile.TemporaryDirectory(prefix="embedge-bench-", ignore_cleanup_errors=True) as folder:
+        source = model or str(write_seeded(shape, _published(), Path(folder) / f"bge-{shape}-seeded"))
+        with open_workbench(source, like=like, calibration=calibration) as bench:
+            contest = Contest(bench.checkpoint.fetched.name, [], {}, Path(folder))
+            for peer in peers:
+                _enter(contest, peer, bench, threads)
+            yield contest
+
+
+def _published() -> Path:
+    folder = data_folder() / _MODEL
+    if not (folder / "tokenizer.json").is_file():
+        raise DataNotFoundError(
+            f"{folder} has no tokenizer.json; put the config and tokenizer of BAAI/{_MODEL} there, or give -m MODEL"
+        )
+    return folder
+
+
+def _enter(contest: Contest, peer: Peer, bench: Workbench, threads: int) -> None:
+    """Build a peer's files in a child process, whose memory goes with it; or say why not."""
+    if missing := peer.missing():
+        contest.left_out[peer.name] = f"not installed: {', '.join(missing)}"
+        return
+    click.echo(f"{peer.name}: building", err=True)
+    try:
+        python_with(peer.environment)
+    except EnvironmentFailedError as error:
+        contest.left_out[peer.name] = str(error)
+        return
+    peer.build(bench)
+    contest.entrants.append(Entrant(peer, bench.kit(peer.variant, threads=threads)))
+
+
+def short_and_long(kinds: Sequence[str], count: dict[str, int]) -> dict[str, list[str]]:
+    """STS-B's sentences (about 14 tokens) and Cranfield's documents (about 215), so many of each kind that is asked."""
+    folder = data_folder()
+    texts = {"short": read_pairs(folder).sentences, "long": read_collection(folder).documents}
+    return {kind: list(texts[kind][: count[kind]]) for kind in kinds}
+
+
+def ratios(found: dict[str, list[float]], *, lower_is_better: bool) -> dict[str, float]:
+    """How many times better embedge is than each, the median of the ratios of every round.
+
+    >>> ratios({"embedge-int8": [10, 30], "other": [5, 10]}, lower_is_better=False)
+    {'embedge-int8': 1.0, 'other': 2.5}
+    """
+    pairs = {name: list(zip(found[OWN], values, strict=False)) for name, values in found.items()}
+    return {
+        name: median(theirs / own if lower_is_better else own / theirs for own, theirs in turns)
+        for name, turns in pairs.items()
+    }

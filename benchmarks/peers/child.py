@@ -1,0 +1,88 @@
+"""A process that holds one encoder and does what it is told: JSON lines in, JSON lines out.
+
+python -m peers.child '{"module": "stock", "kit": {...}}'
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from peers.base import Encoder
+
+
+def load(order: Mapping[str, Any]) -> "Encoder":
+    """The encoder of an adapter's name and a kit as JSON has it."""
+    from peers.base import Kit
+
+    kit = Kit(**{**order["kit"], "folder": Path(order["kit"]["folder"])})
+    encoder: Encoder = import_module(f"peers.{order['module']}").load(kit)
+    return encoder
+
+
+def read_texts(path: str) -> list[str]:
+    """The texts of a JSON file."""
+    texts: list[str] = json.loads(Path(path).read_text(encoding="utf-8"))
+    return texts
+
+
+def memory() -> dict[str, int]:
+    """Resident bytes of this process: now, and at most so far."""
+    fields = {"now": "VmRSS:", "peak": "VmHWM:"}
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    lines = dict(line.split(maxsplit=1) for line in status.splitlines() if line.startswith(tuple(fields.values())))
+    return {name: int(lines[field].split()[0]) * 1024 for name, field in fields.items()}
+
+
+def _encode(encoder: "Encoder", texts: str) -> dict[str, Any]:
+    wanted = read_texts(texts)
+    start = time.perf_counter()
+    encoder.encode(wanted)
+    return {"seconds": time.perf_counter() - start}
+
+
+def _latency(encoder: "Encoder", text: str, count: int) -> dict[str, Any]:
+    """Milliseconds of each of several calls for one text; some more, first, to warm up."""
+    milliseconds = []
+    for turn in range(-2, count):
+        start = time.perf_counter()
+        encoder.encode([text])
+        if turn >= 0:
+            milliseconds.append(1000 * (time.perf_counter() - start))
+    return {"milliseconds": milliseconds}
+
+
+def _vectors(encoder: "Encoder", texts: str, to: str) -> dict[str, Any]:
+    import numpy as np
+
+    np.save(to, encoder.encode(read_texts(texts)))
+    return {}
+
+
+_VERBS: Mapping[str, Callable[..., dict[str, Any]]] = {
+    "encode": _encode,
+    "latency": _latency,
+    "vectors": _vectors,
+    "memory": lambda encoder: memory(),
+}
+
+
+def main() -> None:
+    """Load, say so, and answer until the input ends."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # libraries print what they like
+    encoder = load(json.loads(sys.argv[1]))
+    print(json.dumps({"size": encoder.size}), file=answers, flush=True)
+    for line in sys.stdin:
+        order: dict[str, Any] = json.loads(line)
+        answer = _VERBS[order.pop("verb")](encoder, **order)
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

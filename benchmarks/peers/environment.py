@@ -1,0 +1,40 @@
+"""A virtual environment for a library that cannot share this one."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Sequence
+from pathlib import Path
+
+from embedge.resolve import cache_home
+
+
+class EnvironmentFailedError(Exception):
+    """pip could not install a peer's packages."""
+
+
+def python_with(requirements: Sequence[str]) -> Path:
+    """The interpreter of an environment that holds them, kept in the cache; this one's own where there are none.
+
+    Raises:
+        EnvironmentFailedError: pip failed; the message ends with its last line.
+    """
+    if not requirements:
+        return Path(sys.executable)
+    digest = hashlib.sha256("\n".join([sys.version, *requirements]).encode()).hexdigest()[:12]
+    folder = cache_home() / "benchmarks" / digest
+    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    done = folder / "installed.txt"
+    if not done.is_file():
+        shutil.rmtree(folder, ignore_errors=True)
+        venv.create(folder, with_pip=True)
+        command = [str(python), "-m", "pip", "install", "--quiet", *requirements]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        if result.returncode:
+            last = (result.stderr.strip().splitlines() or ["no output"])[-1]
+            raise EnvironmentFailedError(f"pip install {' '.join(requirements)}: {last}")
+        done.write_text("\n".join(requirements) + "\n", encoding="utf-8")
+    return python

@@ -1,0 +1,59 @@
+"""A checkpoint of a published model's shape, with seeded random weights.
+
+Its vectors mean nothing, and its speed and memory are the published model's: no kernel asks what it multiplies.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+Tensors = dict[str, NDArray[np.float32]]
+
+# What the published config.json of BAAI/bge-*-en-v1.5 differ in; the rest, and the tokenizer, is the same for all.
+SHAPES: Mapping[str, Mapping[str, int]] = {
+    "small": {"hidden_size": 384, "num_attention_heads": 12, "intermediate_size": 1536, "num_hidden_layers": 12},
+    "base": {"hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072, "num_hidden_layers": 12},
+    "large": {"hidden_size": 1024, "num_attention_heads": 16, "intermediate_size": 4096, "num_hidden_layers": 24},
+}
+
+
+def write_seeded(shape: str, model: Path, folder: Path) -> Path:
+    """A checkpoint in ``folder`` with a shape of SHAPES, and the tokenizer and other files of ``model``."""
+    shutil.copytree(model, folder, copy_function=shutil.copyfile)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8")) | SHAPES[shape]
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    save_file(random_tensors(config), folder / "model.safetensors")
+    return folder
+
+
+def random_tensors(config: Mapping[str, Any], seed: int = 0) -> Tensors:
+    """Tensors of a BertModel with those sizes; spread as trained ones are, so that attention is not uniform."""
+    random = np.random.default_rng(seed)
+    hidden, wide = config["hidden_size"], config["intermediate_size"]
+
+    def normal(*shape: int) -> NDArray[np.float32]:
+        return (random.standard_normal(shape) * 0.05).astype(np.float32)
+
+    def norm(name: str) -> Tensors:
+        return {f"{name}.weight": 1 + normal(hidden), f"{name}.bias": normal(hidden)}
+
+    def linear(name: str, outputs: int, inputs: int) -> Tensors:
+        return {f"{name}.weight": normal(outputs, inputs), f"{name}.bias": normal(outputs)}
+
+    tables = {"word": "vocab_size", "position": "max_position_embeddings", "token_type": "type_vocab_size"}
+    tensors = {f"embeddings.{name}_embeddings.weight": normal(config[key], hidden) for name, key in tables.items()}
+    tensors |= norm("embeddings.LayerNorm")
+    for layer in range(config["num_hidden_layers"]):
+        at = f"encoder.layer.{layer}"
+        for name in ("query", "key", "value"):
+            tensors |= linear(f"{at}.attention.self.{name}", hidden, hidden)
+        tensors |= linear(f"{at}.attention.output.dense", hidden, hidden) | norm(f"{at}.attention.output.LayerNorm")
+        tensors |= linear(f"{at}.intermediate.dense", wide, hidden) | linear(f"{at}.output.dense", hidden, wide)
+        tensors |= norm(f"{at}.output.LayerNorm")
+    return tensors
