@@ -4,9 +4,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from evaluate import Score
 from machine import Machine
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _COLUMNS = ("encoder", "MB", "STS-B", "nDCG@10", "recall@100", "cosine mean", "cosine min")
 
@@ -38,18 +42,12 @@ class Result:
 
 def table(scores: Mapping[str, Score]) -> str:
     """An aligned table that is also Markdown."""
-    return aligned([_COLUMNS, *(_cells(name, score) for name, score in scores.items())])
+    return align([_COLUMNS, *(_cells(name, score) for name, score in scores.items())])
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells, the first of them the columns' names, as an aligned table that is also Markdown.
-
-    >>> print(aligned([("a", "n"), ("long", "1")]))
-    | a    |  n |
-    | ---- | -: |
-    | long |  1 |
-    """
-    widths = [max(2, *(len(row[column]) for row in rows)) for column in range(len(rows[0]))]
+def align(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of equally many cells, the first the header, as an aligned table that is also Markdown."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [_line(row, widths) for row in rows]
     dashes = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     return "\n".join([lines[0], _line(dashes, widths), *lines[1:]])
@@ -75,6 +73,6 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return f"| {' | '.join(padded)} |"
 
 
-def write_json(result: Result, path: Path) -> None:
+def write_json(result: "DataclassInstance", path: Path) -> None:
     """Everything about a run, numbers unrounded."""
     path.write_text(json.dumps(asdict(result), indent=2, allow_nan=False) + "\n", encoding="utf-8")

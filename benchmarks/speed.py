@@ -1,8 +1,7 @@
 """Figures of speed: kept as JSON, drawn as bars."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
@@ -47,11 +46,6 @@ class SpeedResult:
     figures: Mapping[str, Figures]
     left_out: Mapping[str, str]
     machine: Machine
-
-
-def write_speed(result: SpeedResult, path: Path) -> None:
-    """Everything about a run, numbers unrounded."""
-    path.write_text(json.dumps(asdict(result), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def list_peers(patterns: Sequence[str]) -> None:

@@ -14,9 +14,9 @@ from embedge.cpu import usable_cores
 from embedge.errors import EmbedgeError
 from machine import describe, this_machine
 from peers.process import PeerProcess
-from report import aligned
+from report import align, write_json
 from seeded import SHAPES
-from speed import Figures, SpeedResult, bars, list_peers, write_speed
+from speed import Figures, SpeedResult, bars, list_peers
 
 _WARM = 10.0  # seconds; a first pass that took longer needs no second
 
@@ -80,7 +80,7 @@ def main(
     )
     _print(result)
     if json_file:
-        write_speed(result, json_file)
+        write_json(result, json_file)
     if plot:
         bars(result, plot)
 
@@ -113,7 +113,7 @@ def _print(result: SpeedResult) -> None:
             (name, f"{median(values):.1f}", f"{figures.times_better[name]:.2f}", f"{figures.memory[name] / 1e6:.0f}")
             for name, values in sorted(figures.values.items(), key=lambda row: -median(row[1]))
         ]
-        click.echo(f"\n{aligned([(kind, 'texts/s', 'embedge is x times', 'peak MB'), *rows])}")
+        click.echo(f"\n{align([(kind, 'texts/s', 'embedge is x times', 'peak MB'), *rows])}")
     for name, why in result.left_out.items():
         click.echo(f"{name}: {why}")
 

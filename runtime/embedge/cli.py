@@ -22,6 +22,7 @@ _COMMANDS = {
     "info": "embedge.commands:info",
 }
 _stopped_by: list[int] = []  # signals
+_AGAIN = 3.0  # seconds in which a command that was told to stop has cleaned up
 
 
 class _Group(click.Group):
@@ -74,8 +75,12 @@ def _show_warning(message: Warning | str, *origin: Any, **more: Any) -> None:
 
 
 def _stop(number: int, frame: object) -> None:
+    """Exit; unlike the default that unwinds, so that temporary files go."""
     _stopped_by.append(number)
-    sys.exit(128 + number)  # unlike the default it unwinds, so that temporary files go
+    if hasattr(signal, "setitimer"):  # what is raised inside a destructor or an import's callback is lost: then again
+        signal.signal(signal.SIGALRM, _stop)
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+    sys.exit(128 + _stopped_by[0])
 
 
 @click.group(cls=_Group, params=[_debug_option()], context_settings={"help_option_names": ["-h", "--help"]})
@@ -95,8 +100,10 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point of the `embedge` command."""
-    # Vectors are small; OpenBLAS's threads cost 60 ms of start-up. Only a process of our own may set this.
+    # Only a process of our own may set these. Vectors are small, and OpenBLAS's threads cost 60 ms of start-up; ONNX
+    # Runtime's wheels report to Microsoft since 1.32, from a thread and two files in the home folder.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     warnings.showwarning = _show_warning
     signal.signal(signal.SIGTERM, _stop)
     sys.exit(cli())

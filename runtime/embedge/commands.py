@@ -141,8 +141,33 @@ def _unreadable(cache: Path) -> str:
 
 
 @click.command()
-def info() -> None:
-    """Print what a bug report needs: versions, processor, cores, providers, cache."""
+@click.option("--footprint", is_flag=True, help="What a deployment ships instead: packages and bundles, in bytes.")
+@click.option("-m", "--model", help="With --footprint: of that cached bundle or path; all cached ones without it.")
+@click.option("--json", "as_json", is_flag=True, help="With --footprint: as JSON.")
+def info(footprint: bool, model: str | None, as_json: bool) -> None:
+    """Print what a bug report needs: versions, processor, cores, providers, cache.
+
+    \b
+    embedge info
+    embedge info --footprint -m bge-small-en-v1.5
+    """
+    if footprint:
+        _footprint(model, as_json)
+    elif model or as_json:
+        raise click.UsageError(f"{'--model' if model else '--json'} is for --footprint; give that too")
+    else:
+        _info()
+
+
+def _footprint(model: str | None, as_json: bool) -> None:
+    from embedge.footprint import measure
+    from embedge.footprint_table import table
+
+    found = measure(model)
+    click.echo(found.to_json() if as_json else table(found))
+
+
+def _info() -> None:
     import platform
     from importlib.metadata import PackageNotFoundError, version
 

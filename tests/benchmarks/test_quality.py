@@ -152,7 +152,7 @@ def test_own_and_stock_rows_end_to_end(small_data: Path, make_checkpoint: Callab
 
 
 def test_without_data_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("EMBEDGE_DATA")
+    monkeypatch.delenv("EMBEDGE_DATA", raising=False)
     done = bench("--only", "embedge-fp32")
     assert done.exit_code == 1
     assert "export EMBEDGE_DATA=DIR" in done.output

@@ -172,7 +172,7 @@ def test_a_signal_while_an_extension_is_imported_is_no_bug() -> None:
 import os, signal
 from embedge import cli, commands
 
-def callback():
+def callback(**options):
     try:
         os.kill(os.getpid(), signal.SIGTERM)
         signal.pause()
