@@ -5,14 +5,17 @@ So none is held up by another's memory, and a noisy minute strikes all alike.
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import click
 
+from embedge.errors import EmbedgeError
+from options import Setup
 from peers import SPEED_PEERS, Peer, choose
 from peers.base import Kit
 from peers.environment import EnvironmentFailedError, python_with
@@ -40,12 +43,14 @@ class Contest:
 
     Attributes:
         model: what all are made of.
+        config: its config.json.
         entrants: in order.
         left_out: the others by name, and why.
         folder: for the texts' files.
     """
 
     model: str
+    config: Mapping[str, Any]
     entrants: list[Entrant]
     left_out: dict[str, str]
     folder: Path
@@ -80,34 +85,28 @@ class Contest:
 
 
 @contextmanager
-def open_contest(
-    patterns: Sequence[str], *, shape: str, model: str | None, like: str | None, threads: int
-) -> Iterator[Contest]:
-    """Build the files of the peers that a pattern names, and embedge's.
-
-    Args:
-        patterns: of their names; none, or "all", is all.
-        shape: of a published model; seeded random weights of that shape where ``model`` is None.
-        model: recipe, hub id or directory of a checkpoint.
-        like: recipe that a directory was fine-tuned from.
-        threads: cores for each.
+def open_contest(setup: Setup) -> Iterator[Contest]:
+    """Build the files of embedge and of the peers that the setup names.
 
     Raises:
-        LookupError: a pattern names none.
-        DataNotFoundError: the data are not there.
-        CheckpointError: the checkpoint cannot be found or read.
+        ClickException: a pattern names no peer, the data are not there, or the checkpoint cannot be had; says which.
     """
-    peers = choose([] if "all" in patterns else patterns, SPEED_PEERS)
-    if patterns and not any(peer.name == OWN for peer in peers):
-        peers = (*choose([OWN], SPEED_PEERS), *peers)
-    calibration = read_pairs(data_folder(), "dev").sentences[:_CALIBRATION]
-    with tempfile.TemporaryDirectory(prefix="embedge-bench-", ignore_cleanup_errors=True) as folder:
-        source = model or str(write_seeded(shape, _published(), Path(folder) / f"bge-{shape}-seeded"))
-        with open_workbench(source, like=like, calibration=calibration) as bench:
-            contest = Contest(bench.checkpoint.fetched.name, [], {}, Path(folder))
-            for peer in peers:
-                _enter(contest, peer, bench, threads)
-            yield contest
+    try:
+        peers = choose([] if "all" in setup.patterns else setup.patterns, SPEED_PEERS)
+        if all(peer.name != OWN for peer in peers):
+            peers = (*choose([OWN], SPEED_PEERS), *peers)
+        with tempfile.TemporaryDirectory(prefix="embedge-bench-", ignore_cleanup_errors=True) as folder:
+            source = setup.model or str(
+                write_seeded(setup.shape, _published(), Path(folder) / f"bge-{setup.shape}-seeded")
+            )
+            calibration = read_pairs(data_folder(), "dev").sentences[:_CALIBRATION]
+            with open_workbench(source, like=setup.like, calibration=calibration) as bench:
+                contest = Contest(bench.checkpoint.fetched.name, bench.checkpoint.config, [], {}, Path(folder))
+                for peer in peers:
+                    _enter(contest, peer, bench, setup.threads)
+                yield contest
+    except (EmbedgeError, LookupError, DataNotFoundError) as error:
+        raise click.ClickException(" ".join(str(error).split())) from error
 
 
 def _published() -> Path:
@@ -120,7 +119,7 @@ def _published() -> Path:
 
 
 def _enter(contest: Contest, peer: Peer, bench: Workbench, threads: int) -> None:
-    """Build a peer's files in a child process, whose memory goes with it; or say why not."""
+    """Build a peer's files; or note why not."""
     if missing := peer.missing():
         contest.left_out[peer.name] = f"not installed: {', '.join(missing)}"
         return
@@ -134,11 +133,11 @@ def _enter(contest: Contest, peer: Peer, bench: Workbench, threads: int) -> None
     contest.entrants.append(Entrant(peer, bench.kit(peer.variant, threads=threads)))
 
 
-def short_and_long(kinds: Sequence[str], count: dict[str, int]) -> dict[str, list[str]]:
-    """STS-B's sentences (about 14 tokens) and Cranfield's documents (about 215), so many of each kind that is asked."""
+def short_and_long(count: Mapping[str, int]) -> dict[str, list[str]]:
+    """STS-B's sentences (about 14 tokens) and Cranfield's documents (about 215), so many of each kind."""
     folder = data_folder()
     texts = {"short": read_pairs(folder).sentences, "long": read_collection(folder).documents}
-    return {kind: list(texts[kind][: count[kind]]) for kind in kinds}
+    return {kind: list(texts[kind][: count[kind]]) for kind in texts}
 
 
 def ratios(found: dict[str, list[float]], *, lower_is_better: bool) -> dict[str, float]:

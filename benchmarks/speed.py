@@ -8,8 +8,10 @@ from statistics import median
 import click
 
 from chart import colour
-from machine import Machine
-from peers import SPEED_PEERS, choose
+from contest import Contest
+from machine import Machine, describe, this_machine
+from options import Setup
+from report import align, write_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +50,39 @@ class SpeedResult:
     machine: Machine
 
 
-def list_peers(patterns: Sequence[str]) -> None:
-    """The peers that can be measured, a line each, and what is missing here."""
-    peers = choose([] if "all" in patterns else patterns, SPEED_PEERS)
-    width = max(len(peer.name) for peer in peers)
-    for peer in peers:
-        absent = f" (not installed: {', '.join(peer.missing())})" if peer.missing() else ""
-        click.echo(f"{peer.name:<{width}}  {peer.about}{absent}")
+def publish(setup: Setup, contest: Contest, *, what: str, figures: Mapping[str, Figures]) -> None:
+    """Print the tables; write and draw them where the setup says."""
+    result = SpeedResult(
+        what=what,
+        model=contest.model,
+        threads=setup.threads,
+        figures=figures,
+        left_out=contest.left_out,
+        machine=this_machine(),
+    )
+    click.echo(f"{result.model}, {result.threads} cores")
+    click.echo(describe(result.machine))
+    for kind, found in figures.items():
+        click.echo(f"\n{align([(kind, what, 'embedge is x times', 'peak MB'), *_cells(found)])}")
+    for name, why in result.left_out.items():
+        click.echo(f"{name}: {why}")
+    if setup.json_file:
+        write_json(result, setup.json_file)
+    if setup.plot:
+        bars(result, setup.plot)
+
+
+def _cells(figures: Figures) -> list[tuple[str, ...]]:
+    """A row for each peer, the best first."""
+    return [
+        (
+            name,
+            f"{median(figures.values[name]):.4g}",
+            f"{figures.times_better[name]:.2f}",
+            f"{figures.memory[name] / 1e6:.0f}" if name in figures.memory else "",
+        )
+        for name in sorted(figures.values, key=lambda name: figures.times_better[name])
+    ]
 
 
 def bars(result: SpeedResult, path: Path) -> None:

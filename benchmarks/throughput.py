@@ -4,50 +4,25 @@ python benchmarks/throughput.py --help
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import median
 
 import click
 
 from contest import Contest, Entrant, open_contest, ratios, short_and_long
-from embedge.cpu import usable_cores
-from embedge.errors import EmbedgeError
-from machine import describe, this_machine
+from options import Setup, contest_options
 from peers.process import PeerProcess
-from report import align, write_json
-from seeded import SHAPES
-from speed import Figures, SpeedResult, bars, list_peers
+from speed import Figures, publish
 
 _WARM = 10.0  # seconds; a first pass that took longer needs no second
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--shape", type=click.Choice(list(SHAPES)), default="small", show_default=True, help="Of bge, seeded.")
-@click.option("-m", "--model", help="Recipe, hub id or checkpoint's DIR, instead of seeded weights.")
-@click.option("--like", metavar="RECIPE", help="What a directory was fine-tuned from: its pooling and prompts.")
-@click.option("--peers", "patterns", metavar="NAME", multiple=True, help="Peers; * stands for anything; all.")
+@contest_options
 @click.option("--texts", type=click.Choice(["short", "long", "both"]), default="both", show_default=True)
 @click.option("--short", type=click.IntRange(min=1), default=1024, show_default=True, help="STS-B sentences.")
 @click.option("--long", type=click.IntRange(min=1), default=256, show_default=True, help="Cranfield documents.")
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Cores to use; all by default.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the results there.")
-@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw them there: .png or .svg.")
-@click.option("--list", "list_rows", is_flag=True, help="Show the peers, and which can run here; then stop.")
-def main(
-    shape: str,
-    model: str | None,
-    like: str | None,
-    patterns: tuple[str, ...],
-    texts: str,
-    short: int,
-    long: int,
-    rounds: int,
-    threads: int | None,
-    json_file: Path | None,
-    plot: Path | None,
-    list_rows: bool,
-) -> None:
+def main(setup: Setup, texts: str, short: int, long: int, rounds: int) -> None:
     """Measure texts per second, in turns, each peer in a fresh process every turn.
 
     A turn embeds all texts twice and times the second pass (a first pass of over ten seconds stands). Ratios are
@@ -57,32 +32,11 @@ def main(
     python benchmarks/throughput.py --peers all
     python benchmarks/throughput.py --peers '*-tuned' --shape base --texts long
     """
-    if list_rows:
-        list_peers(patterns)
-        return
     kinds = ["short", "long"] if texts == "both" else [texts]
-    cores = threads or usable_cores()
-    try:
-        with open_contest(patterns, shape=shape, model=model, like=like, threads=cores) as contest:
-            figures = {
-                kind: _measure(contest, kind, sentences, rounds)
-                for kind, sentences in short_and_long(kinds, {"short": short, "long": long}).items()
-            }
-    except (EmbedgeError, LookupError, OSError) as error:
-        raise click.ClickException(" ".join(str(error).split())) from error
-    result = SpeedResult(
-        what="texts per second",
-        model=contest.model,
-        threads=cores,
-        figures=figures,
-        left_out=contest.left_out,
-        machine=this_machine(),
-    )
-    _print(result)
-    if json_file:
-        write_json(result, json_file)
-    if plot:
-        bars(result, plot)
+    with open_contest(setup) as contest:
+        chosen = short_and_long({"short": short, "long": long})
+        figures = {kind: _measure(contest, kind, chosen[kind], rounds) for kind in kinds}
+    publish(setup, contest, what="texts per second", figures=figures)
 
 
 def _measure(contest: Contest, kind: str, texts: Sequence[str], rounds: int) -> Figures:
@@ -103,19 +57,6 @@ def _measure(contest: Contest, kind: str, texts: Sequence[str], rounds: int) -> 
         times_better=ratios(found, lower_is_better=False),
         memory={name: median(peaks[name]) for name in found},
     )
-
-
-def _print(result: SpeedResult) -> None:
-    click.echo(f"{result.model}, {result.threads} cores")
-    click.echo(describe(result.machine))
-    for kind, figures in result.figures.items():
-        rows = [
-            (name, f"{median(values):.1f}", f"{figures.times_better[name]:.2f}", f"{figures.memory[name] / 1e6:.0f}")
-            for name, values in sorted(figures.values.items(), key=lambda row: -median(row[1]))
-        ]
-        click.echo(f"\n{align([(kind, 'texts/s', 'embedge is x times', 'peak MB'), *rows])}")
-    for name, why in result.left_out.items():
-        click.echo(f"{name}: {why}")
 
 
 if __name__ == "__main__":

@@ -9,11 +9,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from peers.base import Encoder
+    from peers.embedge import OwnEncoder
 
 
 def load(order: Mapping[str, Any]) -> "Encoder":
@@ -64,10 +66,22 @@ def _vectors(encoder: "Encoder", texts: str, to: str) -> dict[str, Any]:
     return {}
 
 
+def _stream(encoder: "OwnEncoder", texts: str, count: int, samples: int) -> dict[str, Any]:
+    """Resident bytes at equal distances along a stream of texts, over and over; embedge's encoder alone has one."""
+    source = islice(cycle(read_texts(texts)), count)
+    resident = [
+        memory()["now"]
+        for place, _ in enumerate(encoder.embedder.stream(source, prompt=""), 1)
+        if place % (count // samples) == 0
+    ]
+    return {"resident": resident}
+
+
 _VERBS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "encode": _encode,
     "latency": _latency,
     "vectors": _vectors,
+    "stream": _stream,
     "memory": lambda encoder: memory(),
 }
 
