@@ -17,6 +17,7 @@ import pytest
 from embedge import Bundle, BundleError, CheckpointError, Embedder, QualityError, TextValueError
 from embedge_export import convert, export, measure, verify
 from embedge_export.recipe import Floor
+from embedge_export.reference import Reference
 from embedge_export.verify import reverify
 
 MakeCheckpoint = Callable[..., Path]
@@ -165,6 +166,19 @@ def test_another_calibration_makes_int8_anew(tiny_checkpoint: Path, tmp_path: Pa
     assert first.manifest.files["onnx/model_int8.onnx"] != second.manifest.files["onnx/model_int8.onnx"]
 
 
+def test_a_calibration_replaces_int8_that_another_exporter_made(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """It is not ignored; without one, what is there stays."""
+    own = tmp_path / "own.txt"
+    own.write_text("\n".join("cat " * n for n in range(1, 41)), encoding="utf-8")
+    export(tiny_checkpoint, tmp_path / "b", exporter="optimum", verify=False)
+    kept = export(tiny_checkpoint, tmp_path / "b", verify=False).manifest.precisions["int8"]
+    fitted = export(tiny_checkpoint, tmp_path / "b", calibration=own, verify=False).manifest.precisions["int8"]
+    assert (kept.exporter, kept.calibration) == ("optimum", None)
+    assert fitted.exporter == "native"
+    assert fitted.calibration is not None
+    assert fitted.calibration.file == "own.txt"
+
+
 def test_calibration_texts_that_are_one_to_the_tokenizer_are_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
     own = tmp_path / "own.txt"
     own.write_text("\n".join(f"the cat sat on mat {n}" for n in range(40)), encoding="utf-8")
@@ -241,6 +255,17 @@ def test_verify_measures_anew_from_the_checkpoint(tiny_bundle: Bundle, tiny_chec
     assert own["fp32"] is None
     assert own["int8"] is not None
     assert own["int8"].reference == "fp32 graph"
+
+
+def test_a_report_is_the_same_to_a_trimmed_reference_as_to_a_whole_one(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """Optimum's int8 gives all tokens, a native fp32 graph only the first: the first is what both are compared on."""
+    export(tiny_checkpoint, tmp_path / "b", exporter="optimum", verify=False)
+    bundle = export(tiny_checkpoint, tmp_path / "b", precisions=("fp32",), verify=False)
+    trimmed = measure.measure(bundle, "int8", Reference(bundle.graph("fp32"), "fp32 graph"))
+    swapped = measure.measure(bundle, "fp32", Reference(bundle.graph("int8"), "int8 graph"))
+    assert trimmed.max_abs_difference is not None
+    assert 0 < trimmed.max_abs_difference < 0.5
+    assert swapped.max_abs_difference == trimmed.max_abs_difference
 
 
 def test_verify_refuses_another_checkpoint(
