@@ -268,6 +268,21 @@ def test_a_report_is_the_same_to_a_trimmed_reference_as_to_a_whole_one(tiny_chec
     assert swapped.max_abs_difference == trimmed.max_abs_difference
 
 
+def test_the_report_sees_what_is_wrong(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """Int8 with one scale for a whole batch minds its batch; a graph and itself agree on everything."""
+    export(tiny_checkpoint, tmp_path / "b", exporter="optimum", verify=False)
+    bundle = export(tiny_checkpoint, tmp_path / "b", precisions=("fp32",), verify=False)
+    reference = Reference(bundle.graph("fp32"), "fp32 graph")
+    rough, same = (measure.measure(bundle, precision, reference) for precision in ("int8", "fp32"))
+    assert rough.batch_difference is not None
+    assert rough.top10_overlap is not None
+    assert rough.cosine_p1 is not None
+    assert rough.batch_difference > 1e-5
+    assert (same.batch_difference, same.top10_overlap, same.max_abs_difference) == (0, 1, 0)
+    assert rough.top10_overlap < 1
+    assert rough.cosine_min < rough.cosine_p1 < rough.cosine_mean < 1
+
+
 def test_verify_refuses_another_checkpoint(
     tiny_bundle: Bundle, make_checkpoint: MakeCheckpoint, tmp_path: Path
 ) -> None:
