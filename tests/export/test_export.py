@@ -130,11 +130,13 @@ def test_every_graph_is_verified_against_optimum(tiny_checkpoint: Path, tmp_path
         assert least < quality.cosine_min <= quality.cosine_mean <= 1.0000001
 
 
+@pytest.mark.parametrize(("mean", "minimum"), [(0.9999999, 0.5), (0.5, 0.9999999)])
 def test_below_the_floor_nothing_is_written(
-    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mean: float, minimum: float
 ) -> None:
-    monkeypatch.setattr(verify, "FLOORS", {"int8": Floor(0.9999999, 0.9999999)})
-    with pytest.raises(QualityError, match="the floor is 0.9999999"):
+    """On average or for the worst text."""
+    monkeypatch.setattr(verify, "FLOORS", {"int8": Floor(mean, minimum)})
+    with pytest.raises(QualityError, match=f"the floor is {mean} and {minimum}"):
         export(tiny_checkpoint, tmp_path / "b")
     assert not (tmp_path / "b").exists()
 
