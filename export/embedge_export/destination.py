@@ -29,8 +29,8 @@ def existing_bundle(destination: Path) -> Bundle | None:
 def missing_precisions(before: Bundle, order: Order, *, force: bool) -> tuple[Precision, ...]:
     """The precisions to make: those asked for that the bundle lacks, and any of which the file is not whole.
 
-    int8 that was fitted to other texts than the file that is given is made anew, and so is int8 of an exporter that
-    did not fit it yet.
+    int8 that was not fitted to the file that is given is made anew, and so is int8 of a native exporter that did not
+    fit it yet.
 
     Raises:
         BundleError: without ``force``: the bundle is of another checkpoint, or holds a damaged graph that this order
@@ -54,10 +54,11 @@ def missing_precisions(before: Bundle, order: Order, *, force: bool) -> tuple[Pr
 
 
 def _is_outdated(record: PrecisionRecord, order: Order) -> bool:
-    if record.exporter != "native" or order.calibration is None:
+    if order.calibration is None:
         return False
-    other = record.calibration is not None and record.calibration.sha256 != order.calibration.sha256
-    return record.calibration is None or (order.calibration.file is not None and other)
+    if record.calibration is None:
+        return record.exporter == "native" or order.calibration.file is not None
+    return order.calibration.file is not None and record.calibration.sha256 != order.calibration.sha256
 
 
 def _check_makes_as_before(before: Bundle, name: str, order: Order) -> None:

@@ -26,7 +26,7 @@ def measure(bundle: Bundle, precision: Precision, reference: Reference) -> Quali
     """Distance of one graph of a bundle, run by the runtime, to a reference fed padded batches of mixed lengths.
 
     Cosines are of pooled vectors, of documents and of queries with their prompt. The overlap is of the ten passages
-    nearest to each query. The difference is over every element of the last hidden states that the graph gives, padding
+    nearest to each query. The difference is over every element of the last hidden states that both graphs give, padding
     left out, of the two graphs fed the same padded batches.
     """
     prompt = bundle.manifest.prompts.get("query", "")
@@ -38,8 +38,9 @@ def measure(bundle: Bundle, precision: Precision, reference: Reference) -> Quali
     for ids, mask in _padded_batches(bundle, texts):
         hidden, own = reference.hidden(ids, mask), graph.hidden(ids, mask)
         expected.append(_pool_masked(hidden, mask, bundle.manifest.pooling))
-        tokens = own.shape[1]  # one, where the graph is trimmed to what CLS pooling reads
-        differences.append(float(np.abs(hidden[:, :tokens] - own)[mask[:, :tokens] == 1].max()))
+        tokens = min(hidden.shape[1], own.shape[1])  # one, where a graph is trimmed to what CLS pooling reads
+        apart = np.abs(hidden[:, :tokens] - own[:, :tokens])
+        differences.append(float(apart[mask[:, :tokens] == 1].max()))
     wanted = np.concatenate(expected)
     cosines = (found * wanted).sum(axis=1, dtype=np.float64)
     return Quality(

@@ -17,6 +17,7 @@ import pytest
 from embedge import Bundle, BundleError, CheckpointError, Embedder, QualityError, TextValueError
 from embedge_export import convert, export, measure, verify
 from embedge_export.recipe import Floor
+from embedge_export.reference import Reference
 from embedge_export.verify import reverify
 
 MakeCheckpoint = Callable[..., Path]
@@ -129,11 +130,13 @@ def test_every_graph_is_verified_against_optimum(tiny_checkpoint: Path, tmp_path
         assert least < quality.cosine_min <= quality.cosine_mean <= 1.0000001
 
 
+@pytest.mark.parametrize(("mean", "minimum"), [(0.9999999, 0.5), (0.5, 0.9999999)])
 def test_below_the_floor_nothing_is_written(
-    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mean: float, minimum: float
 ) -> None:
-    monkeypatch.setattr(verify, "FLOORS", {"int8": Floor(0.9999999, 0.9999999)})
-    with pytest.raises(QualityError, match="the floor is 0.9999999"):
+    """On average or for the worst text."""
+    monkeypatch.setattr(verify, "FLOORS", {"int8": Floor(mean, minimum)})
+    with pytest.raises(QualityError, match=f"the floor is {mean} and {minimum}"):
         export(tiny_checkpoint, tmp_path / "b")
     assert not (tmp_path / "b").exists()
 
@@ -163,6 +166,19 @@ def test_another_calibration_makes_int8_anew(tiny_checkpoint: Path, tmp_path: Pa
     assert [found and found.file for found in calibrations] == [None, "own.txt"]
     assert first.manifest.files["onnx/model.onnx"] == second.manifest.files["onnx/model.onnx"]
     assert first.manifest.files["onnx/model_int8.onnx"] != second.manifest.files["onnx/model_int8.onnx"]
+
+
+def test_a_calibration_replaces_int8_that_another_exporter_made(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """It is not ignored; without one, what is there stays."""
+    own = tmp_path / "own.txt"
+    own.write_text("\n".join("cat " * n for n in range(1, 41)), encoding="utf-8")
+    export(tiny_checkpoint, tmp_path / "b", exporter="optimum", verify=False)
+    kept = export(tiny_checkpoint, tmp_path / "b", verify=False).manifest.precisions["int8"]
+    fitted = export(tiny_checkpoint, tmp_path / "b", calibration=own, verify=False).manifest.precisions["int8"]
+    assert (kept.exporter, kept.calibration) == ("optimum", None)
+    assert fitted.exporter == "native"
+    assert fitted.calibration is not None
+    assert fitted.calibration.file == "own.txt"
 
 
 def test_calibration_texts_that_are_one_to_the_tokenizer_are_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
@@ -241,6 +257,32 @@ def test_verify_measures_anew_from_the_checkpoint(tiny_bundle: Bundle, tiny_chec
     assert own["fp32"] is None
     assert own["int8"] is not None
     assert own["int8"].reference == "fp32 graph"
+
+
+def test_a_report_is_the_same_to_a_trimmed_reference_as_to_a_whole_one(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """Optimum's int8 gives all tokens, a native fp32 graph only the first: the first is what both are compared on."""
+    export(tiny_checkpoint, tmp_path / "b", exporter="optimum", verify=False)
+    bundle = export(tiny_checkpoint, tmp_path / "b", precisions=("fp32",), verify=False)
+    trimmed = measure.measure(bundle, "int8", Reference(bundle.graph("fp32"), "fp32 graph"))
+    swapped = measure.measure(bundle, "fp32", Reference(bundle.graph("int8"), "int8 graph"))
+    assert trimmed.max_abs_difference is not None
+    assert 0 < trimmed.max_abs_difference < 0.5
+    assert swapped.max_abs_difference == trimmed.max_abs_difference
+
+
+def test_the_report_sees_what_is_wrong(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """Int8 with one scale for a whole batch minds its batch; a graph and itself agree on everything."""
+    export(tiny_checkpoint, tmp_path / "b", exporter="optimum", verify=False)
+    bundle = export(tiny_checkpoint, tmp_path / "b", precisions=("fp32",), verify=False)
+    reference = Reference(bundle.graph("fp32"), "fp32 graph")
+    rough, same = (measure.measure(bundle, precision, reference) for precision in ("int8", "fp32"))
+    assert rough.batch_difference is not None
+    assert rough.top10_overlap is not None
+    assert rough.cosine_p1 is not None
+    assert rough.batch_difference > 1e-5
+    assert (same.batch_difference, same.top10_overlap, same.max_abs_difference) == (0, 1, 0)
+    assert rough.top10_overlap < 1
+    assert rough.cosine_min < rough.cosine_p1 < rough.cosine_mean < 1
 
 
 def test_verify_refuses_another_checkpoint(

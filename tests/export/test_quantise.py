@@ -23,7 +23,7 @@ from embedge_export.graph import build_graph
 from embedge_export.linear import linear_layers
 from embedge_export.quantise import GELU_FLOOR, choose_zero_point, quantise, quantise_rows
 from embedge_export.rounding import PAIR_LIMIT, limit_pairs, round_weight
-from embedge_export.smooth import smooth
+from embedge_export.smooth import choose_scales, smooth
 from embedge_export.texts import calibration_texts, passages, questions
 
 MakeCheckpoint = Callable[..., Path]
@@ -128,6 +128,32 @@ def test_gelus_rows_are_unsigned_around_one_zero_point() -> None:
     assert (np.rint(active / steps) + zero).max() <= 255
     rounded = np.rint(active / steps) * steps
     np.testing.assert_allclose(run_rows(model, rows), rounded @ (codes * scales.astype(np.float64)) + bias, atol=1e-4)
+
+
+def test_what_rounding_moves_the_mean_by_is_in_the_bias() -> None:
+    """Of rows that are the mean, and have exact codes, the product is that of the float32 weight."""
+    weight = np.random.default_rng(4).standard_normal((64, 8)).astype(np.float32)
+    rows = np.full((1, 64), 127 / 32, np.float32)
+    found = Activations(mean=rows[0], covariance=np.eye(64, dtype=np.float32), rows=rows)
+    model = quantise(linear_model(weight, np.ones(8, np.float32), gelu=False), {"layer": found})
+    codes, scales = round_weight(weight, found.covariance)
+    assert np.abs(rows @ (codes * scales) - rows @ weight).max() > 0.1
+    np.testing.assert_allclose(run_rows(model, rows), rows @ weight + 1, atol=1e-3)
+
+
+def test_chosen_scales_take_most_of_the_noise_of_outlier_channels() -> None:
+    """Of rows and columns rounded by numpy, against no scales at all."""
+    random = np.random.default_rng(5)
+    rows, weight = (random.standard_normal(shape).astype(np.float32) for shape in ((2000, 48), (48, 32)))
+    rows[:, :2] *= 40
+    covariance = np.cov(rows.T).astype(np.float32)
+    scales = choose_scales(Activations(mean=rows.mean(axis=0), covariance=covariance, rows=rows), weight)
+
+    def noise(scales: Floats) -> float:
+        (x, x_step), (w, w_step) = (quantise_rows(table) for table in (rows / scales, (weight * scales[:, None]).T))
+        return float(np.square((x * x_step[:, None]) @ (w * w_step[:, None]).T - rows @ weight).mean())
+
+    assert noise(scales) < 0.2 * noise(np.ones(48, np.float32))
 
 
 def test_gelu_is_never_below_its_floor() -> None:
