@@ -100,10 +100,10 @@ def open_contest(setup: Setup) -> Iterator[Contest]:
                 write_seeded(setup.shape, _published(), Path(folder) / f"bge-{setup.shape}-seeded")
             )
             calibration = read_pairs(data_folder(), "dev").sentences[:_CALIBRATION]
-            with open_workbench(source, like=setup.like, calibration=calibration) as bench:
+            with open_workbench(source, like=setup.like, threads=setup.threads, calibration=calibration) as bench:
                 contest = Contest(bench.checkpoint.fetched.name, bench.checkpoint.config, [], {}, Path(folder))
                 for peer in peers:
-                    _enter(contest, peer, bench, setup.threads)
+                    _enter(contest, peer, bench)
                 yield contest
     except (EmbedgeError, LookupError, DataNotFoundError) as error:
         raise click.ClickException(" ".join(str(error).split())) from error
@@ -118,7 +118,7 @@ def _published() -> Path:
     return folder
 
 
-def _enter(contest: Contest, peer: Peer, bench: Workbench, threads: int) -> None:
+def _enter(contest: Contest, peer: Peer, bench: Workbench) -> None:
     """Build a peer's files; or note why not."""
     if missing := peer.missing():
         contest.left_out[peer.name] = f"not installed: {', '.join(missing)}"
@@ -130,7 +130,7 @@ def _enter(contest: Contest, peer: Peer, bench: Workbench, threads: int) -> None
         contest.left_out[peer.name] = str(error)
         return
     peer.build(bench)
-    contest.entrants.append(Entrant(peer, bench.kit(peer.variant, threads=threads)))
+    contest.entrants.append(Entrant(peer, bench.kit(peer.variant)))
 
 
 def short_and_long(count: Mapping[str, int]) -> dict[str, list[str]]:

@@ -85,7 +85,7 @@ def run(rows: Sequence[Peer], model: str, *, like: str | None, max_tokens: int, 
     """Every row that can be computed here; the baseline first, since the others are compared with it."""
     folder = data_folder()
     calibration = read_pairs(folder, "dev").sentences[:_CALIBRATION]
-    with open_workbench(model, like=like, calibration=calibration) as bench:
+    with open_workbench(model, like=like, threads=threads, calibration=calibration) as bench:
         checkpoint = bench.checkpoint
         limit = min(max_tokens, checkpoint.max_tokens)
         texts = prepare(
@@ -97,7 +97,7 @@ def run(rows: Sequence[Peer], model: str, *, like: str | None, max_tokens: int, 
         )
         absent = {peer.name: f"not installed: {', '.join(peer.missing())}" for peer in rows if peer.missing()}
         wanted = [peer for peer in rows if peer.name not in absent]
-        scores = dict(_scores(wanted, bench, texts, threads=threads))
+        scores = dict(_scores(wanted, bench, texts))
     return Result(
         model=checkpoint.fetched.name,
         origin=checkpoint.fetched.origin,
@@ -110,21 +110,21 @@ def run(rows: Sequence[Peer], model: str, *, like: str | None, max_tokens: int, 
     )
 
 
-def _scores(rows: Sequence[Peer], bench: Workbench, texts: Texts, *, threads: int) -> Iterator[tuple[str, Score]]:
+def _scores(rows: Sequence[Peer], bench: Workbench, texts: Texts) -> Iterator[tuple[str, Score]]:
     """The rows in order; the baseline is computed in any case, and is a row where it is wanted."""
     first = next(peer for peer in PEERS if peer.name == BASELINE)
-    baseline, size = _embed(first, bench, texts, threads)
+    baseline, size = _embed(first, bench, texts)
     for peer in rows:
-        found, bytes_ = (baseline, size) if peer == first else _embed(peer, bench, texts, threads)
+        found, bytes_ = (baseline, size) if peer == first else _embed(peer, bench, texts)
         yield peer.name, score(found, texts, baseline=baseline, size=bytes_)
 
 
-def _embed(peer: Peer, bench: Workbench, texts: Texts, threads: int) -> tuple[Vectors, int]:
+def _embed(peer: Peer, bench: Workbench, texts: Texts) -> tuple[Vectors, int]:
     """An encoder's vectors and size, and its progress on stderr."""
     click.echo(f"{peer.name}: made ", err=True, nl=False)
     start = time.perf_counter()
     peer.build(bench)
-    encoder = peer.load(bench.kit(peer.variant, threads=threads))
+    encoder = peer.load(bench.kit(peer.variant))
     made = time.perf_counter()
     click.echo(f"in {made - start:.0f} s, embedded ", err=True, nl=False)
     vectors = embed(encoder, texts)

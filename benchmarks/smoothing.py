@@ -41,7 +41,7 @@ def main(model: str, like: str | None, rounds: int) -> None:
     """
     click.echo(describe(this_machine()))
     try:
-        with open_workbench(model, like=like) as bench:
+        with open_workbench(model, like=like, threads=1) as bench:
             sessions = {
                 name: _session(graph, bench.folder / f"{name}.onnx", bench.checkpoint.dimension)
                 for name, graph in _graphs(bench.checkpoint).items()

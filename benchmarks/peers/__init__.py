@@ -149,6 +149,20 @@ _APART = (
         needs=("openvino", "nncf", *_OPTIMUM),
         environment=("torch==2.13.0", "sentence-transformers>=5.1,<6", "optimum-intel[openvino]==2.2.0"),
     ),
+    Peer(
+        module="lightembed",
+        variant="int8",
+        about="the graph of stock-int8-channel, by light-embed",
+        needs=_OPTIMUM,
+        environment=("light-embed==1.0.9",),
+    ),
+    Peer(
+        module="llama",
+        variant="q8-0",
+        about="llama.cpp (llama-cpp-python, compiled for this processor), Q8_0, a context for each core",
+        needs=("gguf",),
+        environment=("llama-cpp-python==0.3.34",),
+    ),
 )
 _SLOW = ("embedge-fp16", "stock-int8-tensor", "openvino-int8-weights")  # nobody's choice for speed
 SPEED_PEERS: tuple[Peer, ...] = (*(peer for peer in PEERS if peer.name not in _SLOW), *_TUNED, *_APART)

@@ -29,6 +29,7 @@ class Workbench:
         source: the recipe, hub id or directory that it was found by.
         like: recipe that a directory's was fine-tuned from; None for none.
         folder: for files; made by one adapter, they may serve the next.
+        threads: most cores that an encoder may use.
         calibration: texts like those to come, for encoders that are quantised with a look at some.
     """
 
@@ -36,16 +37,17 @@ class Workbench:
     source: str
     like: str | None
     folder: Path
+    threads: int
     calibration: tuple[str, ...]
 
-    def kit(self, variant: str, *, threads: int) -> Kit:
+    def kit(self, variant: str) -> Kit:
         """What an adapter loads from the folder."""
         return Kit(
             variant=variant,
             folder=self.folder,
             pooling=self.checkpoint.pooling,
             dimension=self.checkpoint.dimension,
-            threads=threads,
+            threads=self.threads,
         )
 
     def traced(self) -> Path:
@@ -67,7 +69,9 @@ class Workbench:
 
 
 @contextmanager
-def open_workbench(source: str, *, like: str | None, calibration: Sequence[str] = ()) -> Iterator[Workbench]:
+def open_workbench(
+    source: str, *, like: str | None, threads: int, calibration: Sequence[str] = ()
+) -> Iterator[Workbench]:
     """A workbench whose folder is temporary: no file of an older checkout or another library's version gets in.
 
     Raises:
@@ -82,5 +86,6 @@ def open_workbench(source: str, *, like: str | None, calibration: Sequence[str] 
             source=source,
             like=like,
             folder=Path(folder),
+            threads=threads,
             calibration=tuple(calibration),
         )
