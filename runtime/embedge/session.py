@@ -46,6 +46,8 @@ class Session:
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
+        # Threads wait for work awake, but not beyond a run: other sessions and processes want the cores.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         options.log_severity_level = 4  # failures are raised, and so told already
         level = ort.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_DISABLE_ALL if self._finished else level.ORT_ENABLE_ALL

@@ -26,6 +26,6 @@ def test_a_batch_keeps_to_the_budget_unless_it_is_one_long_text(counts: list[int
         assert batch.tokens * len(batch.members) <= batch_tokens or len(batch.members) == 1
 
 
-def test_longest_first() -> None:
-    tokens = [batch.tokens for batch in plan_batches([5, 90, 7, 5], batch_tokens=64)]
-    assert tokens == [90, 7, 5]
+def test_the_largest_batch_first_and_of_two_alike_the_one_of_longer_texts() -> None:
+    tokens = [batch.tokens for batch in plan_batches([5, 90, 7, 10, 5], batch_tokens=64)]
+    assert tokens == [90, 10, 5, 7]
