@@ -37,4 +37,5 @@ def build(bench: "Workbench", variant: str) -> None:
 def load(kit: Kit) -> Encoder:
     """The graph of that precision."""
     embedder = Embedder(kit.folder / "bundle", precision=kit.variant, threads=kit.threads)  # type: ignore[arg-type]
-    return OwnEncoder(size=embedder.bundle.graph(embedder.precision).stat().st_size, embedder=embedder)
+    files = embedder.bundle.graph_files(embedder.precision)
+    return OwnEncoder(size=sum(embedder.bundle.manifest.files[name].size for name in files), embedder=embedder)

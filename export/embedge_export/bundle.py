@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from embedge.bundle import GRAPHS, MANIFEST, TOKENIZER, Bundle, FileRecord, Manifest
+from embedge.bundle import GRAPHS, MANIFEST, TOKENIZER, WEIGHTS_SUFFIX, Bundle, FileRecord, Manifest
 from embedge.errors import BundleError
 from embedge_export.checkpoint import Checkpoint, read_json
 
@@ -72,7 +72,8 @@ def _generate(checkpoint: Checkpoint) -> tuple[object, ...]:
 def record_files(folder: Path, *, keep: Mapping[str, FileRecord]) -> dict[str, FileRecord]:
     """Size and SHA-256 of every file that a bundle consists of; records in ``keep`` are taken over unread."""
     records = dict(keep)
-    for name in (*_COPIED, *_GENERATED, *GRAPHS.values()):
+    graphs = [name + suffix for name in GRAPHS.values() for suffix in ("", WEIGHTS_SUFFIX)]
+    for name in (*_COPIED, *_GENERATED, *graphs):
         if name not in keep and (folder / name).is_file():
             with (folder / name).open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()

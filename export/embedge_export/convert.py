@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from embedge.bundle import PRECISIONS, TOKENIZER, Precision
-from embedge.errors import CheckpointError
 from embedge_export.extra import has_optimum_extra
+from embedge_export.graph_file import write_graph
 from embedge_export.order import Order
 from embedge_export.steps import step
 
@@ -29,23 +29,6 @@ def convert(order: Order, scratch: Path) -> Iterator[tuple[Precision, "ModelProt
     make = _native(order, scratch) if order.exporter == "native" else _traced(order, scratch)
     for precision in order.precisions:
         yield precision, make[precision]()
-
-
-def write_graph(model: "ModelProto", path: Path) -> None:
-    """Writes a graph as one file.
-
-    Raises:
-        CheckpointError: it is over 2 GB.
-    """
-    from embedge_export.bundle import fresh
-
-    try:
-        data = model.SerializeToString()
-    except Exception as error:  # protobuf's own exceptions, by its version
-        raise CheckpointError(
-            f"{path.name} is over the 2 GB that one ONNX file can hold; export int8 or fp16"
-        ) from error
-    fresh(path).write_bytes(data)
 
 
 def _native(order: Order, scratch: Path) -> Mapping[Precision, Callable[[], "ModelProto"]]:

@@ -44,7 +44,7 @@ def missing_precisions(before: Bundle, order: Order, *, force: bool) -> tuple[Pr
             "give -o another directory, or --force to replace it"
         )
     records = before.manifest.precisions
-    broken = {name for name, record in records.items() if not _is_whole(before, record.file)}
+    broken = {name for name in records if not _is_whole(before, name)}
     for name in () if force else sorted(broken):
         _check_makes_as_before(before, name, order)
     held = set() if force else set(records) - broken
@@ -74,9 +74,9 @@ def _check_makes_as_before(before: Bundle, name: str, order: Order) -> None:
         raise BundleError(f"{found}with --calibration {fitted_to}; give that file again, or --force to do without it")
 
 
-def _is_whole(bundle: Bundle, file: str) -> bool:
+def _is_whole(bundle: Bundle, precision: str) -> bool:
     try:
-        bundle.check((file,))
+        bundle.check(bundle.graph_files(precision))
     except BundleCorruptError:
         return False
     return True

@@ -10,9 +10,10 @@ from embedge.bundle import GRAPHS, Bundle, Manifest, Precision, PrecisionRecord,
 from embedge.errors import BundleError
 from embedge.resolve import cache_home
 from embedge_export.checkpoint import read_checkpoint
-from embedge_export.convert import convert, write_graph
+from embedge_export.convert import convert
 from embedge_export.destination import existing_bundle, lock_destination, missing_precisions
 from embedge_export.fetch import fetch
+from embedge_export.graph_file import write_graph
 from embedge_export.order import Exporter, Order, cache_place, check_choices
 from embedge_export.recipe import load_recipe
 from embedge_export.steps import Report, step
@@ -113,7 +114,11 @@ def _make(order: Order, *, keep: Bundle | None, drop: Bundle | None) -> Bundle:
         others = (
             {} if keep is None else {k: v for k, v in keep.manifest.precisions.items() if k not in order.precisions}
         )
-        kept = {} if keep is None else {record.file: keep.manifest.files[record.file] for record in others.values()}
+        kept = (
+            {}
+            if keep is None
+            else {name: keep.manifest.files[name] for other in others for name in keep.graph_files(other)}
+        )
         manifest = _manifest(order, others)
         if keep is not None and not manifest.prompts:  # given by --like then, and not now
             manifest = replace(manifest, prompts=keep.manifest.prompts)

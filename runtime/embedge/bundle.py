@@ -24,6 +24,7 @@ GRAPHS: Mapping[Precision, str] = {
     "fp32": "onnx/model.onnx",
     "fp16": "onnx/model_fp16.onnx",
 }
+WEIGHTS_SUFFIX = "_data"  # of the file with a graph's weights, after the name of the graph's own
 TOKENIZER = "tokenizer.json"
 # Largest values of the manifest's numbers; memory is allocated by them.
 _RANGES: Mapping[str, int] = {"format_version": FORMAT_VERSION, "dimension": 2**16, "max_tokens": 2**20}
@@ -240,6 +241,12 @@ class Bundle:
     def graph(self, precision: Precision) -> Path:
         """Path of the graph of a precision that the bundle holds."""
         return self.path / self.manifest.precisions[precision].file
+
+    def graph_files(self, precision: str) -> tuple[str, ...]:
+        """Names of a precision's files: the graph's, and that of its weights where they are apart."""
+        graph = self.manifest.precisions[precision].file
+        weights = graph + WEIGHTS_SUFFIX
+        return (graph, weights) if weights in self.manifest.files else (graph,)
 
     def check(self, names: Iterable[str] | None = None) -> None:
         """Compare files to the manifest's sizes and SHA-256s; all of them where ``names`` is None.

@@ -47,7 +47,7 @@ class Engine:
         )
         # Side by side: all three release the interpreter lock.
         with ThreadPoolExecutor(3) as workers:
-            check = workers.submit(bundle.check, (TOKENIZER, record.file))
+            check = workers.submit(bundle.check, (TOKENIZER, *bundle.graph_files(precision)))
             tokeniser = workers.submit(Tokeniser, bundle.path / TOKENIZER, max_tokens=bundle.manifest.max_tokens)
             opened = workers.submit(Workers, open_session, cores=threads, spread=providers[0] == CPU)
             check.result()  # first: a changed file explains whatever the other two may say

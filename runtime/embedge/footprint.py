@@ -217,7 +217,7 @@ def _find_bundle(model: str) -> Bundle:
 
 def _bundle_files(bundle: Bundle) -> BundleFiles:
     precision = bundle.pick_precision(None)
-    read = {MANIFEST, TOKENIZER, bundle.manifest.precisions[precision].file}
+    read = {MANIFEST, TOKENIZER, *bundle.graph_files(precision)}
     files = {}
     for path in sorted(path for path in bundle.path.rglob("*") if path.is_file()):
         name, size = path.relative_to(bundle.path).as_posix(), path.stat().st_size

@@ -46,7 +46,7 @@ def test_every_file_but_the_manifest_is_recorded(tiny_bundle: Bundle) -> None:
     assert files - {"embedge.json"} == set(tiny_bundle.manifest.files)
 
 
-@pytest.mark.parametrize("name", ["onnx/model_int8.onnx", "tokenizer.json"])
+@pytest.mark.parametrize("name", ["onnx/model_int8.onnx", "onnx/model_int8.onnx_data", "tokenizer.json"])
 def test_one_flipped_bit_is_noticed_at_load(copy: Path, name: str) -> None:
     data = bytearray((copy / name).read_bytes())
     data[len(data) // 2] ^= 1

@@ -150,6 +150,7 @@ def test_a_bundle_needs_its_manifest_tokenizer_and_one_graph(tiny_bundle: Bundle
         "embedge.json",
         "tokenizer.json",
         "onnx/model_int8.onnx",
+        "onnx/model_int8.onnx_data",
     }
     on_disk = sum(file.stat().st_size for file in tiny_bundle.path.rglob("*") if file.is_file())
     assert Size.sum(found.files.values()).installed == on_disk
