@@ -33,8 +33,7 @@ if TYPE_CHECKING:
         TextValueError,
         TruncationWarning,
     )
-    from embedge.options import OnTruncate
-    from embedge.pool import OutputPrecision
+    from embedge.options import OnTruncate, OutputPrecision
 
 __version__ = "0.1.0"
 
@@ -49,7 +48,7 @@ _HOME = {
     "Manifest": "embedge.bundle",
     "MissingExtraError": "embedge.errors",
     "OnTruncate": "embedge.options",
-    "OutputPrecision": "embedge.pool",
+    "OutputPrecision": "embedge.options",
     "Precision": "embedge.bundle",
     "PrecisionNotFoundError": "embedge.errors",
     "ProviderError": "embedge.errors",

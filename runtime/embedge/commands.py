@@ -11,6 +11,7 @@ import click
 
 from embedge.bundle import PRECISIONS, Precision
 from embedge.items import FORMATS, Format, Item, open_items
+from embedge.options import OUTPUT_PRECISIONS
 from embedge.progress import is_terminal, progress
 from embedge.writers import open_writer
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from embedge.embedder import Embedder
-
-_OUTPUTS = ("float32", "int8", "uint8", "binary", "ubinary")  # pool.OUTPUT_PRECISIONS, without importing numpy
 
 
 @click.command()
@@ -38,7 +37,7 @@ _OUTPUTS = ("float32", "int8", "uint8", "binary", "ubinary")  # pool.OUTPUT_PREC
 @click.option("--precision", type=click.Choice(PRECISIONS), help="Of the graph; int8 if the bundle holds it.")
 @click.option(
     "--output-precision",
-    type=click.Choice(_OUTPUTS),
+    type=click.Choice(OUTPUT_PRECISIONS),
     default="float32",
     show_default=True,
     help="Of the vectors; binary packs 8 dimensions into a byte.",

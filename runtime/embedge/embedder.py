@@ -1,23 +1,24 @@
 """Embedder: what a caller sees. Options are checked here, and the ``engine`` does the rest."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from types import MappingProxyType
-from typing import Any, Literal, overload
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from embedge.bundle import Bundle, Precision
 from embedge.cpu import usable_cores
-from embedge.engine import Engine
 from embedge.errors import TextValueError
-from embedge.options import OnTruncate, Options, check_count
-from embedge.pool import RANGED, OutputPrecision
-from embedge.pool import similarity as cosine_similarity
+from embedge.load import load_engine
+from embedge.options import RANGED, OnTruncate, Options, OutputPrecision, check_count
+from embedge.providers import CPU, CUDA, check_providers
 from embedge.resolve import resolve
-from embedge.session import CPU, CUDA, check_providers
-from embedge.tokenise import check_iterable, check_texts
+from embedge.texts import check_iterable, check_texts
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _SMALLEST: tuple[Precision, ...] = ("int8", "fp32", "fp16")
 _FASTEST_ON_CUDA: tuple[Precision, ...] = ("fp16", "fp32", "int8")
@@ -67,7 +68,7 @@ class Embedder:
         preferred = _FASTEST_ON_CUDA if CUDA in self._providers else _SMALLEST
         self._precision = self._bundle.pick_precision(precision, preferred=preferred)
         cores = usable_cores()
-        self._engine = Engine(
+        self._engine = load_engine(
             self._bundle,
             precision=self._precision,
             providers=self._providers,
@@ -278,7 +279,9 @@ class Embedder:
         Raises:
             TextValueError: the two differ in dimension.
         """
-        return cosine_similarity(first, second)
+        from embedge.pool import similarity
+
+        return similarity(first, second)
 
     def _kind_prompt(self, kind: str, prompt: str | None, prompt_name: str | None) -> str | None:
         """What the caller asked for, else the model's prompt for that kind of text."""

@@ -1,57 +1,36 @@
 """A bundle, loaded: texts -> token ids -> batches -> hidden states -> vectors."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embedge.bundle import TOKENIZER, Bundle, Precision
+from embedge.bundle import Manifest
 from embedge.errors import TextValueError, TruncationWarning, warn
 from embedge.options import OnTruncate, Options
 from embedge.plan import Batch, plan_batches
 from embedge.pool import convert, normalise, pool
 from embedge.progress import progress
-from embedge.session import CPU, Session
-from embedge.tokenise import Tokeniser, Tokens, take_texts
+from embedge.session import Session
+from embedge.texts import take_texts
+from embedge.tokenise import Tokeniser, Tokens
 from embedge.workers import Workers
 
 
 class Engine:
-    """Tokenizer and graph of a bundle, and what joins them.
+    """What a bundle holds, loaded, and what joins it.
 
     Args:
-        bundle: holds the precision.
-        precision: of the graph.
-        providers: ONNX Runtime execution providers, most wanted first, each of them available.
-        threads: most cores to use.
-
-    Raises:
-        BundleCorruptError: tokenizer or graph is not what was exported.
-        BundleError: one of them cannot be used.
-        ProviderError: the first provider did not start.
+        manifest: of the bundle.
+        tokeniser: the bundle's.
+        workers: the sessions of one of its graphs.
     """
 
-    def __init__(self, bundle: Bundle, *, precision: Precision, providers: tuple[str, ...], threads: int) -> None:
-        self._manifest = bundle.manifest
-        record = bundle.manifest.precisions[precision]
-        open_session = partial(
-            Session,
-            bundle.path / record.file,
-            providers=providers,
-            width=bundle.manifest.dimension,
-            # On a CPU, fp16 needs ONNX Runtime to fold the casts of its weights.
-            finished=record.exporter == "native" and precision != "fp16",
-        )
-        # Side by side: all three release the interpreter lock.
-        with ThreadPoolExecutor(3) as workers:
-            check = workers.submit(bundle.check, (TOKENIZER, *bundle.graph_files(precision)))
-            tokeniser = workers.submit(Tokeniser, bundle.path / TOKENIZER, max_tokens=bundle.manifest.max_tokens)
-            opened = workers.submit(Workers, open_session, cores=threads, spread=providers[0] == CPU)
-            check.result()  # first: a changed file explains whatever the other two may say
-            self.tokeniser, self._workers = tokeniser.result(), opened.result()
+    def __init__(self, manifest: Manifest, tokeniser: Tokeniser, workers: Workers) -> None:
+        self._manifest = manifest
+        self._workers = workers
+        self.tokeniser = tokeniser
 
     def encode(self, texts: list[str], options: Options, *, show_progress_bar: bool | None) -> NDArray[Any]:
         """Vectors of texts [n, ...], in input order and of ``options.precision``.

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from operator import index
 from typing import Literal, Self, SupportsIndex, get_args
 
-import numpy as np
-
 from embedge.bundle import Manifest
 from embedge.errors import TextTypeError, TextValueError
 from embedge.plan import DEFAULT_BATCH_TOKENS
-from embedge.pool import OUTPUT_PRECISIONS, OutputPrecision
 
 OnTruncate = Literal["ignore", "warn", "error"]
+OutputPrecision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
+OUTPUT_PRECISIONS: tuple[OutputPrecision, ...] = get_args(OutputPrecision)
+# The output types that need the whole set of vectors, because their scale is the set's own range.
+RANGED: tuple[OutputPrecision, ...] = ("int8", "uint8")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,7 @@ class Options:
             raise TextValueError(f"precision must be one of {', '.join(OUTPUT_PRECISIONS)}, found {precision!r}")
         if on_truncate not in get_args(OnTruncate):
             raise TextValueError(f"on_truncate must be ignore, warn or error, found {on_truncate!r}")
-        if not isinstance(normalize, bool | np.bool_):
+        if not _is_bool(normalize):
             raise TextTypeError(f"normalize must be True or False, found {normalize!r}")
         prompt, prompt_name = check_string("prompt", prompt), check_string("prompt_name", prompt_name)
         return cls(
@@ -71,6 +72,12 @@ class Options:
         )
 
 
+def _is_bool(value: object) -> bool:
+    """True or False, numpy's too; without importing numpy, which a cold start does elsewhere meanwhile."""
+    kind = type(value)
+    return kind is bool or (kind.__module__ == "numpy" and kind.__name__ in ("bool", "bool_"))
+
+
 def check_count(name: str, value: object, *, most: int | None = None) -> int | None:
     """An option that is a whole number from 1 to ``most``, numpy's included, or None.
 
@@ -80,7 +87,7 @@ def check_count(name: str, value: object, *, most: int | None = None) -> int | N
     """
     if value is None:
         return None
-    if not isinstance(value, SupportsIndex) or isinstance(value, bool | np.bool_):
+    if not isinstance(value, SupportsIndex) or _is_bool(value):
         raise TextTypeError(f"{name} must be a whole number, found {value!r}")
     number = index(value)
     if number < 1 or (most is not None and number > most):

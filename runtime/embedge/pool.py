@@ -6,12 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedge.errors import TextValueError, warn
+from embedge.options import RANGED, OutputPrecision
 
 Pooling = Literal["cls", "mean", "last"]
-OutputPrecision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
-OUTPUT_PRECISIONS: tuple[OutputPrecision, ...] = ("float32", "int8", "uint8", "binary", "ubinary")
-# The output types that need the whole set of vectors, because their scale is the set's own range.
-RANGED: tuple[OutputPrecision, ...] = ("int8", "uint8")
 _FEW = 100  # sentence-transformers warns below this many vectors, too.
 
 

@@ -1,6 +1,5 @@
 """A model's name, hub id or path to its bundle; and where the cache is."""
 
-import logging
 import os
 import re
 import shlex
@@ -11,7 +10,6 @@ from typing import Any
 from embedge.bundle import MANIFEST, Bundle
 from embedge.errors import BundleError, BundleNotFoundError, CheckpointError, MissingExtraError, TextTypeError
 
-_LOG = logging.getLogger("embedge")
 _NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 _LONGEST_NAME = 200  # characters; file systems stop at 255 bytes
 
@@ -149,7 +147,10 @@ class _Report:
         self._title = f"{name} is not in the cache yet: exporting it, once"
 
     def __call__(self, line: str) -> None:
+        import logging  # 3 ms that a cold start does without
+
+        log = logging.getLogger("embedge")
         if self._title:
-            _LOG.info("%s", self._title)
+            log.info("%s", self._title)
             self._title = ""
-        _LOG.info("%s", line)
+        log.info("%s", line)

@@ -1,17 +1,14 @@
 """ONNX Runtime: options, providers, threads; run one batch."""
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from embedge.errors import BundleError, ProviderError, TextTypeError
+from embedge.errors import BundleError, ProviderError
 
-CPU = "CPUExecutionProvider"
-CUDA = "CUDAExecutionProvider"
 _OUTPUT = "last_hidden_state"
 # Sessions of a parent process. Never destroyed: their destructor would wait for threads that the child does not have.
 _INHERITED: list[ort.InferenceSession] = []
@@ -33,7 +30,7 @@ class Session:
         BundleError: ONNX Runtime cannot load the graph, or it gives no hidden states of that width.
     """
 
-    def __init__(self, graph: Path, threads: int, *, providers: tuple[str, ...], width: int, finished: bool) -> None:
+    def __init__(self, graph: Path, *, threads: int, providers: tuple[str, ...], width: int, finished: bool) -> None:
         self._graph = graph
         self._providers = providers
         self._threads = threads
@@ -106,25 +103,3 @@ class Session:
         if hidden.shape[-1] != self._width:
             raise self._wrong_width(hidden.shape[-1])
         return hidden
-
-
-def check_providers(providers: Iterable[str]) -> tuple[str, ...]:
-    """The providers, each of them available.
-
-    Raises:
-        ProviderError: one is not; the message says which are, and what brings CUDA.
-        TextTypeError: they are no list of names.
-    """
-    if isinstance(providers, str) or not isinstance(providers, Iterable):
-        raise TextTypeError(f"providers must be a list of names, found {providers!r}; such as [{CPU!r}]")
-    providers = tuple(providers)
-    available = ort.get_available_providers()
-    for provider in providers:
-        if not isinstance(provider, str):
-            raise TextTypeError(f"providers must be names, found {provider!r}; such as {CPU!r}")
-        if provider not in available:
-            hint = "; `pip install onnxruntime-gpu` brings CUDA" if provider == CUDA else ""
-            raise ProviderError(f"{provider} is not in this onnxruntime, which has {', '.join(available)}{hint}")
-    if not providers:
-        raise ProviderError(f"providers is empty; leave it out for the CPU, or name some of {', '.join(available)}")
-    return providers

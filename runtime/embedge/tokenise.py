@@ -1,17 +1,15 @@
 """Text to token ids, never padded; truncation is explicit."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from embedge.boundary import find_boundary
-from embedge.errors import BundleError, TextTypeError, TextValueError
+from embedge.errors import BundleError, TextValueError
 
 _CHUNK = 512  # texts handed to the tokenizer at a time: its Encoding objects hold about 200 bytes a token
 # Of a long text so many characters for each token are tokenised first; where they are too few, four times as many.
@@ -124,39 +122,3 @@ def _raise_surrogate(texts: Mapping[int, str]) -> None:
                 f"text {index} is not valid Unicode: a lone surrogate, U+{ord(error.object[error.start]):04X}; "
                 "text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace') mends it"
             ) from None
-
-
-def check_texts(texts: Any) -> tuple[list[str], bool]:
-    """The input as a list of strings, and whether it was a single string.
-
-    Raises:
-        TextTypeError: it is not a string or an iterable of strings; names the first index that is not.
-    """
-    if isinstance(texts, str):
-        return [texts], True
-    return take_texts(check_iterable(texts), None, 0), False
-
-
-def check_iterable(texts: Any) -> Iterator[Any]:
-    """An iterator over the input, if it is an iterable of what may be strings.
-
-    Raises:
-        TextTypeError: it is not; bytes and dicts iterate over something else than texts.
-    """
-    try:
-        found: Iterator[Any] | None = None if isinstance(texts, bytes | bytearray | Mapping) else iter(texts)
-    except TypeError:  # an array of no dimensions has __iter__, too
-        found = None
-    if found is None:
-        raise TextTypeError(f"texts must be a string or a list of strings, found {type(texts).__name__}")
-    return found
-
-
-def take_texts(texts: Iterator[Any], count: int | None, start: int) -> list[str]:
-    """The next ``count`` strings of an iterator, all where None; ``start`` is the index of the first in errors."""
-    taken = list(islice(texts, count))
-    for index, text in enumerate(taken, start):
-        if not isinstance(text, str):
-            hint = "; decode it: text.decode('utf-8')" if isinstance(text, bytes) else ""
-            raise TextTypeError(f"text {index} must be a string, found {type(text).__name__}{hint}")
-    return taken

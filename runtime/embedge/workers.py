@@ -1,11 +1,15 @@
 """Batches to cores: side by side with a core for each, or one by one over all cores where one text is all there is."""
 
+from __future__ import annotations
+
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from embedge.plan import Batch
-from embedge.session import Session
+
+if TYPE_CHECKING:
+    from embedge.session import Session
 
 # Below so many tokens a run is faster on one core: waking the others takes longer than what they would do.
 _FEWEST_TO_SHARE = 16
@@ -53,6 +57,8 @@ class Workers:
         if others < 1:
             _drain(waiting, self._narrow, work)
             return
+        from concurrent.futures import ThreadPoolExecutor  # 5 ms that a first vector does without
+
         with ThreadPoolExecutor(others) as threads:  # and this one
             tasks = [threads.submit(_drain, waiting, self._narrow, work) for _ in range(others)]
             _drain(waiting, self._narrow, work)

@@ -140,7 +140,7 @@ def test_threads_are_no_more_than_the_cores(
     """Nothing is started here: a hundred thousand threads would take the machine with them."""
     asked: list[int] = []
     monkeypatch.setattr("embedge.embedder.usable_cores", lambda: 3)
-    monkeypatch.setattr("embedge.embedder.Engine", lambda bundle, **options: asked.append(options["threads"]))
+    monkeypatch.setattr("embedge.embedder.load_engine", lambda bundle, **options: asked.append(options["threads"]))
     Embedder(tiny_bundle.path, threads=threads)
     assert asked == [started]
 

@@ -5,7 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from embedge.errors import TextValueError
-from embedge.pool import OutputPrecision, convert, normalise, pool, similarity
+from embedge.options import OutputPrecision
+from embedge.pool import convert, normalise, pool, similarity
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from embedge import Bundle, TextTypeError, TextValueError
-from embedge.tokenise import Tokeniser, Tokens, check_texts
+from embedge.texts import check_texts
+from embedge.tokenise import Tokeniser, Tokens
 
 MAX_TOKENS = 16
 
