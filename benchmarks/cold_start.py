@@ -7,11 +7,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from statistics import median
 
 import click
 
-from contest import OWN, Entrant, open_contest, ratios
+from contest import OWN, Entrant, Turns, open_contest
 from options import Setup, contest_options
 from peers.process import PeerFailedError, child_command, child_environment
 from speed import Figures, publish
@@ -29,34 +28,31 @@ _TEXT = "how do I bake bread?"
 def main(setup: Setup, rounds: int) -> None:
     """Measure the time from starting Python to the first vector, files in the disk cache, in turns.
 
-    Two rows are no peers: the bare imports that embedge cannot do without, and the `embedge embed` command. Ratios are
-    a row's time by embedge's in the same round, and of them the median. Memory is the most that a process ever held.
+    Two rows are no peers: the bare imports that embedge cannot do without, and the `embedge embed` command. embedge
+    takes a turn before that of every peer; ratios are the median of a row's time by embedge's beside it. Memory is the
+    most that a process ever held.
 
     \b
     python benchmarks/cold_start.py --peers all
     """
-    values: dict[str, list[float]] = {}
-    memory: dict[str, list[float]] = {}
+    rows = Turns()
 
-    def turn(entrant: Entrant) -> float:
+    def turn(entrant: Entrant) -> dict[str, float]:
         name = entrant.peer.name
-        if name == OWN:
-            bundle = str(entrant.kit.folder / "bundle")
-            own = [sys.executable, "-m", "embedge.cli", "embed", "-m", bundle, _TEXT]
-            for row, command in ((_IMPORTS, [sys.executable, "-c", _BARE]), (_COMMAND, own)):
-                values.setdefault(row, []).append(_start(command, row)[0])
         milliseconds, peak = _start(child_command("peers.cold", entrant.peer, entrant.kit), name)
-        memory.setdefault(name, []).append(peak)
-        return milliseconds
+        if name == OWN:
+            own = [sys.executable, "-m", "embedge.cli", "embed", "-m", str(entrant.kit.folder / "bundle"), _TEXT]
+            for row, command in ((_IMPORTS, [sys.executable, "-c", _BARE]), (_COMMAND, own)):
+                rows.add(row, _start(command, row)[0], milliseconds)
+        return {"milliseconds": milliseconds, "bytes": peak}
 
     with open_contest(setup) as contest:
-        values |= contest.in_turns(rounds + 1, turn)
-    values = {name: times[1:] for name, times in values.items()}  # the first brought the files into the disk cache
-    figures = Figures(
-        values=values,
-        times_better=ratios(values, lower_is_better=True),
-        memory={name: median(peaks) for name, peaks in memory.items() if name in values},
-    )
+        contest.in_turns(1, turn)  # brings the files into the disk cache
+        rows = Turns()
+        turns = contest.in_turns(rounds, turn)
+    times = turns["milliseconds"]
+    whole = Turns(values=rows.values | times.values, beside=rows.beside | times.beside)
+    figures = Figures.of(whole, turns["bytes"], lower_is_better=True)
     publish(setup, contest, what="milliseconds", figures={"cold start": figures})
 
 

@@ -7,7 +7,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -37,6 +37,41 @@ class Entrant:
     kit: Kit
 
 
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """One figure of every peer in every round.
+
+    Attributes:
+        values: by peer; embedge's are those beside all others.
+        beside: embedge's figure just before, by peer: a noisy minute then strikes both.
+    """
+
+    values: dict[str, list[float]] = field(default_factory=dict)
+    beside: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, name: str, theirs: float, own: float) -> None:
+        """One turn of a peer."""
+        self.values.setdefault(OWN, []).append(own)
+        if name != OWN:
+            self.values.setdefault(name, []).append(theirs)
+            self.beside.setdefault(name, []).append(own)
+
+    def times_better(self, *, lower_is_better: bool) -> dict[str, float]:
+        """How many times better embedge is than each: the median of the ratios of every turn.
+
+        >>> turns = Turns()
+        >>> turns.add("other", 5, 10), turns.add("other", 10, 30)
+        (None, None)
+        >>> turns.times_better(lower_is_better=False)
+        {'embedge-int8': 1.0, 'other': 2.5}
+        """
+        pairs = {name: zip(self.beside.get(name, own), own, strict=True) for name, own in self.values.items()}
+        return {
+            name: median(theirs / own if lower_is_better else own / theirs for own, theirs in turns)
+            for name, turns in pairs.items()
+        }
+
+
 @dataclass(slots=True)
 class Contest:
     """Who takes part, and who cannot.
@@ -55,27 +90,40 @@ class Contest:
     left_out: dict[str, str]
     folder: Path
 
-    def in_turns(self, rounds: int, measure: Callable[[Entrant], float]) -> dict[str, list[float]]:
-        """A figure of every entrant in every round; one that fails is left out from then on.
+    def in_turns(self, rounds: int, measure: Callable[[Entrant], Mapping[str, float]]) -> dict[str, Turns]:
+        """Figures of every entrant in every round, each with embedge's just before; one that fails is left out.
 
         Args:
             rounds: how many.
-            measure: starts a process, and raises PeerFailedError where it ends.
+            measure: starts a process, and raises PeerFailedError where it ends; its figures by name.
+
+        Returns:
+            The turns of each figure, by its name.
         """
-        found: dict[str, list[float]] = {entrant.peer.name: [] for entrant in self.entrants}
+        found: dict[str, Turns] = {}
+        own = next(entrant for entrant in self.entrants if entrant.peer.name == OWN)
         for turn in range(rounds):
-            for entrant in list(self.entrants):
-                name = entrant.peer.name
-                click.echo(f"round {turn + 1} of {rounds}: {name}: ", err=True, nl=False)
+            for entrant in [entrant for entrant in self.entrants if entrant is not own] or [own]:
+                beside = measure(own)
                 try:
-                    found[name].append(measure(entrant))
-                    click.echo(f"{found[name][-1]:.4g}", err=True)
+                    theirs = beside if entrant is own else measure(entrant)
                 except PeerFailedError as error:
-                    click.echo(str(error), err=True)
-                    self.left_out[name] = str(error)
-                    self.entrants.remove(entrant)
-                    del found[name]
+                    self._leave_out(entrant, str(error), found)
+                    continue
+                for name, figure in theirs.items():
+                    found.setdefault(name, Turns()).add(entrant.peer.name, figure, beside[name])
+                told = ", ".join(f"{name} {figure:.4g} ({beside[name]:.4g})" for name, figure in theirs.items())
+                click.echo(f"round {turn + 1} of {rounds}: {entrant.peer.name}: {told}", err=True)
+        if not found:
+            raise click.ClickException(f"no peer could be measured: {'; '.join(self.left_out.values())}")
         return found
+
+    def _leave_out(self, entrant: Entrant, why: str, found: Mapping[str, Turns]) -> None:
+        click.echo(f"{entrant.peer.name}: {why}", err=True)
+        self.left_out[entrant.peer.name] = why
+        self.entrants.remove(entrant)
+        for turns in found.values():
+            turns.values.pop(entrant.peer.name, None)
 
     def write_texts(self, name: str, texts: Sequence[str]) -> str:
         """Path of a file from which processes read the texts."""
@@ -125,7 +173,7 @@ def _enter(contest: Contest, peer: Peer, bench: Workbench) -> None:
         return
     click.echo(f"{peer.name}: building", err=True)
     try:
-        python_with(peer.environment)
+        python_with(peer.environment, peer.without)
     except EnvironmentFailedError as error:
         contest.left_out[peer.name] = str(error)
         return
@@ -138,16 +186,3 @@ def short_and_long(count: Mapping[str, int]) -> dict[str, list[str]]:
     folder = data_folder()
     texts = {"short": read_pairs(folder).sentences, "long": read_collection(folder).documents}
     return {kind: list(texts[kind][: count[kind]]) for kind in texts}
-
-
-def ratios(found: dict[str, list[float]], *, lower_is_better: bool) -> dict[str, float]:
-    """How many times better embedge is than each, the median of the ratios of every round.
-
-    >>> ratios({"embedge-int8": [10, 30], "other": [5, 10]}, lower_is_better=False)
-    {'embedge-int8': 1.0, 'other': 2.5}
-    """
-    pairs = {name: list(zip(found[OWN], values, strict=False)) for name, values in found.items()}
-    return {
-        name: median(theirs / own if lower_is_better else own / theirs for own, theirs in turns)
-        for name, turns in pairs.items()
-    }

@@ -9,7 +9,7 @@ from statistics import median
 import click
 import numpy as np
 
-from contest import Contest, Entrant, open_contest, ratios, short_and_long
+from contest import Contest, Entrant, open_contest, short_and_long
 from options import Setup, contest_options
 from peers.padded import open_tokenizer
 from peers.process import PeerProcess
@@ -26,8 +26,9 @@ _KINDS: Mapping[str, tuple[int, int]] = {"query of 10 tokens": (10, 200), "docum
 def main(setup: Setup, rounds: int) -> None:
     """Measure the milliseconds that one text takes, warm, in turns, each peer in a fresh process every turn.
 
-    A turn embeds one text again and again, alone in its call: 200 times a query, 20 times a document. Ratios are a
-    peer's median by embedge's in the same round, and of them the median; likewise of the 99th percentile.
+    A turn embeds one text again and again, alone in its call: 200 times a query, 20 times a document. embedge takes
+    a turn before that of every peer; a peer's ratio is the median over its turns, of its median time by embedge's, and
+    likewise of the 99th percentiles.
 
     \b
     python benchmarks/latency.py --peers all
@@ -49,20 +50,14 @@ def _text(contest: Contest, tokens: int) -> str:
 
 def _measure(contest: Contest, kind: str, text: str, calls: int, rounds: int) -> dict[str, Figures]:
     """Medians and 99th percentiles."""
-    slow: dict[str, list[float]] = {}
 
-    def turn(entrant: Entrant) -> float:
+    def turn(entrant: Entrant) -> dict[str, float]:
         with PeerProcess(entrant.peer, entrant.kit) as process:
             milliseconds: list[float] = process.ask("latency", text=text, count=calls)["milliseconds"]
-        slow.setdefault(entrant.peer.name, []).append(float(np.percentile(milliseconds, 99)))
-        return median(milliseconds)
+        return {"p50": median(milliseconds), "p99": float(np.percentile(milliseconds, 99))}
 
-    found = contest.in_turns(rounds, turn)
-    slowest = {name: slow[name] for name in found}
-    return {
-        f"{kind}, p50": Figures(values=found, times_better=ratios(found, lower_is_better=True)),
-        f"{kind}, p99": Figures(values=slowest, times_better=ratios(slowest, lower_is_better=True)),
-    }
+    turns = contest.in_turns(rounds, turn)
+    return {f"{kind}, {name}": Figures.of(turns[name], lower_is_better=True) for name in turns}
 
 
 if __name__ == "__main__":

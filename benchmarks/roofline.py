@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from contest import Contest, Entrant, open_contest, ratios, short_and_long
+from contest import Contest, Entrant, open_contest, short_and_long
 from options import Setup, contest_options
 from peak import measure_peak
 from peers.padded import open_tokenizer
@@ -64,16 +64,15 @@ def _measure(
 ) -> Figures:
     path = contest.write_texts(kind, texts)
 
-    def turn(entrant: Entrant) -> float:
+    def turn(entrant: Entrant) -> dict[str, float]:
         for name, found in peaks.items():
             found.append(measure_peak(name))
         with PeerProcess(entrant.peer, entrant.kit) as process:
             process.ask("encode", texts=path)
             seconds: float = process.ask("encode", texts=path)["seconds"]
-        return 100 * work / seconds / (peaks["int8"][-1] * entrant.kit.threads)
+        return {"%": 100 * work / seconds / (peaks["int8"][-1] * entrant.kit.threads)}
 
-    found = contest.in_turns(rounds, turn)
-    return Figures(values=found, times_better=ratios(found, lower_is_better=False))
+    return Figures.of(contest.in_turns(rounds, turn)["%"], lower_is_better=False)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import Self
 
 import click
 
 from chart import colour
-from contest import Contest
+from contest import Contest, Turns
 from machine import Machine, describe, this_machine
 from options import Setup
 from report import align, write_json
@@ -20,13 +21,22 @@ class Figures:
 
     Attributes:
         values: of every round, by peer.
-        times_better: embedge against each: the median over the rounds of the ratio in one round.
+        times_better: embedge against each, the median over its turns.
         memory: bytes at most held by the peer's process; empty where it is not what is measured.
     """
 
     values: Mapping[str, Sequence[float]]
     times_better: Mapping[str, float]
     memory: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, turns: Turns, memory: Turns | None = None, *, lower_is_better: bool) -> Self:
+        """What was found in turns."""
+        return cls(
+            values=turns.values,
+            times_better=turns.times_better(lower_is_better=lower_is_better),
+            memory={name: median(peaks) for name, peaks in memory.values.items()} if memory else {},
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,11 +4,10 @@ python benchmarks/throughput.py --help
 """
 
 from collections.abc import Sequence
-from statistics import median
 
 import click
 
-from contest import Contest, Entrant, open_contest, ratios, short_and_long
+from contest import Contest, Entrant, open_contest, short_and_long
 from options import Setup, contest_options
 from peers.process import PeerProcess
 from speed import Figures, publish
@@ -25,8 +24,9 @@ _WARM = 10.0  # seconds; a first pass that took longer needs no second
 def main(setup: Setup, texts: str, short: int, long: int, rounds: int) -> None:
     """Measure texts per second, in turns, each peer in a fresh process every turn.
 
-    A turn embeds all texts twice and times the second pass (a first pass of over ten seconds stands). Ratios are
-    embedge's speed by the peer's in the same round, their median. Memory is the most that the process ever held.
+    A turn embeds all texts twice and times the second pass (a first pass of over ten seconds stands). embedge takes a
+    turn before that of every peer; a peer's ratio is the median of the ratios of its turns. Memory is the most that
+    the process ever held.
 
     \b
     python benchmarks/throughput.py --peers all
@@ -41,22 +41,16 @@ def main(setup: Setup, texts: str, short: int, long: int, rounds: int) -> None:
 
 def _measure(contest: Contest, kind: str, texts: Sequence[str], rounds: int) -> Figures:
     path = contest.write_texts(kind, texts)
-    peaks: dict[str, list[float]] = {}
 
-    def turn(entrant: Entrant) -> float:
+    def turn(entrant: Entrant) -> dict[str, float]:
         with PeerProcess(entrant.peer, entrant.kit) as process:
             seconds: float = process.ask("encode", texts=path)["seconds"]
             if seconds < _WARM:
                 seconds = process.ask("encode", texts=path)["seconds"]
-            peaks.setdefault(entrant.peer.name, []).append(process.ask("memory")["peak"])
-        return len(texts) / seconds
+            return {"texts/s": len(texts) / seconds, "bytes": process.ask("memory")["peak"]}
 
-    found = contest.in_turns(rounds, turn)
-    return Figures(
-        values=found,
-        times_better=ratios(found, lower_is_better=False),
-        memory={name: median(peaks[name]) for name in found},
-    )
+    turns = contest.in_turns(rounds, turn)
+    return Figures.of(turns["texts/s"], turns["bytes"], lower_is_better=False)
 
 
 if __name__ == "__main__":

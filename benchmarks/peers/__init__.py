@@ -30,6 +30,7 @@ class Peer:
         about: how it is made, in a line.
         needs: modules that must be importable, here, to build it.
         environment: what pip installs into the environment that it is loaded in, if it cannot share this one.
+        without: what is uninstalled from there again, since it is not used and does not work.
     """
 
     module: str
@@ -37,6 +38,7 @@ class Peer:
     about: str
     needs: tuple[str, ...] = ()
     environment: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -148,6 +150,7 @@ _APART = (
         about="the graph of openvino-int8, by optimum-intel",
         needs=("openvino", "nncf", *_OPTIMUM),
         environment=("torch==2.13.0", "sentence-transformers>=5.1,<6", "optimum-intel[openvino]==2.2.0"),
+        without=("torchvision",),  # of PyPI, which does not import beside every build of torch
     ),
     Peer(
         module="lightembed",

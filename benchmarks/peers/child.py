@@ -1,6 +1,6 @@
 """A process that holds one encoder and does what it is told: JSON lines in, JSON lines out.
 
-python -m peers.child '{"module": "stock", "kit": {...}}'
+``peers.process`` starts it, with a peer's module and its kit as JSON in the first argument.
 """
 
 import json
@@ -96,7 +96,3 @@ def main() -> None:
         order: dict[str, Any] = json.loads(line)
         answer = _VERBS[order.pop("verb")](encoder, **order)
         print(json.dumps(answer), file=answers, flush=True)
-
-
-if __name__ == "__main__":
-    main()

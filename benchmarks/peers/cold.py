@@ -1,6 +1,6 @@
 """A process that loads an encoder, makes one vector, says so and ends: what a cold start is.
 
-python -m peers.cold '{"module": "stock", "kit": {...}}'
+``peers.process`` starts it, with a peer's module and its kit as JSON in the first argument.
 """
 
 import json
@@ -18,7 +18,3 @@ def main() -> None:
     os.write(out, b"vector\n")
     os.write(out, f"{memory()['peak']}\n".encode())
     os._exit(0)  # what comes after is not the question, and some libraries take seconds to end
-
-
-if __name__ == "__main__":
-    main()

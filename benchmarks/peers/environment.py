@@ -16,25 +16,34 @@ class EnvironmentFailedError(Exception):
     """pip could not install a peer's packages."""
 
 
-def python_with(requirements: Sequence[str]) -> Path:
+def python_with(requirements: Sequence[str], without: Sequence[str] = ()) -> Path:
     """The interpreter of an environment that holds them, kept in the cache; this one's own where there are none.
+
+    Args:
+        requirements: what pip installs.
+        without: what it uninstalls afterwards.
 
     Raises:
         EnvironmentFailedError: pip failed; the message ends with its last line.
     """
     if not requirements:
         return Path(sys.executable)
-    digest = hashlib.sha256("\n".join([sys.version, *requirements]).encode()).hexdigest()[:12]
+    digest = hashlib.sha256("\n".join([sys.version, *requirements, *without]).encode()).hexdigest()[:12]
     folder = cache_home() / "benchmarks" / digest
     python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     done = folder / "installed.txt"
     if not done.is_file():
         shutil.rmtree(folder, ignore_errors=True)
         venv.create(folder, with_pip=True)
-        command = [str(python), "-m", "pip", "install", "--quiet", *requirements]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        if result.returncode:
-            last = (result.stderr.strip().splitlines() or ["no output"])[-1]
-            raise EnvironmentFailedError(f"pip install {' '.join(requirements)}: {last}")
+        _pip(python, "install", "--quiet", *requirements)
+        if without:
+            _pip(python, "uninstall", "--quiet", "--yes", *without)
         done.write_text("\n".join(requirements) + "\n", encoding="utf-8")
     return python
+
+
+def _pip(python: Path, *arguments: str) -> None:
+    result = subprocess.run([str(python), "-m", "pip", *arguments], capture_output=True, text=True, check=False)
+    if result.returncode:
+        last = (result.stderr.strip().splitlines() or ["no output"])[-1]
+        raise EnvironmentFailedError(f"pip {' '.join(arguments)}: {last}")

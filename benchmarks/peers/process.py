@@ -98,10 +98,13 @@ def child_command(module: str, peer: Peer, kit: Kit) -> list[str]:
         EnvironmentFailedError: the environment could not be made.
     """
     order = {"module": peer.module, "kit": {**asdict(kit), "folder": str(kit.folder)}}
-    return [str(python_with(peer.environment)), "-m", module, json.dumps(order)]
+    # Last on the path: a library may import a package that is called as one of the modules here.
+    start = f"import sys; sys.path.append({str(_FOLDER)!r}); from {module} import main; main()"
+    return [str(python_with(peer.environment, peer.without)), "-c", start, json.dumps(order)]
 
 
 def child_environment() -> dict[str, str]:
-    """This one's, with the adapters on the path and no hub to ask."""
-    path = os.pathsep.join(filter(None, [str(_FOLDER), os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true"}
+    """This one's, with no hub to ask and without this folder, which ``child_command`` puts last."""
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and Path(path) != _FOLDER]
+    offline = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true"}
+    return {**os.environ, **offline, "PYTHONPATH": os.pathsep.join(paths)}
