@@ -34,7 +34,7 @@ def main(setup: Setup, rounds: int, short: int, long: int) -> None:
     peaks: dict[str, list[float]] = {"int8": [], "float32": []}
     with open_contest(setup) as contest:
         figures = {}
-        for kind, texts in short_and_long({"short": short, "long": long}).items():
+        for kind, texts in short_and_long(contest, {"short": short, "long": long}).items():
             work = multiply_adds(contest.config, _tokens(contest, texts))
             figures[kind] = _measure(contest, kind, texts, work, rounds, peaks)
     click.echo(
