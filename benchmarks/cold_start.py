@@ -40,13 +40,13 @@ def main(setup: Setup, rounds: int) -> None:
 
     def turn(entrant: Entrant) -> float:
         name = entrant.peer.name
-        if name == OWN:
+        milliseconds, peak = _start(child_command("peers.cold", entrant.peer, entrant.kit), name)
+        memory.setdefault(name, []).append(peak)
+        if name == OWN:  # after its own turn, which they would warm up for it
             bundle = str(entrant.kit.folder / "bundle")
             own = [sys.executable, "-m", "embedge.cli", "embed", "-m", bundle, _TEXT]
             for row, command in ((_IMPORTS, [sys.executable, "-c", _BARE]), (_COMMAND, own)):
                 values.setdefault(row, []).append(_start(command, row)[0])
-        milliseconds, peak = _start(child_command("peers.cold", entrant.peer, entrant.kit), name)
-        memory.setdefault(name, []).append(peak)
         return milliseconds
 
     with open_contest(setup) as contest:
