@@ -40,7 +40,7 @@ def main(setup: Setup, rounds: int) -> None:
     def turn(entrant: Entrant) -> dict[str, float]:
         name = entrant.peer.name
         milliseconds, peak = _start(child_command("peers.cold", entrant.peer, entrant.kit), name)
-        if name == OWN:
+        if name == OWN:  # after its own turn, which they would warm up for it
             own = [sys.executable, "-m", "embedge.cli", "embed", "-m", str(entrant.kit.folder / "bundle"), _TEXT]
             for row, command in ((_IMPORTS, [sys.executable, "-c", _BARE]), (_COMMAND, own)):
                 rows.add(row, _start(command, row)[0], milliseconds)

@@ -19,10 +19,11 @@ from options import Setup
 from peers import SPEED_PEERS, Peer, choose
 from peers.base import Kit
 from peers.environment import EnvironmentFailedError, python_with
+from peers.padded import open_tokenizer
 from peers.process import PeerFailedError
 from peers.workbench import Workbench, open_workbench
 from seeded import write_seeded
-from tasks import DataNotFoundError, data_folder, read_collection, read_pairs
+from tasks import DataNotFoundError, cut, data_folder, read_collection, read_pairs
 
 OWN = "embedge-int8"  # what all others are compared with
 _MODEL = "bge-small-en-v1.5"  # in the folder of test data: its config and tokenizer
@@ -79,6 +80,7 @@ class Contest:
     Attributes:
         model: what all are made of.
         config: its config.json.
+        max_tokens: that it reads of a text.
         entrants: in order.
         left_out: the others by name, and why.
         folder: for the texts' files.
@@ -86,6 +88,7 @@ class Contest:
 
     model: str
     config: Mapping[str, Any]
+    max_tokens: int
     entrants: list[Entrant]
     left_out: dict[str, str]
     folder: Path
@@ -99,12 +102,18 @@ class Contest:
 
         Returns:
             The turns of each figure, by its name.
+
+        Raises:
+            ClickException: embedge itself fails, with which all are compared, or every peer does.
         """
         found: dict[str, Turns] = {}
         own = next(entrant for entrant in self.entrants if entrant.peer.name == OWN)
         for turn in range(rounds):
             for entrant in [entrant for entrant in self.entrants if entrant is not own] or [own]:
-                beside = measure(own)
+                try:
+                    beside = measure(own)
+                except PeerFailedError as error:
+                    raise click.ClickException(str(error)) from error
                 try:
                     theirs = beside if entrant is own else measure(entrant)
                 except PeerFailedError as error:
@@ -149,7 +158,10 @@ def open_contest(setup: Setup) -> Iterator[Contest]:
             )
             calibration = read_pairs(data_folder(), "dev").sentences[:_CALIBRATION]
             with open_workbench(source, like=setup.like, threads=setup.threads, calibration=calibration) as bench:
-                contest = Contest(bench.checkpoint.fetched.name, bench.checkpoint.config, [], {}, Path(folder))
+                checkpoint = bench.checkpoint
+                contest = Contest(
+                    checkpoint.fetched.name, checkpoint.config, checkpoint.max_tokens, [], {}, Path(folder)
+                )
                 for peer in peers:
                     _enter(contest, peer, bench)
                 yield contest
@@ -181,8 +193,11 @@ def _enter(contest: Contest, peer: Peer, bench: Workbench) -> None:
     contest.entrants.append(Entrant(peer, bench.kit(peer.variant)))
 
 
-def short_and_long(count: Mapping[str, int]) -> dict[str, list[str]]:
-    """STS-B's sentences (about 14 tokens) and Cranfield's documents (about 215), so many of each kind."""
-    folder = data_folder()
+def short_and_long(contest: Contest, count: Mapping[str, int]) -> dict[str, list[str]]:
+    """STS-B's sentences (about 14 tokens) and Cranfield's documents (about 215), so many of each kind.
+
+    What is beyond the model's longest text is cut off here, once: some libraries would do so and some fail.
+    """
+    folder, tokenizer = data_folder(), open_tokenizer(contest.entrants[0].kit.folder)
     texts = {"short": read_pairs(folder).sentences, "long": read_collection(folder).documents}
-    return {kind: list(texts[kind][: count[kind]]) for kind in texts}
+    return {kind: cut(texts[kind][: count[kind]], tokenizer, max_tokens=contest.max_tokens) for kind in texts}

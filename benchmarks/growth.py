@@ -59,7 +59,7 @@ def main(setup: Setup, rounds: int, most: int, stream: int) -> None:
     python benchmarks/growth.py --most 10000 --stream 50000
     """
     with open_contest(replace(setup, patterns=(OWN,))) as contest:
-        texts = short_and_long({"short": 100_000, "long": 256})
+        texts = short_and_long(contest, {"short": 100_000, "long": 256})
         result = Growth(
             model=contest.model,
             threads=setup.threads,

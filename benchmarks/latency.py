@@ -43,7 +43,7 @@ def main(setup: Setup, rounds: int) -> None:
 
 def _text(contest: Contest, tokens: int) -> str:
     """Cranfield's documents in a row, cut to so many tokens."""
-    documents = short_and_long({"short": 0, "long": 8})["long"]
+    documents = short_and_long(contest, {"short": 0, "long": 8})["long"]
     (text,) = cut([" ".join(documents)], open_tokenizer(contest.entrants[0].kit.folder), max_tokens=tokens)
     return text
 

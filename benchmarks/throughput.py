@@ -34,7 +34,7 @@ def main(setup: Setup, texts: str, short: int, long: int, rounds: int) -> None:
     """
     kinds = ["short", "long"] if texts == "both" else [texts]
     with open_contest(setup) as contest:
-        chosen = short_and_long({"short": short, "long": long})
+        chosen = short_and_long(contest, {"short": short, "long": long})
         figures = {kind: _measure(contest, kind, chosen[kind], rounds) for kind in kinds}
     publish(setup, contest, what="texts per second", figures=figures)
 

@@ -159,12 +159,15 @@ _APART = (
         needs=_OPTIMUM,
         environment=("light-embed==1.0.9",),
     ),
-    Peer(
-        module="llama",
-        variant="q8-0",
-        about="llama.cpp (llama-cpp-python, compiled for this processor), Q8_0, a context for each core",
-        needs=("gguf",),
-        environment=("llama-cpp-python==0.3.34",),
+    *(
+        Peer(
+            module="llama",
+            variant=variant,
+            about=f"llama.cpp (llama-cpp-python, compiled for this processor), Q8_0, {contexts}",
+            needs=("gguf",),
+            environment=("llama-cpp-python==0.3.34",),
+        )
+        for variant, contexts in (("q8-0", "a context of all cores"), ("q8-0-tuned", "a context for each core"))
     ),
 )
 _SLOW = ("embedge-fp16", "stock-int8-tensor", "openvino-int8-weights")  # nobody's choice for speed

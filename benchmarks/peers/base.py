@@ -11,6 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+TUNED = "-tuned"  # at the end of a variant's name: batches as many at once as there are cores, a thread for each
+
 
 class Encoder(Protocol):
     """Text to vectors, by some library and some file."""

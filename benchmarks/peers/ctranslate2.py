@@ -11,8 +11,8 @@ import ctranslate2
 import numpy as np
 from numpy.typing import NDArray
 
-from peers.base import Encoder, Kit
-from peers.padded import TUNED, Ids, load_padded
+from peers.base import TUNED, Encoder, Kit
+from peers.padded import Ids, load_padded
 
 if TYPE_CHECKING:
     from peers.workbench import Workbench

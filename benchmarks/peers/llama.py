@@ -1,8 +1,8 @@
 """llama.cpp by llama-cpp-python, compiled where it is installed: its own format, tokenizer and pooling.
 
 Q8_0 weights meet activations that llama.cpp quantises to int8 as it goes, 32 of a token's to a scale. It is run with
-the settings that were fastest: flash attention, and a context of one thread for every core instead of one context whose
-threads wait for each other after every operation.
+the settings that were fastest: flash attention; for one text, and to start, one context over all cores; tuned, which is
+for many texts, a context of one thread for every core, since threads wait for each other after every operation.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from peers.base import Encoder, Kit
+from peers.base import TUNED, Encoder, Kit
 
 if TYPE_CHECKING:
     from peers.workbench import Workbench
@@ -26,7 +26,7 @@ _TEXTS = 16  # to a batch: each token attends to all of a batch's, masked, so a 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LlamaEncoder:
-    """Llamas, each with a context of one thread.
+    """Llamas, each with a context.
 
     Attributes:
         size: bytes of the file, which they map.
@@ -54,7 +54,7 @@ class LlamaEncoder:
 
 
 def build(bench: "Workbench", variant: str) -> None:
-    """The GGUF file; ``variant`` is ``q8-0``."""
+    """The GGUF file; ``variant`` is ``q8-0``, or that tuned."""
     from peers.gguf_bert import write_gguf
 
     path = _path(bench.folder, variant)
@@ -63,15 +63,16 @@ def build(bench: "Workbench", variant: str) -> None:
 
 
 def load(kit: Kit) -> Encoder:
-    """As many contexts as threads."""
+    """One context of all threads; tuned, as many contexts as threads."""
+    contexts, threads = (kit.threads, 1) if kit.variant.endswith(TUNED) else (1, kit.threads)
     path = _path(kit.folder, kit.variant)
     idle: SimpleQueue[Any] = SimpleQueue()
-    for _ in range(kit.threads):
-        idle.put(_open(path))
-    return LlamaEncoder(size=path.stat().st_size, idle=idle, pool=ThreadPoolExecutor(kit.threads))
+    for _ in range(contexts):
+        idle.put(_open(path, threads))
+    return LlamaEncoder(size=path.stat().st_size, idle=idle, pool=ThreadPoolExecutor(contexts))
 
 
-def _open(path: Path) -> Any:
+def _open(path: Path, threads: int) -> Any:
     from llama_cpp import Llama
 
     return Llama(
@@ -80,12 +81,12 @@ def _open(path: Path) -> Any:
         n_ctx=_TOKENS,
         n_batch=_TOKENS,
         n_ubatch=_TOKENS,
-        n_threads=1,
-        n_threads_batch=1,
+        n_threads=threads,
+        n_threads_batch=threads,
         flash_attn=True,
         verbose=False,
     )
 
 
 def _path(folder: Path, variant: str) -> Path:
-    return folder / f"llama-{variant}.gguf"
+    return folder / f"llama-{variant.removesuffix(TUNED)}.gguf"

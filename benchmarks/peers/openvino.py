@@ -12,8 +12,8 @@ import numpy as np
 import openvino
 from numpy.typing import NDArray
 
-from peers.base import Encoder, Kit
-from peers.padded import TUNED, Ids, load_padded, pad
+from peers.base import TUNED, Encoder, Kit
+from peers.padded import Ids, load_padded, pad
 
 if TYPE_CHECKING:
     from peers.workbench import Workbench

@@ -17,7 +17,6 @@ Ids = NDArray[np.int64]
 Run = Callable[[Ids, Ids], NDArray[Any]]
 BATCH = 32  # sentence-transformers' default
 BUDGET = 256  # tokens of a tuned batch, padding included: the best size for every engine here, give or take
-TUNED = "-tuned"  # at the end of a variant's name: batches by token budget, as many at once as there are cores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,12 +103,11 @@ def pad(ids: Sequence[Sequence[int]]) -> tuple[Ids, Ids]:
 
 def pool(hidden: NDArray[Any], mask: Ids, pooling: str) -> NDArray[np.float32]:
     """Unit vectors, float32 [batch, hidden], of padded hidden states; in float64 on the way."""
-    wide = np.asarray(hidden, np.float64)
     if pooling == "cls":
-        vectors = wide[:, 0]
+        vectors = hidden[:, 0].astype(np.float64)
     elif pooling == "last":
-        vectors = wide[np.arange(len(wide)), mask.sum(axis=1) - 1]
+        vectors = hidden[np.arange(len(hidden)), mask.sum(axis=1) - 1].astype(np.float64)
     else:
-        vectors = (wide * mask[..., None]).sum(axis=1) / mask.sum(axis=1, keepdims=True)
+        vectors = (hidden.astype(np.float64) * mask[..., None]).sum(axis=1) / mask.sum(axis=1, keepdims=True)
     unit: NDArray[np.float32] = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     return unit

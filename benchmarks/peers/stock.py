@@ -11,8 +11,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from peers.base import Encoder, Kit
-from peers.padded import TUNED, Ids, Run, load_padded
+from peers.base import TUNED, Encoder, Kit
+from peers.padded import Ids, Run, load_padded
 
 if TYPE_CHECKING:
     from peers.workbench import Workbench

@@ -149,7 +149,8 @@ def models() -> None:
             m = other.manifest
             name, size = m.model if m.source.hub_id else other.path.name, "-"
             if "int8" in m.precisions:
-                size = f"{m.files[m.precisions['int8'].file].size / 1e6:.0f} MB"
+                sizes = (m.files[file].size for file in other.graph_files("int8") if file in m.files)
+                size = f"{sum(sizes) / 1e6:.0f} MB"
             held = "+".join(sorted(m.precisions))
             rows.append((name, str(m.dimension), str(m.max_tokens), size, m.licence or "?", held, m.source.origin))
     widths = [max(len(row[column]) for row in rows) for column in range(6)]

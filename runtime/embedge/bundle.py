@@ -245,10 +245,13 @@ class Bundle:
         return self.path / self.manifest.precisions[precision].file
 
     def graph_files(self, precision: str) -> tuple[str, ...]:
-        """Names of a precision's files: the graph's, and that of its weights where they are apart."""
+        """Names of a precision's files: the graph's, and that of its weights where they are apart.
+
+        Weights that are there and not recorded count: ONNX Runtime would map them, and ``check`` refuses them.
+        """
         graph = self.manifest.precisions[precision].file
         weights = graph + WEIGHTS_SUFFIX
-        return (graph, weights) if weights in self.manifest.files else (graph,)
+        return (graph, weights) if weights in self.manifest.files or (self.path / weights).exists() else (graph,)
 
     def check(self, names: Iterable[str] | None = None) -> None:
         """Compare files to the manifest's sizes and SHA-256s; all of them where ``names`` is None.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -63,7 +64,8 @@ class Embedder:
     ) -> None:
         self._threads = check_count("threads", threads)  # as asked: a pickle is for another machine's cores
         self._providers = (CPU,) if providers is None else check_providers(providers)
-        self._bundle = resolve(model, precision=precision, cache_dir=cache_dir, local_files_only=local_files_only)
+        bundle = resolve(model, precision=precision, cache_dir=cache_dir, local_files_only=local_files_only)
+        self._bundle = replace(bundle, path=bundle.path.absolute())  # it is read again: by a pickle, a fork, a session
         self._manifest = self._bundle.manifest
         preferred = _FASTEST_ON_CUDA if CUDA in self._providers else _SMALLEST
         self._precision = self._bundle.pick_precision(precision, preferred=preferred)
@@ -76,7 +78,7 @@ class Embedder:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (str(self._bundle.path.absolute()), self._precision, self._providers, self._threads)
+        return _reopen, (str(self._bundle.path), self._precision, self._providers, self._threads)
 
     def __repr__(self) -> str:
         return f"Embedder({self._manifest.model!r}, precision={self._precision!r}, dimension={self.dimension})"

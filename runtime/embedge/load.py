@@ -5,18 +5,15 @@ hashed meanwhile. ONNX Runtime opens a session without the interpreter lock, onc
 file under it: so the session begins first, and what is left to import gives it the time to.
 """
 
-from collections.abc import Callable
-from threading import Thread
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 from embedge.bundle import TOKENIZER, Bundle, Precision
 from embedge.errors import EmbedgeError
 from embedge.providers import CPU
+from embedge.task import Task
 
 if TYPE_CHECKING:
     from embedge.engine import Engine
-
-Result = TypeVar("Result")
 
 
 def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[str, ...], threads: int) -> "Engine":
@@ -33,7 +30,8 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[str, .
         BundleError: one of them cannot be used.
         ProviderError: the first provider did not start.
     """
-    check = _Task(lambda: bundle.check((TOKENIZER, *bundle.graph_files(precision))))
+    files = bundle.graph_files(precision)
+    check = Task(lambda: bundle.check((TOKENIZER, *files)))
     from embedge.session import Session
     from embedge.workers import Workers
 
@@ -47,7 +45,12 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[str, .
             finished=bundle.manifest.precisions[precision].exporter == "native" and precision != "fp16",
         )
 
-    workers = _Task(lambda: Workers(open_session, cores=threads, spread=providers[0] == CPU))
+    def open_again(threads: int) -> Session:
+        session = open_session(threads)
+        bundle.check(files)  # another bundle may have taken its place
+        return session
+
+    workers = Task(lambda: Workers(open_session, open_again, cores=threads, spread=providers[0] == CPU))
     from embedge.engine import Engine
     from embedge.tokenise import Tokeniser
 
@@ -58,26 +61,3 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[str, .
         raise
     check.result()
     return Engine(bundle.manifest, tokeniser, workers.result())
-
-
-class _Task(Generic[Result]):
-    """A function on a thread of its own; concurrent.futures takes 5 ms to import."""
-
-    def __init__(self, function: Callable[[], Result]) -> None:
-        self._function = function
-        self._error: BaseException | None = None
-        self._thread = Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._result = self._function()
-        except BaseException as error:  # raised again by who waits for the result
-            self._error = error
-
-    def result(self) -> Result:
-        """What the function returned, or raises what it raised."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        return self._result

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from threading import Lock
 from typing import TYPE_CHECKING
 
+from embedge.errors import BundleError
 from embedge.plan import Batch
+from embedge.task import Task
 
 if TYPE_CHECKING:
     from embedge.session import Session
@@ -28,15 +32,24 @@ class Workers:
 
     Args:
         open_session: a session of the graph that takes so many threads for each run.
+        open_again: the same, later; raises BundleError where the files are gone or no longer those of the first.
         cores: most to use.
         spread: whether to run batches side by side; a GPU takes them one by one.
     """
 
-    def __init__(self, open_session: Callable[[int], Session], *, cores: int, spread: bool) -> None:
-        self._open = open_session
+    def __init__(
+        self,
+        open_session: Callable[[int], Session],
+        open_again: Callable[[int], Session],
+        *,
+        cores: int,
+        spread: bool,
+    ) -> None:
+        self._open_again = open_again
         self._cores = cores if spread else 1
         self._narrow = open_session(1 if spread else cores)
         self._wide: Session | None = None
+        self._opening = Lock()  # never released: one caller tries, once
         self._rented = 0  # tokens so far that a wide session would have run faster
 
     def run(self, plan: Sequence[Batch], work: Callable[[Session, Batch], object]) -> None:
@@ -57,11 +70,15 @@ class Workers:
         if others < 1:
             _drain(waiting, self._narrow, work)
             return
-        from concurrent.futures import ThreadPoolExecutor  # 5 ms that a first vector does without
-
-        with ThreadPoolExecutor(others) as threads:  # and this one
-            tasks = [threads.submit(_drain, waiting, self._narrow, work) for _ in range(others)]
-            _drain(waiting, self._narrow, work)
+        tasks: list[Task[None]] = []
+        try:
+            for _ in range(others):
+                tasks.append(Task(lambda: _drain(waiting, self._narrow, work)))
+            _drain(waiting, self._narrow, work)  # on this thread, too
+        finally:
+            waiting.clear()  # by now of what an interrupt has left
+            for task in tasks:
+                task.wait()
         for task in tasks:
             task.result()
 
@@ -72,9 +89,14 @@ class Workers:
             return None
         if self._wide is None:
             self._rented += sum(tokens)
-            if self._rented >= _WORTH_OPENING:
-                self._wide = self._open(self._cores)  # two callers at once may each open one; the later is kept
+            if self._rented >= _WORTH_OPENING and self._opening.acquire(blocking=False):
+                self._open_wide()
         return self._wide
+
+    def _open_wide(self) -> None:
+        """Do without where the bundle has been moved, deleted or replaced since: the narrow session needs no file."""
+        with suppress(BundleError):
+            self._wide = self._open_again(self._cores)
 
 
 def _drain(waiting: deque[Batch], session: Session, work: Callable[[Session, Batch], object]) -> None:

@@ -17,8 +17,9 @@ import growth
 import latency
 import roofline
 import throughput
-from contest import OWN
+from contest import OWN, Contest, Entrant
 from peers import SPEED_PEERS, Peer, choose
+from peers.base import Kit
 from peers.padded import PaddedEncoder, pad
 from peers.process import PeerFailedError, PeerProcess
 from peers.workbench import open_workbench
@@ -111,6 +112,27 @@ def test_end_to_end_in_small(
         assert {OWN, "stock-int8-channel-tuned"} <= set(figures["values"])
         assert figures["times_better"][OWN] == 1
         assert all(value > 0 for values in figures["values"].values() for value in values)
+
+
+def test_documents_are_cut_to_what_the_model_reads(small_data: Path, checkpoint: str) -> None:
+    """Some peers would fail on a longer one, and embedge is told to."""
+    corpus = small_data / "in/data/cranfield/corpus.jsonl"
+    first = json.dumps({"_id": "d0", "title": "", "text": "the cat " * 99})
+    corpus.write_text("\n".join([first, *corpus.read_text().splitlines()[1:]]))
+    arguments = ["-m", checkpoint, "--rounds", "1", "--texts", "long", "--long", "2"]
+    done = run(throughput.main, *arguments, "--json", str(small_data / "out.json"))
+    assert done.exit_code == 0, done.output
+    assert json.loads((small_data / "out.json").read_text())["left_out"] == {}
+
+
+def test_embedge_itself_may_not_be_left_out(small_data: Path) -> None:
+    def fail(entrant: Entrant) -> dict[str, float]:
+        raise PeerFailedError("it ended")
+
+    peer, kit = choose([OWN], SPEED_PEERS)[0], Kit(variant="", folder=small_data, pooling="", dimension=1, threads=1)
+    contest = Contest("", {}, 1, [Entrant(peer, kit)], {}, small_data)
+    with pytest.raises(click.ClickException, match="it ended"):
+        contest.in_turns(1, fail)
 
 
 def test_growth_end_to_end_in_small(small_data: Path, checkpoint: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 
@@ -53,6 +54,23 @@ def test_one_flipped_bit_is_noticed_at_load(copy: Path, name: str) -> None:
     (copy / name).write_bytes(data)
     with pytest.raises(BundleCorruptError, match=f"{name} has changed"):
         Embedder(copy, precision="int8")
+
+
+def test_weights_that_the_manifest_does_not_record_are_refused(copy: Path) -> None:
+    files = json.loads((copy / "embedge.json").read_text())["files"]
+    edit(copy, files={name: record for name, record in files.items() if name != "onnx/model_int8.onnx_data"})
+    with pytest.raises(BundleCorruptError, match="uses onnx/model_int8.onnx_data but records no hash"):
+        Embedder(copy, precision="int8")
+
+
+def test_a_bundle_of_graphs_that_hold_their_weights_loads(copy: Path) -> None:
+    """As exported before weights had a file of their own."""
+    expected = Embedder(copy, precision="fp32").encode("the cat")
+    replace_graph(copy, lambda output: None)
+    (copy / "onnx/model.onnx_data").unlink()
+    files = json.loads((copy / "embedge.json").read_text())["files"]
+    edit(copy, files={name: record for name, record in files.items() if name != "onnx/model.onnx_data"})
+    np.testing.assert_array_equal(Embedder(copy, precision="fp32").encode("the cat"), expected)
 
 
 def test_a_file_cut_short_is_noticed(copy: Path) -> None:

@@ -269,6 +269,15 @@ def test_export_embed_verify_models_and_info(tiny_checkpoint: Path) -> None:
         assert word in info
 
 
+def test_models_shows_the_size_of_a_graph_with_its_weights(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    run("export", str(tiny_checkpoint), "--no-verify")
+    (bundle,) = (path.parent for path in (tmp_path / "home").rglob("embedge.json"))
+    manifest = json.loads((bundle / "embedge.json").read_text())
+    manifest["files"]["onnx/model_int8.onnx_data"]["size"] = 34_000_000
+    (bundle / "embedge.json").write_text(json.dumps(manifest))
+    assert b" 34 MB " in run("models").stdout
+
+
 def test_verify_notices_a_change(tiny_checkpoint: Path, tmp_path: Path) -> None:
     run("export", str(tiny_checkpoint), "-o", str(tmp_path / "b"), "--no-verify")
     (tmp_path / "b" / "config.json").write_text("{}")

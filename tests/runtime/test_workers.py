@@ -1,7 +1,14 @@
 """workers.py: which session runs which batch, with sessions that only say what they were asked."""
 
+import pickle
+import shutil
+import subprocess
+import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -9,10 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedge import Embedder
+from embedge import Bundle, Embedder
 from embedge.plan import Batch, plan_batches
 from embedge.session import Session
+from embedge.task import Task
 from embedge.workers import Workers
+from embedge_export import export
 
 
 class Stub:
@@ -33,7 +42,7 @@ def open_workers(cores: int, *, spread: bool = True) -> tuple[Workers, list[int]
         opened.append(threads)
         return cast(Session, Stub(threads))
 
-    return Workers(open_session, cores=cores, spread=spread), opened
+    return Workers(open_session, open_session, cores=cores, spread=spread), opened
 
 
 def run(workers: Workers, plan: Sequence[Batch]) -> list[tuple[int, Batch]]:
@@ -109,6 +118,42 @@ def test_the_first_error_ends_it(place: int) -> None:
     assert len(done) < 1999
 
 
+def test_an_interrupt_while_threads_start_does_not_wait_for_all_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers, _ = open_workers(3)
+    started: list[Task[None]] = []
+    done: list[int] = []
+
+    def start(function: Callable[[], None]) -> Task[None]:
+        if started:
+            raise KeyboardInterrupt
+        started.append(Task(function))
+        return started[0]
+
+    def work(session: Session, batch: Batch) -> None:
+        time.sleep(0.001)
+        done.append(batch.members[0])
+
+    monkeypatch.setattr("embedge.workers.Task", start)
+    with pytest.raises(KeyboardInterrupt):
+        workers.run([Batch(8, (n,)) for n in range(2000)], work)
+    assert len(done) < 2000
+
+
+def test_callers_at_once_open_one_session_over_all_cores() -> None:
+    workers, opened = open_workers(4)
+    open_again = workers._open_again
+
+    def open_and_call(threads: int) -> Session:
+        """While it opens another thread calls, and is served by the narrow session."""
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(run, workers, one(2000)).result(timeout=20)[0][0] == 1
+        return open_again(threads)
+
+    workers._open_again = open_and_call
+    assert run(workers, one(2000))[0][0] == 4
+    assert opened == [1, 4]
+
+
 def test_vectors_are_bitwise_the_same_on_either_session(tiny_bundle: Any) -> None:
     """Single texts before and after the wide session opens, and all in one call."""
     model = Embedder(tiny_bundle.path, precision="int8", threads=2)
@@ -117,3 +162,48 @@ def test_vectors_are_bitwise_the_same_on_either_session(tiny_bundle: Any) -> Non
     single = np.stack([model.encode(text * 3) for text in texts])
     assert np.array_equal(model.encode([text * 3 for text in texts]), single)
     assert np.array_equal(model.encode(texts[0]), before)
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_a_bundle_that_is_gone_or_another_by_now_changes_no_vector(
+    tiny_bundle: Bundle, make_checkpoint: Callable[..., Path], tmp_path: Path, other: bool
+) -> None:
+    """The wide session would be opened from files that were never checked."""
+    folder = Path(shutil.copytree(tiny_bundle.path, tmp_path / "bundle"))
+    model = Embedder(folder, precision="fp32", threads=2)
+    text = "the cat sat on mat and ran far away over blue river stone bread bake " * 3
+    expected = model.encode(text)
+    folder.rename(tmp_path / "aside")
+    if other:
+        export(make_checkpoint(seed=1), folder, precisions=("fp32",), verify=False)
+        assert not np.array_equal(Embedder(folder).encode(text), expected)
+    for _ in range(40):  # some 1,600 tokens
+        np.testing.assert_array_equal(model.encode(text), expected)
+
+
+def test_a_relative_path_outlives_a_change_of_directory(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny_bundle.path.parent)
+    model = Embedder(tiny_bundle.path.name, threads=2)
+    monkeypatch.chdir(tmp_path)
+    for _ in range(40):
+        model.encode("the cat sat on mat and ran far away over blue river stone bread bake " * 3)
+    assert model._engine._workers._wide is not None
+    assert pickle.loads(pickle.dumps(model)).dimension == model.dimension
+
+
+def test_a_thread_may_encode_after_the_main_thread_has_ended(tiny_bundle: Bundle) -> None:
+    code = f"""
+import threading
+from embedge import Embedder
+model, main = Embedder({str(tiny_bundle.path)!r}, threads=2), threading.current_thread()
+
+def encode():
+    main.join()
+    print(model.encode(["the cat " * n for n in range(1, 20)]).shape)
+
+threading.Thread(target=encode).start()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "(19, 32)\n", done.stderr
