@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from threading import Lock
+from threading import Lock, Semaphore
 from typing import TYPE_CHECKING
 
 from embedge.errors import BundleError
@@ -50,6 +51,8 @@ class Workers:
         self._narrow = open_session(1 if spread else cores)
         self._wide: Session | None = None
         self._opening = Lock()  # never released: one caller tries, once
+        self._process = os.getpid()
+        self._free = Semaphore(self._cores)  # cores, for batches side by side of all callers together
         self._rented = 0  # tokens so far that a wide session would have run faster
 
     def run(self, plan: Sequence[Batch], work: Callable[[Session, Batch], object]) -> None:
@@ -64,23 +67,39 @@ class Workers:
             for batch in plan:
                 work(wide, batch)
             return
-        self._narrow.reopen_after_fork()  # here, once, and not on every thread
+        self._notice_fork()
         waiting = deque(plan)
-        others = min(self._cores, len(plan)) - 1
-        if others < 1:
-            _drain(waiting, self._narrow, work)
-            return
         tasks: list[Task[None]] = []
         try:
-            for _ in range(others):
-                tasks.append(Task(lambda: _drain(waiting, self._narrow, work)))
-            _drain(waiting, self._narrow, work)  # on this thread, too
+            for _ in range(min(self._cores, len(plan)) - 1):
+                tasks.append(Task(lambda: self._drain(waiting, work)))
+            self._drain(waiting, work)  # on this thread, too
         finally:
             waiting.clear()  # by now of what an interrupt has left
             for task in tasks:
                 task.wait()
         for task in tasks:
             task.result()
+
+    def _drain(self, waiting: deque[Batch], work: Callable[[Session, Batch], object]) -> None:
+        """Take batches until there are none; whoever fails takes the rest away from all."""
+        try:
+            while True:
+                try:
+                    batch = waiting.popleft()
+                except IndexError:
+                    return
+                with self._free:
+                    work(self._narrow, batch)
+        except BaseException:
+            waiting.clear()
+            raise
+
+    def _notice_fork(self) -> None:
+        """Here, once, and not on every thread. The threads that held cores are not in a forked child."""
+        self._narrow.reopen_after_fork()
+        if os.getpid() != self._process:
+            self._process, self._free = os.getpid(), Semaphore(self._cores)
 
     def _pick_wide(self, plan: Sequence[Batch]) -> Session | None:
         """The wide session, if it is faster for the plan, and open or worth it by now."""
@@ -97,17 +116,3 @@ class Workers:
         """Do without where the bundle has been moved, deleted or replaced since: the narrow session needs no file."""
         with suppress(BundleError):
             self._wide = self._open_again(self._cores)
-
-
-def _drain(waiting: deque[Batch], session: Session, work: Callable[[Session, Batch], object]) -> None:
-    """Take batches until there are none; whoever fails takes the rest away from all."""
-    try:
-        while True:
-            try:
-                batch = waiting.popleft()
-            except IndexError:
-                return
-            work(session, batch)
-    except BaseException:
-        waiting.clear()
-        raise

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from embedge import Bundle, Embedder
 from embedge.plan import Batch, plan_batches
 from embedge.session import Session
+from embedge.task import Task
 from embedge.task import Task
 from embedge.workers import Workers
 from embedge_export import export
@@ -152,6 +154,27 @@ def test_callers_at_once_open_one_session_over_all_cores() -> None:
     workers._open_again = open_and_call
     assert run(workers, one(2000))[0][0] == 4
     assert opened == [1, 4]
+
+
+def test_callers_at_once_share_the_cores() -> None:
+    """Four callers with eight batches each, two cores: never are there three runs at once."""
+    workers, _ = open_workers(2)
+    lock, now, most, done = threading.Lock(), 0, 0, 0
+
+    def work(session: Session, batch: Batch) -> None:
+        nonlocal now, most, done
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.005)
+        with lock:
+            now -= 1
+            done += 1
+
+    callers = [Task(lambda: workers.run([Batch(8, (n,)) for n in range(8)], work)) for _ in range(4)]
+    for caller in callers:
+        caller.result()
+    assert (most, done) == (2, 32)
 
 
 def test_vectors_are_bitwise_the_same_on_either_session(tiny_bundle: Any) -> None:
