@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +19,6 @@ from hypothesis import strategies as st
 from embedge import Bundle, Embedder
 from embedge.plan import Batch, plan_batches
 from embedge.session import Session
-from embedge.task import Task
 from embedge.task import Task
 from embedge.workers import Workers
 from embedge_export import export
