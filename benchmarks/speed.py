@@ -109,9 +109,14 @@ def bars(result: SpeedResult, path: Path) -> None:
         # The best is the one that embedge is the least ahead of.
         names = sorted(middle, key=lambda name: -figures.times_better[name])
         drawn = axes.barh(names, [middle[name] for name in names], color=[colour(name) for name in names])
-        axes.bar_label(drawn, [f"{middle[name]:.3g}" for name in names], padding=3, fontsize=8)
+        axes.bar_label(
+            drawn,
+            [f"{middle[name]:,.0f}" if middle[name] >= 100 else f"{middle[name]:.3g}" for name in names],
+            padding=3,
+            fontsize=8,
+        )
         axes.set_title(kind)
         axes.set_xlabel(result.what)
-        axes.margins(x=0.15)
+        axes.margins(x=0.2)
     figure.suptitle(f"{result.model}, {result.threads} cores of {result.machine.processor}", fontsize=9)
     figure.savefig(path, dpi=150)
