@@ -5,24 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import pytest
 from onnx import ModelProto
 
 from embedge import Bundle
 from embedge_export import export
-from embedge_export.checkpoint import read_checkpoint
-from embedge_export.fetch import fetch
-from embedge_export.graph import build_graph
 from embedge_export.graph_file import write_graph
 from embedge_export.reference import Reference
 
 MakeCheckpoint = Callable[..., Path]
-
-
-@pytest.fixture
-def model(tiny_checkpoint: Path, tmp_path: Path) -> ModelProto:
-    fetched = fetch(str(tiny_checkpoint), cache=tmp_path, pickles=False, local_files_only=True)
-    return build_graph(read_checkpoint(fetched))
 
 
 def test_onnx_reads_the_two_files_as_the_graph_that_was_written(model: ModelProto, tmp_path: Path) -> None:

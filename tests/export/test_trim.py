@@ -9,20 +9,11 @@ from onnx import ModelProto
 
 from embedge import Bundle, Embedder
 from embedge_export import export
-from embedge_export.checkpoint import read_checkpoint
-from embedge_export.fetch import fetch
-from embedge_export.graph import build_graph
 from embedge_export.linear import linear_layers
 from embedge_export.reference import Reference
 from embedge_export.trim import keep_first_token, with_parts
 
 MakeCheckpoint = Callable[..., Path]
-
-
-@pytest.fixture
-def whole(tiny_checkpoint: Path, tmp_path: Path) -> ModelProto:
-    fetched = fetch(str(tiny_checkpoint), cache=tmp_path, pickles=False, local_files_only=True)
-    return build_graph(read_checkpoint(fetched))
 
 
 def save(model: ModelProto, path: Path) -> Reference:
@@ -31,20 +22,20 @@ def save(model: ModelProto, path: Path) -> Reference:
 
 
 @pytest.mark.parametrize("lengths", [[30], [1], [30, 12, 5, 1], [7, 7, 7]])
-def test_the_first_token_is_that_of_the_whole_graph(whole: ModelProto, tmp_path: Path, lengths: list[int]) -> None:
+def test_the_first_token_is_that_of_the_whole_graph(model: ModelProto, tmp_path: Path, lengths: list[int]) -> None:
     """Padded or not; every element to 1e-6."""
-    before = whole.SerializeToString()
+    before = model.SerializeToString()
     mask = (np.arange(max(lengths)) < np.array(lengths)[:, None]).astype(np.int64)
     ids = np.random.default_rng(0).integers(1, 64, mask.shape) * mask
-    first, second = save(whole, tmp_path / "whole.onnx"), save(keep_first_token(whole), tmp_path / "trimmed.onnx")
+    first, second = save(model, tmp_path / "whole.onnx"), save(keep_first_token(model), tmp_path / "trimmed.onnx")
     found = second.hidden(ids, mask)
     assert found.shape == (len(lengths), 1, 32)
     np.testing.assert_allclose(found[:, 0], first.hidden(ids, mask)[:, 0], atol=1e-6)
-    assert whole.SerializeToString() == before
+    assert model.SerializeToString() == before
 
 
-def test_the_last_layer_asks_with_one_token_and_the_others_with_all(whole: ModelProto) -> None:
-    names = [node.name.removeprefix("encoder.layer.") for node in linear_layers(keep_first_token(whole))]
+def test_the_last_layer_asks_with_one_token_and_the_others_with_all(model: ModelProto) -> None:
+    names = [node.name.removeprefix("encoder.layer.") for node in linear_layers(keep_first_token(model))]
     assert names == [
         *("0.attention.qkv", "0.attention.output.dense", "0.intermediate.dense", "0.output.dense"),
         *("1.attention.q", "1.attention.kv", "1.attention.output.dense", "1.intermediate.dense", "1.output.dense"),
