@@ -53,7 +53,7 @@ def main(setup: Setup, rounds: int, most: int, stream: int) -> None:
     """Measure texts per second of calls of growing size and of one core to all, and memory along a stream.
 
     Texts are STS-B's sentences, over and over; for the cores, Cranfield's documents too. Calls of all sizes, and then
-    of all numbers of cores, take turns. The stream is at a few thousand texts a second, so a million take a while.
+    of all numbers of cores, take turns. A million texts in the stream take a while.
 
     \b
     python benchmarks/growth.py

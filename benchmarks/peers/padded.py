@@ -16,7 +16,7 @@ Ids = NDArray[np.int64]
 # Padded token ids and their mask, [batch, tokens], to last hidden states, [batch, tokens, hidden].
 Run = Callable[[Ids, Ids], NDArray[Any]]
 BATCH = 32  # sentence-transformers' default
-BUDGET = 256  # tokens of a tuned batch, padding included: the best size for every engine here, give or take
+BUDGET = 256  # tokens of a tuned batch, padding included
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

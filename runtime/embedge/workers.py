@@ -59,7 +59,7 @@ class Workers:
         """Call ``work`` with a session and each batch, on several threads at once; the first error ends it.
 
         Args:
-            plan: the batches, the longest first.
+            plan: the batches, the largest first.
             work: runs a batch on the session and keeps what comes out; safe to call from several threads.
         """
         wide = self._pick_wide(plan)

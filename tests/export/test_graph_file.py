@@ -1,6 +1,5 @@
 """graph_file.py: a graph's two files against the one that onnx itself would write."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,6 @@ from embedge import Bundle
 from embedge_export import export
 from embedge_export.graph_file import write_graph
 from embedge_export.reference import Reference
-
-MakeCheckpoint = Callable[..., Path]
 
 
 def test_onnx_reads_the_two_files_as_the_graph_that_was_written(model: ModelProto, tmp_path: Path) -> None:
