@@ -1,10 +1,14 @@
 """What a first vector waits for, brought in side by side: imports, hashes, the tokenizer, the session.
 
 numpy, onnxruntime and tokenizers are imported in here and not where the other modules begin, so that the files are
-hashed meanwhile. ONNX Runtime opens a session without the interpreter lock, once it has begun, and tokenizers reads its
-file under it: so the session begins first, and what is left to import gives it the time to.
+hashed meanwhile. ONNX Runtime opens a session without the interpreter lock, and tokenizers is imported and reads its
+file under it: so the one is begun by the thread that has the lock, and the other waits until then.
 """
 
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING
 
 from embedge.bundle import TOKENIZER, Bundle, Precision
@@ -14,6 +18,7 @@ from embedge.task import Task
 
 if TYPE_CHECKING:
     from embedge.engine import Engine
+    from embedge.tokenise import Tokeniser
 
 
 def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[str, ...], threads: int) -> "Engine":
@@ -31,11 +36,13 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[str, .
         ProviderError: the first provider did not start.
     """
     files = bundle.graph_files(precision)
+    paths = [bundle.path / name for name in files]
+    identity = _identify(paths)
     check = Task(lambda: bundle.check((TOKENIZER, *files)))
     from embedge.session import Session
     from embedge.workers import Workers
 
-    def open_session(threads: int) -> Session:
+    def open_session(threads: int, packed: bool) -> Session:
         return Session(
             bundle.graph(precision),
             threads=threads,
@@ -43,21 +50,41 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[str, .
             width=bundle.manifest.dimension,
             # On a CPU, fp16 needs ONNX Runtime to fold the casts of its weights.
             finished=bundle.manifest.precisions[precision].exporter == "native" and precision != "fp16",
+            packed=packed,
         )
 
-    def open_again(threads: int) -> Session:
-        session = open_session(threads)
-        bundle.check(files)  # another bundle may have taken its place
+    def open_again(threads: int, packed: bool) -> Session:
+        session = open_session(threads, packed)
+        if _identify(paths) != identity:
+            bundle.check(files)  # another bundle may have taken its place
         return session
 
-    workers = Task(lambda: Workers(open_session, open_again, cores=threads, spread=providers[0] == CPU))
-    from embedge.engine import Engine
-    from embedge.tokenise import Tokeniser
+    about_to_open = Event()
 
+    def read_tokeniser() -> "Tokeniser":
+        about_to_open.wait(timeout=1)  # an interrupt may come between
+        import embedge.engine  # noqa: F401  # wanted later, and gives the session the time to begin
+        from embedge.tokenise import Tokeniser
+
+        return Tokeniser(bundle.path / TOKENIZER, max_tokens=bundle.manifest.max_tokens)
+
+    reading = Task(read_tokeniser)
+    spread = providers[0] == CPU
     try:
-        tokeniser = Tokeniser(bundle.path / TOKENIZER, max_tokens=bundle.manifest.max_tokens)
+        about_to_open.set()
+        workers = Workers(open_session, open_again, cores=threads, spread=spread, apart=spread and precision == "int8")
+        tokeniser = reading.result()
     except EmbedgeError:
         check.result()  # a changed file explains whatever the others say
         raise
     check.result()
-    return Engine(bundle.manifest, tokeniser, workers.result())
+    from embedge.engine import Engine
+
+    return Engine(bundle.manifest, tokeniser, workers)
+
+
+def _identify(paths: Sequence[Path]) -> list[tuple[int, ...]]:
+    """What tells that files are still the ones whose hash was checked. Empty where one cannot be reached."""
+    with suppress(OSError):
+        return [(stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in map(Path.stat, paths)]
+    return []

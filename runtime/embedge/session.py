@@ -24,13 +24,26 @@ class Session:
         width: of a hidden state; the graph's must be that.
         finished: the graph is fused already and is run as it is. ONNX Runtime's own fusions would only put
             SkipLayerNormalization in, which is slower than the two nodes it replaces, and take time at load.
+        packed: rearrange the weights at load, as the kernels read them. Without, every run does that again; but the
+            session opens in a third of the time, and all sessions of a process share the one copy that is mapped.
+            Products of integers are the same either way, sums of floats are not.
 
     Raises:
         ProviderError: the first provider did not start; there is no silent fallback to the CPU.
         BundleError: ONNX Runtime cannot load the graph, or it gives no hidden states of that width.
     """
 
-    def __init__(self, graph: Path, *, threads: int, providers: tuple[str, ...], width: int, finished: bool) -> None:
+    def __init__(
+        self,
+        graph: Path,
+        *,
+        threads: int,
+        providers: tuple[str, ...],
+        width: int,
+        finished: bool,
+        packed: bool = True,
+    ) -> None:
+        self.packed = packed
         self._graph = graph
         self._providers = providers
         self._threads = threads
@@ -45,6 +58,8 @@ class Session:
         options.inter_op_num_threads = 1
         # Threads wait for work awake, but not beyond a run: other sessions and processes want the cores.
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        if not self.packed:
+            options.add_session_config_entry("session.disable_prepacking", "1")
         options.log_severity_level = 4  # failures are raised, and so told already
         level = ort.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_DISABLE_ALL if self._finished else level.ORT_ENABLE_ALL

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from threading import Lock, Semaphore
 from typing import TYPE_CHECKING
 
@@ -21,39 +21,53 @@ _FEWEST_TO_SHARE = 16
 # Tokens that were run on one core while others were idle, from which the time to open a second session is as good as
 # lost: that takes as long as some 500 tokens do. (To buy what was rented for its price costs at most twice the best.)
 _WORTH_OPENING = 1024
+# Runs that packed the weights for themselves, from which a session that has them packed pays, by the same reasoning.
+_WORTH_PACKING = 16
 
 
 class Workers:
     """The sessions of one graph, and the cores to run them on.
 
-    The *narrow* session takes one thread for a run, and every core makes a run of its own: cores that share a run wait
-    for one another after each of its some hundred operators, so side by side they do more in the same time. Where there
-    are fewer batches than cores, as for one text, a *wide* session over all cores answers sooner. It is opened when
-    such texts keep coming. The vectors are bitwise the same.
+    *Narrow* sessions take one thread for a run, and every core makes a run of its own: cores that share a run wait for
+    one another after each of its some hundred operators, so side by side they do more in the same time. Where there are
+    fewer batches than cores, as for one text, a *wide* session over all cores answers sooner. It is opened when such
+    texts keep coming.
+
+    Every core has a narrow session to itself, if *apart*. In one session for all, what one core frees another is given
+    next, still in the first one's cache, and for seconds on end both run a quarter slower. The first session is
+    unpacked, to open soon. One is packed in time, and the others stay as they are, to share the weights in memory. The
+    vectors are bitwise the same.
 
     Args:
-        open_session: a session of the graph that takes so many threads for each run.
+        open_session: a session of the graph that takes so many threads for each run, with its weights packed or not.
         open_again: the same, later; raises BundleError where the files are gone or no longer those of the first.
         cores: most to use.
         spread: whether to run batches side by side; a GPU takes them one by one.
+        apart: whether to open unpacked sessions, one for each core: only where they give the same vectors.
     """
 
     def __init__(
         self,
-        open_session: Callable[[int], Session],
-        open_again: Callable[[int], Session],
+        open_session: Callable[[int, bool], Session],
+        open_again: Callable[[int, bool], Session],
         *,
         cores: int,
         spread: bool,
+        apart: bool,
     ) -> None:
         self._open_again = open_again
         self._cores = cores if spread else 1
-        self._narrow = open_session(1 if spread else cores)
+        self._apart = apart
+        first = open_session(1 if spread else cores, not apart)
+        self._narrow = [first] if apart else [first] * self._cores
+        self._idle = list(self._narrow)
         self._wide: Session | None = None
         self._opening = Lock()  # never released: one caller tries, once
+        self._packing = Lock()  # likewise
         self._process = os.getpid()
         self._free = Semaphore(self._cores)  # cores, for batches side by side of all callers together
         self._rented = 0  # tokens so far that a wide session would have run faster
+        self._unpacked = 0  # runs so far that a packed session would have run faster
 
     def run(self, plan: Sequence[Batch], work: Callable[[Session, Batch], object]) -> None:
         """Call ``work`` with a session and each batch, on several threads at once; the first error ends it.
@@ -84,22 +98,60 @@ class Workers:
     def _drain(self, waiting: deque[Batch], work: Callable[[Session, Batch], object]) -> None:
         """Take batches until there are none; whoever fails takes the rest away from all."""
         try:
-            while True:
-                try:
-                    batch = waiting.popleft()
-                except IndexError:
-                    return
-                with self._free:
-                    work(self._narrow, batch)
+            while waiting:
+                with self._borrow() as session:
+                    try:
+                        batch = waiting.popleft()
+                    except IndexError:
+                        return
+                    work(session, batch)
         except BaseException:
             waiting.clear()
             raise
 
+    @contextmanager
+    def _borrow(self) -> Iterator[Session]:
+        """A core, and a narrow session that nobody else runs meanwhile; the packed one, if it is idle."""
+        with self._free:
+            session = self._pack(self._take())
+            try:
+                yield session
+            finally:
+                self._idle.append(session)
+
+    def _take(self) -> Session:
+        idle = sorted(self._idle, key=lambda session: session.packed)
+        while idle:
+            session = idle.pop()
+            with suppress(ValueError):  # another thread took it
+                self._idle.remove(session)
+                return session
+        try:
+            session = self._open_again(1, False)
+        except BundleError:  # moved, deleted or replaced since
+            return self._narrow[0]  # a session may be shared: it is only slower
+        self._narrow.append(session)
+        return session
+
+    def _pack(self, session: Session) -> Session:
+        """The session, or one that is packed in its place, once that is worth it and nobody else has done it."""
+        if session.packed:
+            return session
+        self._unpacked += 1
+        if self._unpacked < _WORTH_PACKING or not self._packing.acquire(blocking=False):
+            return session
+        try:
+            packed = self._open_again(1, True)
+        except BundleError:  # as above
+            return session
+        self._narrow[self._narrow.index(session)] = packed
+        return packed
+
     def _notice_fork(self) -> None:
-        """Here, once, and not on every thread. The threads that held cores are not in a forked child."""
-        self._narrow.reopen_after_fork()
+        """Here, once, and not on every thread. The threads that held cores and sessions are not in a forked child."""
         if os.getpid() != self._process:
-            self._process, self._free = os.getpid(), Semaphore(self._cores)
+            self._narrow[0].reopen_after_fork()
+            self._process, self._free, self._idle = os.getpid(), Semaphore(self._cores), list(self._narrow)
 
     def _pick_wide(self, plan: Sequence[Batch]) -> Session | None:
         """The wide session, if it is faster for the plan, and open or worth it by now."""
@@ -115,4 +167,4 @@ class Workers:
     def _open_wide(self) -> None:
         """Do without where the bundle has been moved, deleted or replaced since: the narrow session needs no file."""
         with suppress(BundleError):
-            self._wide = self._open_again(self._cores)
+            self._wide = self._open_again(self._cores, True)

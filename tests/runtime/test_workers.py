@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedge import Bundle, Embedder
+from embedge.errors import BundleError
 from embedge.plan import Batch, plan_batches
 from embedge.session import Session
 from embedge.task import Task
@@ -25,24 +26,25 @@ from embedge_export import export
 
 
 class Stub:
-    """A session that knows how many threads it has."""
+    """A session that knows how it was opened."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, packed: bool) -> None:
         self.threads = threads
+        self.packed = packed
 
     def reopen_after_fork(self) -> None:
         """There is nothing to reopen."""
 
 
-def open_workers(cores: int, *, spread: bool = True) -> tuple[Workers, list[int]]:
-    """Workers, and the threads of the sessions that they open."""
-    opened: list[int] = []
+def open_workers(cores: int, *, spread: bool = True, apart: bool = False) -> tuple[Workers, list[tuple[int, bool]]]:
+    """Workers, and the sessions that they open: threads, and whether packed."""
+    opened: list[tuple[int, bool]] = []
 
-    def open_session(threads: int) -> Session:
-        opened.append(threads)
-        return cast(Session, Stub(threads))
+    def open_session(threads: int, packed: bool) -> Session:
+        opened.append((threads, packed))
+        return cast(Session, Stub(threads, packed))
 
-    return Workers(open_session, open_session, cores=cores, spread=spread), opened
+    return Workers(open_session, open_session, cores=cores, spread=spread, apart=apart), opened
 
 
 def run(workers: Workers, plan: Sequence[Batch]) -> list[tuple[int, Batch]]:
@@ -76,30 +78,72 @@ def test_many_batches_run_at_once_each_on_one_core() -> None:
 
     workers.run([Batch(8, (n,)) for n in range(3)], work)
     assert len(seen) == 3
-    assert opened == [1]
+    assert opened == [(1, True)]
 
 
 def test_single_texts_that_keep_coming_open_a_session_over_all_cores() -> None:
     workers, opened = open_workers(4)
     threads = [run(workers, one(300))[0][0] for _ in range(5)]
     assert threads == [1, 1, 1, 4, 4]  # 300, 600, 900, 1200 tokens
-    assert opened == [1, 4]
+    assert opened == [(1, True), (4, True)]
     assert [threads for threads, _ in run(workers, [Batch(300, (n,)) for n in range(9)])] == [1] * 9
+
+
+def test_each_core_has_a_session_of_its_own_and_one_is_packed_in_time() -> None:
+    """Never is a session run by two threads at once, and once there are enough no more are opened."""
+    workers, opened = open_workers(3, apart=True)
+    together = threading.Barrier(3, timeout=20)
+    running: list[Session] = []
+
+    def work(session: Session, batch: Batch) -> None:
+        running.append(session)
+        together.wait()
+        assert len(set(running)) == 3
+        together.wait()
+        running.clear()
+        together.wait()
+
+    for _ in range(8):
+        workers.run([Batch(8, (n,)) for n in range(3)], work)
+    assert sorted(opened) == [(1, False)] * 3 + [(1, True)]
+    assert opened.index((1, True)) == 3
+
+
+def test_queries_that_keep_coming_are_run_packed() -> None:
+    workers, opened = open_workers(2, apart=True)
+    packed: list[bool] = []
+    for _ in range(20):
+        workers.run(one(8), lambda session, batch: packed.append(session.packed))
+    assert packed == [False] * 15 + [True] * 5
+    assert opened == [(1, False), (1, True)]
+
+
+@pytest.mark.parametrize("cores", [1, 3])
+def test_a_session_that_cannot_be_opened_later_is_done_without(cores: int) -> None:
+    workers, opened = open_workers(cores, apart=True)
+
+    def refuse(threads: int, packed: bool) -> Session:
+        raise BundleError("replaced since")
+
+    workers._open_again = refuse
+    for _ in range(9):
+        assert len(run(workers, [Batch(8, (n,)) for n in range(9)])) == 9
+    assert opened == [(1, False)]
 
 
 def test_a_short_text_stays_on_one_core() -> None:
     workers, opened = open_workers(4)
     assert [run(workers, one(15))[0][0] for _ in range(200)] == [1] * 200
-    assert opened == [1]
+    assert opened == [(1, True)]
 
 
-@pytest.mark.parametrize(("cores", "spread", "expected"), [(1, True, [1]), (4, False, [4])])
-def test_one_core_or_a_gpu_has_one_session(cores: int, spread: bool, expected: list[int]) -> None:
+@pytest.mark.parametrize(("cores", "spread", "expected"), [(1, True, 1), (4, False, 4)])
+def test_one_core_or_a_gpu_has_one_session(cores: int, spread: bool, expected: int) -> None:
     workers, opened = open_workers(cores, spread=spread)
     for _ in range(9):
         run(workers, one(500))
         run(workers, [Batch(500, (n,)) for n in range(9)])
-    assert opened == expected
+    assert opened == [(expected, True)]
 
 
 @pytest.mark.parametrize("place", [0, 20])
@@ -143,15 +187,15 @@ def test_callers_at_once_open_one_session_over_all_cores() -> None:
     workers, opened = open_workers(4)
     open_again = workers._open_again
 
-    def open_and_call(threads: int) -> Session:
+    def open_and_call(threads: int, packed: bool) -> Session:
         """While it opens another thread calls, and is served by the narrow session."""
         with ThreadPoolExecutor(1) as other:
             assert other.submit(run, workers, one(2000)).result(timeout=20)[0][0] == 1
-        return open_again(threads)
+        return open_again(threads, packed)
 
     workers._open_again = open_and_call
     assert run(workers, one(2000))[0][0] == 4
-    assert opened == [1, 4]
+    assert opened == [(1, True), (4, True)]
 
 
 def test_callers_at_once_share_the_cores() -> None:
@@ -175,14 +219,19 @@ def test_callers_at_once_share_the_cores() -> None:
     assert (most, done) == (2, 32)
 
 
-def test_vectors_are_bitwise_the_same_on_either_session(tiny_bundle: Any) -> None:
-    """Single texts before and after the wide session opens, and all in one call."""
-    model = Embedder(tiny_bundle.path, precision="int8", threads=2)
-    texts = ["the cat sat on mat and ran far away over blue river stone bread bake how do i", "the cat"] * 20
-    before = model.encode(texts[0])
-    single = np.stack([model.encode(text * 3) for text in texts])
-    assert np.array_equal(model.encode([text * 3 for text in texts]), single)
-    assert np.array_equal(model.encode(texts[0]), before)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_vectors_are_bitwise_the_same_on_every_session(tiny_bundle: Any, threads: int) -> None:
+    """One by one, before and after the packed and the wide session open; and side by side, each core on its own."""
+    model = Embedder(tiny_bundle.path, precision="int8", threads=threads)
+    text = "the cat sat on mat and ran far away over blue river stone bread bake how do i "
+    texts = [text * 3, "the cat", text] * 20
+    single = np.stack([model.encode(text) for text in texts])
+    workers = model._engine._workers
+    assert workers._narrow[0].packed
+    assert (workers._wide is not None) == (threads == 2)
+    assert np.array_equal(model.encode(texts, batch_tokens=64), single)
+    assert np.array_equal(np.stack([model.encode(text) for text in texts]), single)
+    assert [session.packed for session in workers._narrow] == [True, False][:threads]
 
 
 @pytest.mark.parametrize("other", [False, True])
