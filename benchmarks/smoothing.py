@@ -12,7 +12,7 @@ import click
 import numpy as np
 from onnx import ModelProto
 
-from embedge.bundle import TOKENIZER
+from embedge.bundle import HIDDEN, TOKENIZER
 from embedge.errors import EmbedgeError
 from embedge.session import Session
 from embedge_export.calibrate import calibrate
@@ -66,7 +66,7 @@ def _graphs(checkpoint: Checkpoint) -> Mapping[str, ModelProto]:
 
 def _session(graph: ModelProto, path: Path, width: int) -> Session:
     path.write_bytes(graph.SerializeToString())
-    return Session(path, providers=("CPUExecutionProvider",), threads=1, width=width, finished=True)
+    return Session(path, providers=("CPUExecutionProvider",), threads=1, outputs={HIDDEN: width}, finished=True)
 
 
 def _in_turns(sessions: Mapping[str, Session], texts: int, tokens: int, rounds: int) -> tuple[list[float], list[float]]:
@@ -76,7 +76,7 @@ def _in_turns(sessions: Mapping[str, Session], texts: int, tokens: int, rounds: 
     for turn in range(-3, rounds):  # three turns to warm up
         for name, session in sessions.items():
             start = time.perf_counter()
-            session.run(ids)
+            session.run(ids, HIDDEN)
             if turn >= 0:
                 times[name].append(1000 * (time.perf_counter() - start))
     return times["plain"], times["smoothed"]

@@ -77,7 +77,7 @@ def open_workbench(
     Raises:
         CheckpointError: the checkpoint cannot be found or read.
     """
-    fetched = fetch(source, cache=cache_home(), pickles=False, local_files_only=False)
+    fetched = fetch(source, cache=cache_home(), local_files_only=False)
     checkpoint = read_checkpoint(fetched, like=load_recipe(like) if like else None)
     with tempfile.TemporaryDirectory(prefix="embedge-bench-", ignore_cleanup_errors=True) as folder:
         shutil.copyfile(checkpoint.directory / TOKENIZER, Path(folder) / TOKENIZER)

@@ -1,5 +1,6 @@
 """Nodes and constants of one ONNX graph, as they are added."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ class Builder:
     """Collects nodes and initializers; every method returns the name that later nodes refer to."""
 
     INT32 = TensorProto.INT32
+    INT64 = TensorProto.INT64
     BOOL = TensorProto.BOOL
 
     def __init__(self) -> None:
@@ -24,12 +26,16 @@ class Builder:
 
     def constant(self, name: str, values: NDArray[Any]) -> str:
         """An initializer of that name."""
-        self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
+        self._constants[name] = numpy_helper.from_array(np.asarray(values, order="C"), name)
         return name
 
     def ints(self, values: list[int]) -> str:
         """An int64 vector, shared by all who ask for the same one."""
         return self.constant("ints_" + "_".join(map(str, values)), np.array(values, np.int64))
+
+    def scalar(self, value: int) -> str:
+        """An int64 of no dimensions, shared by all who ask for the same one."""
+        return self.constant(f"int_{value}", np.array(value, np.int64))
 
     def op(self, kind: str, inputs: list[str], *, name: str = "", domain: str = "", **attributes: Any) -> str:
         """A node with one output."""
@@ -50,13 +56,13 @@ class Builder:
         output = helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, None, width])
         return helper.make_graph([node], name, [], [output])
 
-    def model(self, output: str, width: int) -> ModelProto:
-        """The finished model, with the inputs and the output that every bundle's graph has."""
+    def model(self, outputs: Mapping[str, list[str | int]]) -> ModelProto:
+        """The finished model, with the inputs that every bundle's graph has, and float32 outputs of those shapes."""
         inputs = [
             helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "sequence"])
             for name in ("input_ids", "attention_mask")
         ]
-        result = helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", "sequence", width])
-        graph = helper.make_graph(self._nodes, "embedge", inputs, [result], list(self._constants.values()))
+        results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()]
+        graph = helper.make_graph(self._nodes, "embedge", inputs, results, list(self._constants.values()))
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="embedge")

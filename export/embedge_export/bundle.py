@@ -27,6 +27,7 @@ _GENERATED = (
     "tokenizer_config.json",
     "special_tokens_map.json",
 )
+_OF_TOKENIZER = ("tokenizer_config.json", "special_tokens_map.json")  # all that a cross-encoder has
 _SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
@@ -35,7 +36,8 @@ def write_side_files(checkpoint: Checkpoint, folder: Path) -> None:
     for name in _COPIED:
         fresh(folder / name).write_bytes((checkpoint.directory / name).read_bytes())
     for name, value in zip(_GENERATED, _generate(checkpoint), strict=True):
-        _write_json(folder / name, value)
+        if checkpoint.task == "embed" or name in _OF_TOKENIZER:
+            _write_json(folder / name, value)
 
 
 def _generate(checkpoint: Checkpoint) -> tuple[object, ...]:

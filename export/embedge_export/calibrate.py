@@ -1,6 +1,8 @@
 """Texts through the float32 graph: what enters every linear layer. Smoothing and rounding are fitted to it."""
 
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -14,6 +16,7 @@ from embedge.errors import CheckpointError, TextValueError
 from embedge.plan import plan_batches
 from embedge.progress import progress
 from embedge.tokenise import Tokeniser
+from embedge_export.graph_file import write_graph
 from embedge_export.linear import linear_layers
 
 # Rows kept as they are, beside the sums over all. The extremes of more would follow ever rarer tokens.
@@ -67,8 +70,7 @@ def calibrate(
     inputs = {node.name: node.input[0] for node in linear_layers(model)}
     stride = max(1, sum(len(text) for text in ids) // _SAMPLE)
     sums = {name: _Sums(stride) for name in inputs}
-    session = _session_with_outputs(model, sorted(set(inputs.values())))
-    with progress(len(ids), None) as advance:
+    with _session_with_outputs(model, sorted(set(inputs.values()))) as session, progress(len(ids), None) as advance:
         for batch in plan:
             batch_ids = np.array([ids[member] for member in batch.members], np.int64)
             found = session.run(list(inputs.values()), {"input_ids": batch_ids, "attention_mask": batch_ids * 0 + 1})
@@ -120,12 +122,18 @@ class _Sums:
         return Activations(mean=self._centre + offset, covariance=covariance, rows=np.concatenate(self._kept))
 
 
-def _session_with_outputs(model: ModelProto, names: list[str]) -> ort.InferenceSession:
-    """The graph, run as it is, with some of its tensors as outputs."""
-    copy = ModelProto()
-    copy.CopyFrom(model)
-    copy.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
+@contextmanager
+def _session_with_outputs(model: ModelProto, names: list[str]) -> Iterator[ort.InferenceSession]:
+    """The graph, run as it is, with some of its tensors as outputs. By way of a file: it may be more than 2 GB."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return ort.InferenceSession(copy.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    outputs = len(model.graph.output)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        path = Path(folder) / "calibrate.onnx"
+        model.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
+        try:
+            write_graph(model, path)
+        finally:
+            del model.graph.output[outputs:]
+        yield ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

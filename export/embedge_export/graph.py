@@ -1,4 +1,4 @@
-"""Checkpoint -> fused encoder graph, float32: one short function per block of BERT.
+"""Checkpoint -> fused encoder graph, float32: one short function per block of BERT or RoBERTa.
 
 Hidden states are [batch, sequence, hidden] throughout; nothing is reshaped.
 The constants of a linear layer are NAME.weight and NAME.bias, where NAME is its product's; ``linear`` finds them.
@@ -8,6 +8,8 @@ Fusions, each measured on the CPU provider of ONNX Runtime:
 2. ``MultiHeadAttention`` (com.microsoft) instead of ten traced nodes; without a mask where no token is padding.
 3. ``Add`` + ``LayerNormalization``, *not* ``SkipLayerNormalization``, which is scalar on a CPU and six times slower.
 4. Token types: only type 0 is ever used, so its row is added to the position embeddings once, here.
+
+What stands on top of the encoder is in ``heads``.
 """
 
 from collections.abc import Mapping
@@ -17,12 +19,16 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto
 
+from embedge.bundle import HIDDEN, SCORES, TOKEN_WEIGHTS
 from embedge.errors import CheckpointError
 from embedge_export.builder import CONTRIB, Builder
 from embedge_export.checkpoint import Checkpoint
+from embedge_export.heads import score_pairs, weigh_tokens
 from embedge_export.tensors import Tensors
 
-SUPPORTED = ("bert",)
+# Those whose positions count on from the padding token's id, over the tokens that are none.
+_FROM_PADDING = ("camembert", "roberta", "xlm-roberta")
+SUPPORTED = ("bert", *_FROM_PADDING)
 # config.json's hidden_act -> (operator, attributes)
 _ACTIVATIONS: Mapping[str, tuple[str, dict[str, str]]] = {
     "gelu": ("Gelu", {"approximate": "none"}),
@@ -34,7 +40,7 @@ _ACTIVATIONS: Mapping[str, tuple[str, dict[str, str]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """Sizes of a BERT encoder.
+    """Sizes of an encoder.
 
     Attributes:
         vocabulary: rows of the word embeddings.
@@ -46,6 +52,7 @@ class Shape:
         intermediate: width inside the feed-forward block.
         activation: inside the feed-forward block, by its name in config.json.
         epsilon: of layer normalisation.
+        padding: the padding token's id, where positions are counted from it; None where they are from 0.
     """
 
     vocabulary: int
@@ -57,6 +64,7 @@ class Shape:
     intermediate: int
     activation: str
     epsilon: float
+    padding: int | None
 
 
 def read_shape(checkpoint: Checkpoint) -> Shape:
@@ -88,11 +96,18 @@ def read_shape(checkpoint: Checkpoint) -> Shape:
             intermediate=int(config["intermediate_size"]),
             activation=activation,
             epsilon=float(config.get("layer_norm_eps", 1e-12)),
+            padding=int(config.get("pad_token_id", 1)) if checkpoint.architecture in _FROM_PADDING else None,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{checkpoint.directory / 'config.json'} lacks a size ({error}); get it again") from error
     if min(shape.vocabulary, shape.positions, shape.token_types, shape.hidden, shape.layers, shape.intermediate) < 1:
         raise CheckpointError(f"{checkpoint.directory / 'config.json'} has a size below 1; get it again")
+    if shape.padding is not None and not 0 <= shape.padding < min(shape.vocabulary, shape.positions):
+        raise CheckpointError(f"{checkpoint.directory / 'config.json'} has no pad_token_id; get it again")
+    if checkpoint.task == "rerank" and shape.padding is None:
+        raise CheckpointError(
+            f"{checkpoint.directory} reranks with token types; native knows rerankers of {', '.join(_FROM_PADDING)}"
+        )
     if shape.heads < 1 or shape.hidden % shape.heads:
         raise CheckpointError(
             f"{checkpoint.directory}: hidden_size {shape.hidden} is not a multiple of {shape.heads} heads"
@@ -101,7 +116,9 @@ def read_shape(checkpoint: Checkpoint) -> Shape:
 
 
 def build_graph(checkpoint: Checkpoint) -> ModelProto:
-    """The encoder's graph: ``input_ids`` and ``attention_mask`` in, ``last_hidden_state`` out.
+    """The graph: ``input_ids`` and ``attention_mask`` in; out ``last_hidden_state``, or a reranker's ``logits``.
+
+    With a sparse head, ``token_weights`` too.
 
     Raises:
         CheckpointError: an architecture that is not known, or a tensor that is missing or misshapen.
@@ -112,16 +129,30 @@ def build_graph(checkpoint: Checkpoint) -> ModelProto:
         hidden = encoder.embeddings()
         for layer in range(shape.layers):
             hidden = encoder.layer(hidden, f"encoder.layer.{layer}")
-        return encoder.finish(hidden)
+        return _finish(encoder, hidden, checkpoint)
+
+
+def _finish(encoder: "_Encoder", hidden: str, checkpoint: Checkpoint) -> ModelProto:
+    """The whole model: with a head, or hidden states as they are."""
+    b, width = encoder.builder, encoder.shape.hidden
+    if checkpoint.task == "rerank":
+        score_pairs(b, encoder.tensors, hidden, width=width)
+        return b.model({SCORES: ["batch", 1]})
+    outputs: dict[str, list[str | int]] = {b.op("Identity", [hidden], name=HIDDEN): ["batch", "sequence", width]}
+    if checkpoint.sparse_head is not None:
+        with Tensors(checkpoint, files=(checkpoint.sparse_head,), put_in_front="sparse_linear.") as head:
+            weigh_tokens(b, head, hidden, width=width)
+        outputs[TOKEN_WEIGHTS] = ["batch", "sequence"]
+    return b.model(outputs)
 
 
 class _Encoder:
     """The blocks of one encoder; each method adds a block's nodes and returns the name of its output."""
 
     def __init__(self, shape: Shape, tensors: Tensors) -> None:
-        self._shape = shape
-        self._tensors = tensors
-        self._b = b = Builder()
+        self.shape = shape
+        self.tensors = tensors
+        self.builder = b = Builder()
         self._sequence = b.op("Shape", ["input_ids"], start=1, name="sequence")
         # MultiHeadAttention wants the mask as int32.
         self._mask = b.op("Cast", ["attention_mask"], to=b.INT32, name="mask")
@@ -130,14 +161,14 @@ class _Encoder:
 
     def embeddings(self) -> str:
         """Word + position + token type 0, normalised (rule 4)."""
-        b, s, hidden = self._b, self._shape, self._shape.hidden
-        words = self._tensors.get("embeddings.word_embeddings.weight", s.vocabulary, hidden)
-        positions = self._tensors.get("embeddings.position_embeddings.weight", s.positions, hidden)
-        types = self._tensors.get("embeddings.token_type_embeddings.weight", s.token_types, hidden)
+        b, s, hidden = self.builder, self.shape, self.shape.hidden
+        words = self.tensors.get("embeddings.word_embeddings.weight", s.vocabulary, hidden)
+        positions = self.tensors.get("embeddings.position_embeddings.weight", s.positions, hidden)
+        types = self.tensors.get("embeddings.token_type_embeddings.weight", s.token_types, hidden)
         word = b.op("Gather", [b.constant("word_embeddings", words), "input_ids"], name="words")
         table = b.constant("position_embeddings", positions + types[0])
-        position = b.op("Slice", [table, b.ints([0]), self._sequence], name="positions")
-        return self._normalisation(b.op("Add", [word, position], name="embedding_sum"), "embeddings.LayerNorm")
+        total = b.op("Add", [word, self._positions(table)], name="embedding_sum")
+        return self._normalisation(total, "embeddings.LayerNorm")
 
     def layer(self, hidden: str, at: str) -> str:
         """Attention and feed-forward, each added to its input and normalised (rule 3)."""
@@ -146,15 +177,22 @@ class _Encoder:
         fed = self._feed_forward(hidden, at)
         return self._residual(fed, hidden, f"{at}.output.LayerNorm")
 
-    def finish(self, hidden: str) -> ModelProto:
-        """The whole model."""
-        output = self._b.op("Identity", [hidden], name="last_hidden_state")
-        return self._b.model(output, self._shape.hidden)
+    def _positions(self, table: str) -> str:
+        """Position embeddings of all tokens, [sequence, hidden] or [batch, sequence, hidden]."""
+        b, padding = self.builder, self.shape.padding
+        if padding is None:
+            return b.op("Slice", [table, b.ints([0]), self._sequence], name="positions")
+        first = b.scalar(padding)
+        real = b.op("Not", [b.op("Equal", ["input_ids", first], name="is_padding")], name="is_text")
+        counted = b.op("Cast", [real], to=b.INT64, name="text")
+        running = b.op("CumSum", [counted, b.scalar(1)], name="count")
+        places = b.op("Add", [b.op("Mul", [running, counted], name="text_count"), first], name="position_ids")
+        return b.op("Gather", [table, places], name="positions")
 
     def _attention(self, hidden: str, at: str) -> str:
         """Q, K and V (rule 1), the mean of V that they ask for, and its projection."""
-        b, width = self._b, self._shape.hidden
-        weights = [self._tensors.get(f"{at}.self.{name}.weight", width, width).T for name in ("query", "key", "value")]
+        b, width = self.builder, self.shape.hidden
+        weights = [self.tensors.get(f"{at}.self.{name}.weight", width, width).T for name in ("query", "key", "value")]
         packed = b.op(
             "MatMul", [hidden, b.constant(f"{at}.qkv.weight", np.concatenate(weights, axis=1))], name=f"{at}.qkv"
         )
@@ -164,32 +202,32 @@ class _Encoder:
 
     def _heads(self, inputs: list[str], at: str) -> str:
         """MultiHeadAttention, with or without the mask (rule 2): 15 to 40 % faster without."""
-        attend: dict[str, Any] = {"domain": CONTRIB, "num_heads": self._shape.heads}
-        b, width = self._b, self._shape.hidden
+        attend: dict[str, Any] = {"domain": CONTRIB, "num_heads": self.shape.heads}
+        b, width = self.builder, self.shape.hidden
         without = b.branch("MultiHeadAttention", inputs, width=width, name=f"{at}.unmasked", **attend)
         masked = b.branch("MultiHeadAttention", [*inputs, "", self._mask], width=width, name=f"{at}.masked", **attend)
         return b.op("If", [self._no_padding], then_branch=without, else_branch=masked, name=at)
 
     def _feed_forward(self, hidden: str, at: str) -> str:
-        s = self._shape
+        s = self.shape
         up = self._linear(hidden, f"{at}.intermediate.dense", s.hidden, s.intermediate)
         operator, attributes = _ACTIVATIONS[s.activation]
-        active = self._b.op(operator, [up], name=f"{at}.activation", **attributes)
+        active = self.builder.op(operator, [up], name=f"{at}.activation", **attributes)
         return self._linear(active, f"{at}.output.dense", s.intermediate, s.hidden)
 
     def _linear(self, rows: str, at: str, inputs: int, outputs: int) -> str:
-        weight = self._b.constant(f"{at}.weight", self._tensors.get(f"{at}.weight", outputs, inputs).T)
-        return self._plus_bias(self._b.op("MatMul", [rows, weight], name=at), at, outputs)
+        weight = self.builder.constant(f"{at}.weight", self.tensors.get(f"{at}.weight", outputs, inputs).T)
+        return self._plus_bias(self.builder.op("MatMul", [rows, weight], name=at), at, outputs)
 
     def _plus_bias(self, product: str, at: str, outputs: int | None = None) -> str:
-        bias = self._b.constant(f"{at}.bias", self._tensors.get(f"{at}.bias", outputs or self._shape.hidden))
-        return self._b.op("Add", [product, bias], name=f"{at}.plus_bias")
+        bias = self.builder.constant(f"{at}.bias", self.tensors.get(f"{at}.bias", outputs or self.shape.hidden))
+        return self.builder.op("Add", [product, bias], name=f"{at}.plus_bias")
 
     def _residual(self, block: str, hidden: str, at: str) -> str:
-        return self._normalisation(self._b.op("Add", [block, hidden]), at)
+        return self._normalisation(self.builder.op("Add", [block, hidden]), at)
 
     def _normalisation(self, rows: str, at: str) -> str:
-        b, width = self._b, self._shape.hidden
-        gain = b.constant(f"{at}.weight", self._tensors.get(f"{at}.weight", width))
-        bias = b.constant(f"{at}.bias", self._tensors.get(f"{at}.bias", width))
-        return b.op("LayerNormalization", [rows, gain, bias], axis=-1, epsilon=self._shape.epsilon, name=at)
+        b, width = self.builder, self.shape.hidden
+        gain = b.constant(f"{at}.weight", self.tensors.get(f"{at}.weight", width))
+        bias = b.constant(f"{at}.bias", self.tensors.get(f"{at}.bias", width))
+        return b.op("LayerNormalization", [rows, gain, bias], axis=-1, epsilon=self.shape.epsilon, name=at)

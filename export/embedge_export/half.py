@@ -1,4 +1,4 @@
-"""float32 graph -> float16 graph: half the bytes, and what a GPU runs fastest. Inputs and output keep their types."""
+"""float32 graph -> float16 graph: half the bytes, and what a GPU runs fastest. Inputs and outputs keep their types."""
 
 import numpy as np
 from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
@@ -11,7 +11,8 @@ _HIGHEST = float(np.finfo(np.float16).max)
 def halve(model: ModelProto) -> ModelProto:
     """The float16 graph of a float32 graph, which is left as it is.
 
-    Every float constant becomes float16, and with them all arithmetic between; a last ``Cast`` gives float32 back.
+    Every float constant becomes float16, and with them all arithmetic between; the outputs are cast
+    back.
 
     Raises:
         CheckpointError: a weight is too large for float16 (beyond 65,504).
@@ -28,10 +29,11 @@ def halve(model: ModelProto) -> ModelProto:
     for branch in _branches(graph):
         for output in branch.output:
             output.type.tensor_type.elem_type = TensorProto.FLOAT16
-    result = graph.output[0].name
-    last = next(node for node in graph.node if result in node.output)
-    last.output[0] = f"{result}.fp16"
-    graph.node.append(helper.make_node("Cast", [f"{result}.fp16"], [result], to=TensorProto.FLOAT, name="to_float32"))
+    for result in [output.name for output in graph.output]:
+        last = next(node for node in graph.node if result in node.output)
+        last.output[0] = f"{result}.fp16"
+        cast = helper.make_node("Cast", [f"{result}.fp16"], [result], to=TensorProto.FLOAT, name=f"{result}.to_float32")
+        graph.node.append(cast)
     return copy
 
 

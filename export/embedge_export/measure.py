@@ -1,19 +1,21 @@
 """How far a graph's vectors are from its reference's, on texts that calibrated nothing: the quality report."""
 
+import json
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from embedge import Embedder
-from embedge.bundle import TOKENIZER, Bundle, Precision, Quality
+from embedge import Embedder, Reranker
+from embedge.bundle import SCORES, TOKENIZER, Bundle, Precision, Quality
 from embedge_export.reference import Reference
 from embedge_export.texts import passages, questions
 
 _BATCH = 8
 _TOP = 10
 _ROUNDS = 4  # of batches of random company
+_EVERY = 6  # question that a reranker is asked: one on each topic
 
 
 def documents() -> list[str]:
@@ -23,6 +25,11 @@ def documents() -> list[str]:
 
 
 def measure(bundle: Bundle, precision: Precision, reference: Reference) -> Quality:
+    """Distance of one graph of a bundle to a reference; of a reranker as ``measure_scores`` says."""
+    return (measure_scores if bundle.manifest.task == "rerank" else measure_vectors)(bundle, precision, reference)
+
+
+def measure_vectors(bundle: Bundle, precision: Precision, reference: Reference) -> Quality:
     """Distance of one graph of a bundle, run by the runtime, to a reference fed padded batches of mixed lengths.
 
     Cosines are of pooled vectors, of documents and of queries with their prompt. The overlap is of the ten passages
@@ -36,7 +43,7 @@ def measure(bundle: Bundle, precision: Precision, reference: Reference) -> Quali
     graph = Reference(bundle.graph(precision), precision)
     expected, differences = [], [0.0]
     for ids, mask in _padded_batches(bundle, texts):
-        hidden, own = reference.hidden(ids, mask), graph.hidden(ids, mask)
+        hidden, own = reference.run(ids, mask), graph.run(ids, mask)
         expected.append(_pool_masked(hidden, mask, bundle.manifest.pooling))
         tokens = min(hidden.shape[1], own.shape[1])  # one, where a graph is trimmed to what CLS pooling reads
         apart = np.abs(hidden[:, :tokens] - own[:, :tokens])
@@ -49,10 +56,54 @@ def measure(bundle: Bundle, precision: Precision, reference: Reference) -> Quali
         cosine_mean=round(float(cosines.mean()), 7),
         cosine_min=round(float(cosines.min()), 7),
         cosine_p1=round(float(np.percentile(cosines, 1)), 7),
-        top10_overlap=round(_overlap(found, wanted), 4),
+        top10_overlap=_overlap(found, wanted),
         max_abs_difference=float(f"{max(differences):.3g}"),
         batch_difference=float(f"{batch_difference(model, texts):.3g}"),
     )
+
+
+def measure_scores(bundle: Bundle, precision: Precision, reference: Reference) -> Quality:
+    """Distance of a reranker's graph, run by the runtime, to a reference fed padded batches of mixed lengths.
+
+    The pairs are every n-th question with every passage. A question's scores are a vector, whose mean is taken away: it
+    moves them alike. Cosines are of those; the overlap is of the ten best passages; the difference is of two logits.
+    """
+    asked = [question.text for question in questions()[::_EVERY]]
+    pairs = [(question, passage.joined) for question in asked for passage in passages()]
+    model = Reranker(bundle.path, precision=precision)
+    wanted = np.concatenate([reference.run(*batch, output=SCORES)[:, 0] for batch in _padded_batches(bundle, pairs)])
+    found = model.score(pairs, on_truncate="ignore")
+    rows = [scores.reshape(len(asked), -1).astype(np.float64) for scores in (found, wanted)]
+    mine, theirs = (scores - scores.mean(axis=1, keepdims=True) for scores in rows)
+    cosines = (mine * theirs).sum(axis=1) / (np.linalg.norm(mine, axis=1) * np.linalg.norm(theirs, axis=1))
+    best = [np.argsort(-scores, axis=1, kind="stable")[:, :_TOP] for scores in rows]
+    return Quality(
+        reference=reference.name,
+        texts=len(pairs),
+        cosine_mean=round(float(cosines.mean()), 7),
+        cosine_min=round(float(cosines.min()), 7),
+        cosine_p1=round(float(np.percentile(cosines, 1)), 7),
+        top10_overlap=_shared(*best),
+        max_abs_difference=float(f"{np.abs(found - wanted).max():.3g}"),
+        batch_difference=float(f"{_pair_difference(model, pairs[::_EVERY], found[::_EVERY]):.3g}"),
+    )
+
+
+def _pair_difference(
+    model: Reranker, pairs: Sequence[tuple[str, str]], scores: NDArray[np.float32], *, seed: int = 0
+) -> float:
+    """Largest difference of a pair's score, among the others and alone or in random order and batches."""
+    random = np.random.default_rng(seed)
+    worst = max(
+        abs(float(model.score(pair, on_truncate="ignore") - score)) for pair, score in zip(pairs, scores, strict=True)
+    )
+    for _ in range(_ROUNDS):
+        order = random.permutation(len(pairs))
+        among = model.score(
+            [pairs[place] for place in order], on_truncate="ignore", batch_tokens=int(random.integers(1, 4096))
+        )
+        worst = max(worst, float(np.abs(among - scores[order]).max()))
+    return worst
 
 
 def batch_difference(model: Embedder, texts: Sequence[str], *, rounds: int = _ROUNDS, seed: int = 0) -> float:
@@ -75,19 +126,34 @@ def batch_difference(model: Embedder, texts: Sequence[str], *, rounds: int = _RO
 def _overlap(found: NDArray[np.float32], wanted: NDArray[np.float64]) -> float:
     """Mean share of the reference's nearest passages that are among the graph's nearest, over all questions."""
     corpus, asked = len(passages()), len(questions())
-    best = [np.argsort(-(v[-asked:] @ v[:corpus].T), axis=1, kind="stable")[:, :_TOP] for v in (found, wanted)]
-    return float(np.mean([len(set(mine) & set(theirs)) / _TOP for mine, theirs in zip(*best, strict=True)]))
+    return _shared(
+        *(np.argsort(-(v[-asked:] @ v[:corpus].T), axis=1, kind="stable")[:, :_TOP] for v in (found, wanted))
+    )
 
 
-def _padded_batches(bundle: Bundle, texts: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def _shared(mine: NDArray[np.intp], theirs: NDArray[np.intp]) -> float:
+    """Mean share of the one's positions in a row that are in the other's."""
+    shares = [len(set(first) & set(second)) / len(first) for first, second in zip(mine, theirs, strict=True)]
+    return round(float(np.mean(shares)), 4)
+
+
+def _padded_batches(
+    bundle: Bundle, texts: Sequence[str] | Sequence[tuple[str, str]]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Ids and masks of texts, padded as other runtimes would, in batches of mixed lengths."""
     tokenizer = Tokenizer.from_file(str(bundle.path / TOKENIZER))
-    tokenizer.enable_truncation(bundle.manifest.max_tokens)
-    tokenizer.enable_padding()
+    truncated = "only_second" if bundle.manifest.task == "rerank" else "longest_first"
+    tokenizer.enable_truncation(bundle.manifest.max_tokens, strategy=truncated)
+    tokenizer.enable_padding(pad_id=_padding_id(bundle))
     for start in range(0, len(texts), _BATCH):
         encodings = tokenizer.encode_batch(texts[start : start + _BATCH])
         ids, masks = ([getattr(e, name) for e in encodings] for name in ("ids", "attention_mask"))
         yield np.array(ids, np.int64), np.array(masks, np.int64)
+
+
+def _padding_id(bundle: Bundle) -> int:
+    """RoBERTa counts positions over what is no padding."""
+    return int(json.loads((bundle.path / "config.json").read_text(encoding="utf-8")).get("pad_token_id") or 0)
 
 
 def _pool_masked(hidden: NDArray[np.float32], mask: NDArray[np.int64], pooling: str) -> NDArray[np.float64]:

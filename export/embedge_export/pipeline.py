@@ -62,7 +62,7 @@ def export(
     record, texts = check_choices(precisions, exporter, calibration)
     cache, report = cache_home(cache_dir), report or (lambda line: None)
     with step(report, "checkpoint") as note:
-        fetched = fetch(str(source), cache=cache, pickles=exporter == "optimum", local_files_only=local_files_only)
+        fetched = fetch(str(source), cache=cache, local_files_only=local_files_only)
         checkpoint = read_checkpoint(fetched, like=load_recipe(like) if like else None)
         note(f"{fetched.origin}, {checkpoint.architecture}, {checkpoint.pooling} pooling")
     order = Order(
@@ -153,10 +153,12 @@ def _manifest(order: Order, others: Mapping[str, PrecisionRecord]) -> Manifest:
             checkpoint_sha256=checkpoint.sha256,
         ),
         licence=checkpoint.licence,
+        task=checkpoint.task,
         architecture=checkpoint.architecture,
         dimension=checkpoint.dimension,
         max_tokens=checkpoint.max_tokens,
         pooling=checkpoint.pooling,
+        sparse=checkpoint.sparse_head is not None and order.exporter == "native",
         prompts=checkpoint.prompts,
         default_prompt=checkpoint.default_prompt,
         files={},

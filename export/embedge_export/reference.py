@@ -12,9 +12,12 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from embedge.bundle import HIDDEN
 from embedge.errors import CheckpointError
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.extra import require_optimum_extra
+
+_TASKS = {"embed": "feature-extraction", "rerank": "text-classification"}  # as optimum calls them
 
 
 class Reference:
@@ -32,12 +35,12 @@ class Reference:
         self._session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
         self._inputs = {tensor.name for tensor in self._session.get_inputs()}
 
-    def hidden(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Last hidden states, float32 [batch, sequence, hidden], of padded ids and their mask, [batch, sequence]."""
+    def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64], output: str = HIDDEN) -> NDArray[np.float32]:
+        """An output, float32 [batch, ...], for padded ids and their mask, [batch, sequence]."""
         feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
         feed = {name: value for name, value in feed.items() if name in self._inputs}
-        hidden: NDArray[np.float32] = self._session.run(["last_hidden_state"], feed)[0]
-        return hidden
+        found: NDArray[np.float32] = self._session.run([output], feed)[0]
+        return found
 
 
 def trace(checkpoint: Checkpoint, folder: Path) -> Path:
@@ -60,7 +63,7 @@ def trace(checkpoint: Checkpoint, folder: Path) -> Path:
             main_export(
                 str(checkpoint.directory),
                 output=folder,
-                task="feature-extraction",
+                task=_TASKS[checkpoint.task],
                 library_name="transformers",
                 framework="pt",
                 do_validation=False,
@@ -78,9 +81,10 @@ def trace(checkpoint: Checkpoint, folder: Path) -> Path:
 
 def _check_complete(checkpoint: Checkpoint) -> None:
     """Transformers fills tensors that it does not find with random numbers, and only warns."""
-    from transformers import AutoModel
+    from transformers import AutoModel, AutoModelForSequenceClassification
 
-    _, found = AutoModel.from_pretrained(checkpoint.directory, output_loading_info=True, local_files_only=True)
+    kind = AutoModelForSequenceClassification if checkpoint.task == "rerank" else AutoModel
+    _, found = kind.from_pretrained(checkpoint.directory, output_loading_info=True, local_files_only=True)
     missing = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))
     if missing or found["mismatched_keys"]:
         first = [*missing, *map(str, found["mismatched_keys"])][0]

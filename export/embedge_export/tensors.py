@@ -1,4 +1,4 @@
-"""A checkpoint's tensors, out of safetensors, as float32."""
+"""A checkpoint's tensors, out of safetensors or torch's own files, as float32."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,25 +11,40 @@ from numpy.typing import NDArray
 from embedge.errors import CheckpointError
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.extra import require_export_extra
+from embedge_export.pickled import PickledTensors
 
 
 class Tensors:
     """The tensors of a checkpoint, read one at a time: a context manager over its open files.
 
     Args:
-        checkpoint: one whose weights are safetensors.
+        checkpoint: whose tensors.
+        files: that hold them; None is its weights.
         prefixes: what may stand in front of a tensor's name, such as ``bert.`` where a head was trained on top.
+        put_in_front: of the names in the files, which are those of one layer alone.
 
     Raises:
-        CheckpointError: the weights are a pickle, or a file is cut short.
+        CheckpointError: a file is cut short, or holds something else.
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, prefixes: tuple[str, ...] = ("", "bert.")) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        files: tuple[Path, ...] | None = None,
+        prefixes: tuple[str, ...] = ("", "bert.", "roberta."),
+        put_in_front: str = "",
+    ) -> None:
         require_export_extra()
         self._checkpoint = checkpoint
         self._prefixes = prefixes
-        self._files = [_open(path) for path in checkpoint.weights]
-        self._home: Mapping[str, Any] = {name: file for file in self._files for name in file.keys()}  # noqa: SIM118
+        self._files = [_open(path) for path in (checkpoint.weights if files is None else files)]
+        self._put_in_front = put_in_front
+        self._home: Mapping[str, Any] = {
+            put_in_front + name: file
+            for file in self._files
+            for name in file.keys()  # noqa: SIM118
+        }
 
     def __enter__(self) -> Self:
         for file in self._files:
@@ -55,7 +70,7 @@ class Tensors:
         if full is None:
             raise CheckpointError(f"{where} has no tensor {name}; its config.json describes another model")
         try:
-            tensor = np.asarray(self._home[full].get_tensor(full)).astype(np.float32)
+            tensor = np.asarray(self._home[full].get_tensor(full.removeprefix(self._put_in_front))).astype(np.float32)
         except (AttributeError, TypeError, ValueError) as error:  # a type that numpy lacks, such as float8
             raise CheckpointError(f"{where}: tensor {name} cannot be read ({error}); save it as float32") from error
         if tensor.shape != shape:
@@ -72,11 +87,7 @@ def _open(path: Path) -> Any:
     from safetensors import SafetensorError, safe_open
 
     if path.suffix != ".safetensors":
-        raise CheckpointError(
-            f'{path} is a pickle, which can run code when it is read; convert it: `python -c "from transformers import '
-            f"AutoModel as M; M.from_pretrained('{path.parent}').save_pretrained('{path.parent}')\"`, "
-            f"or `embedge export {path.parent} --exporter optimum`, which reads only its tensors"
-        )
+        return PickledTensors(path)
     try:
         return safe_open(path, framework="numpy")
     except (OSError, SafetensorError) as error:

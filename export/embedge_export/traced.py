@@ -9,7 +9,7 @@ from onnx import ModelProto, TensorProto, helper
 from embedge.bundle import Precision
 from embedge.errors import CheckpointError
 from embedge_export.builder import CONTRIB
-from embedge_export.checkpoint import Checkpoint
+from embedge_export.checkpoint import Checkpoint, hidden_size
 from embedge_export.reference import quiet
 
 # The encoders whose traced attention onnxruntime.transformers recognises; others stay as they were traced.
@@ -24,7 +24,7 @@ def fuse_traced(traced: Path, checkpoint: Checkpoint) -> ModelProto:
 
             heads = int(checkpoint.config.get("num_attention_heads") or checkpoint.config.get("n_heads") or 0)
             fused = optimize_model(
-                str(traced), model_type="bert", num_heads=heads, hidden_size=checkpoint.dimension, opt_level=0
+                str(traced), model_type="bert", num_heads=heads, hidden_size=hidden_size(checkpoint.config), opt_level=0
             )
         model: ModelProto = fused.model
     else:

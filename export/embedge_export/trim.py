@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
+from embedge.bundle import HIDDEN
 from embedge_export.linear import linear_layers
 
 Value = TypeVar("Value")
@@ -40,7 +41,9 @@ def keep_first_token(model: ModelProto) -> ModelProto:
             trimmed.append(node)
     del copy.graph.node[:]
     copy.graph.node.extend(trimmed)
-    copy.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 1
+    for output in copy.graph.output:
+        if output.name == HIDDEN:
+            output.type.tensor_type.shape.dim[1].dim_value = 1
     return copy
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from embedge import Embedder
+from embedge import Embedder, Reranker
 from embedge.bundle import Bundle, Manifest, Precision, Quality
 from embedge.errors import CheckpointError, QualityError
 from embedge_export.checkpoint import Checkpoint, read_checkpoint
@@ -26,6 +26,8 @@ FLOORS: Mapping[Precision, Floor] = {
     "fp16": Floor(0.9999, 0.999),
     "int8": Floor(0.999, 0.995),
 }
+# A reranker's is the cosine of a question's scores, about their mean. That of the published ones is yet to be measured.
+RERANK_FLOORS: Mapping[Precision, Floor] = {**FLOORS, "int8": Floor(0.995, 0.98)}
 # Other tools' int8 has one scale for a whole batch, and is fitted to nothing.
 TRACED_FLOORS: Mapping[Precision, Floor] = {**FLOORS, "int8": Floor(0.99, 0.97)}
 
@@ -61,7 +63,15 @@ def _reference(order: Order, scratch: Path) -> Reference | None:
 
 
 def check_runs(bundle: Bundle, precision: Precision) -> None:
-    """Raises QualityError where a graph does not give finite unit vectors of the manifest's dimension."""
+    """Raises QualityError where a graph does not give finite unit vectors of the manifest's dimension, or scores."""
+    if bundle.manifest.task == "rerank":
+        scores = Reranker(bundle.path, precision=precision).score([("hello", "world"), ("", "")])
+        if not np.isfinite(scores).all():
+            raise QualityError(
+                f"{bundle.manifest.model} {precision} gives scores that are no numbers: its weights overflow; "
+                "export --precision fp32, or get the checkpoint again"
+            )
+        return
     with np.errstate(all="ignore"):  # what is not finite is told below
         vectors = Embedder(bundle.path, precision=precision).encode(["hello world", "", "a a a"], on_truncate="ignore")
     if vectors.shape[1] != bundle.manifest.dimension or not np.allclose(np.square(vectors).sum(axis=1), 1, atol=1e-4):
@@ -76,7 +86,8 @@ def floor_of(manifest: Manifest, precision: Precision) -> Floor:
     if manifest.precisions[precision].exporter == "optimum":
         return TRACED_FLOORS[precision]
     recipe = find_recipe(manifest.source.hub_id) if manifest.source.hub_id else None
-    return (recipe.floors.get(precision) if recipe else None) or FLOORS[precision]
+    usual = RERANK_FLOORS if manifest.task == "rerank" else FLOORS
+    return (recipe.floors.get(precision) if recipe else None) or usual[precision]
 
 
 def check_floor(manifest: Manifest, precision: Precision, quality: Quality) -> None:
@@ -170,4 +181,4 @@ def _find_checkpoint(bundle: Bundle, given: str | None, cache: Path) -> Checkpoi
 
 
 def _fetch_local(source: str | None, cache: Path) -> Fetched | None:
-    return None if source is None else fetch(source, cache=cache, pickles=True, local_files_only=True)
+    return None if source is None else fetch(source, cache=cache, local_files_only=True)

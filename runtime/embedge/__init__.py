@@ -7,6 +7,9 @@
     d = model.encode_document(documents)               # float32 [n, 384]
     model.similarity(q, d)                             # float32 [1, n]
 
+    reranker = Reranker("bge-reranker-base")
+    reranker.rank("how do I bake bread?", documents, top_k=10)   # [(index, score)], best first
+
 The runtime reads in the order that the data flows: ``resolve`` finds a bundle, ``tokenise`` turns text into token ids,
 ``plan`` makes batches, ``session`` runs them, ``pool`` makes vectors of what comes out; ``engine`` is that line as
 code, and ``embedder`` its face. Names below are imported on first use, so that ``import embedge`` costs next to
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
         TruncationWarning,
     )
     from embedge.options import OnTruncate, OutputPrecision
+    from embedge.reranker import Reranker
+    from embedge.sparse import SparseVector
 
 __version__ = "0.1.0"
 
@@ -53,6 +58,8 @@ _HOME = {
     "PrecisionNotFoundError": "embedge.errors",
     "ProviderError": "embedge.errors",
     "QualityError": "embedge.errors",
+    "Reranker": "embedge.reranker",
+    "SparseVector": "embedge.sparse",
     "TextTypeError": "embedge.errors",
     "TextValueError": "embedge.errors",
     "TruncationWarning": "embedge.errors",
@@ -74,6 +81,8 @@ __all__ = [
     "PrecisionNotFoundError",
     "ProviderError",
     "QualityError",
+    "Reranker",
+    "SparseVector",
     "TextTypeError",
     "TextValueError",
     "TruncationWarning",

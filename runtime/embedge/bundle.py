@@ -26,6 +26,10 @@ GRAPHS: Mapping[Precision, str] = {
     "fp32": "onnx/model.onnx",
     "fp16": "onnx/model_fp16.onnx",
 }
+# What graphs give, float32: hidden states [batch, tokens, dimension]; a reranker's scores [batch, dimension], by their
+# name in exports of classifiers; with a sparse head, weights of tokens [batch, tokens].
+HIDDEN, SCORES, TOKEN_WEIGHTS = "last_hidden_state", "logits", "token_weights"
+Task = Literal["embed", "rerank"]
 WEIGHTS_SUFFIX = "_data"  # of the file with a graph's weights, after the name of the graph's own
 TOKENIZER = "tokenizer.json"
 # Largest values of the manifest's numbers; memory is allocated by them.
@@ -125,10 +129,12 @@ class Manifest:
         model: the recipe's name, or the checkpoint directory's.
         source: where the checkpoint came from.
         licence: SPDX identifier of the weights' licence; None where unknown.
+        task: ``embed`` texts or ``rerank`` pairs of them.
         architecture: the config's ``model_type``, such as ``bert``.
-        dimension: of a vector.
-        max_tokens: longest text in tokens, special ones included.
+        dimension: of a vector; a reranker's 1, its number of scores.
+        max_tokens: longest text in tokens, or pair of texts, special ones included.
         pooling: ``cls``, ``mean`` or ``last``.
+        sparse: whether the graphs give weights of tokens, too.
         prompts: text put in front of an input, by kind: ``query``, ``document`` or a name of the checkpoint's own.
         default_prompt: the name of the prompt that ``encode`` uses when told none; None for no prompt.
         files: every file but the manifest, by path.
@@ -139,14 +145,23 @@ class Manifest:
     model: str
     source: Source
     licence: str | None = None
+    task: Task = "embed"
     architecture: str
     dimension: int
     max_tokens: int
     pooling: Literal["cls", "mean", "last"]
+    sparse: bool = False
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt: str | None = None
     files: Mapping[str, FileRecord]
     precisions: Mapping[str, PrecisionRecord]
+
+    @property
+    def outputs(self) -> dict[str, int | None]:
+        """What its graphs give, by name, and the size of the last dimension; None for a number of tokens."""
+        if self.task == "rerank":
+            return {SCORES: self.dimension}
+        return {HIDDEN: self.dimension, TOKEN_WEIGHTS: None} if self.sparse else {HIDDEN: self.dimension}
 
     @classmethod
     def from_json(cls, text: str, *, where: str = MANIFEST) -> Self:

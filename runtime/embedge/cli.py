@@ -17,6 +17,7 @@ _COMMANDS = {
     "demo": "embedge_export.commands:demo",
     "export": "embedge_export.commands:export",
     "embed": "embedge.commands:embed",
+    "rerank": "embedge.rerank_command:rerank",
     "verify": "embedge_export.commands:verify",
     "models": "embedge_export.commands:models",
     "info": "embedge.commands:info",
@@ -93,6 +94,7 @@ def cli() -> None:
     embedge export bge-small-en-v1.5          make a bundle, into the cache
     embedge embed "some text"                 its vector, as JSON
     embedge embed -i texts.txt -o vectors.npy
+    embedge rerank "a question" -i texts.txt  texts by how well they answer it
 
     Every command has examples in its own --help.
     """

@@ -3,7 +3,7 @@
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +11,7 @@ import click
 
 from embedge.bundle import PRECISIONS, Precision
 from embedge.items import FORMATS, Format, Item, open_items
+from embedge.logged import log_shown
 from embedge.options import OUTPUT_PRECISIONS
 from embedge.progress import is_terminal, progress
 from embedge.writers import open_writer
@@ -79,7 +80,7 @@ def embed(
     with opened as items, open_writer(output) as writer:
         from embedge.embedder import Embedder
 
-        with _log_shown():
+        with log_shown():
             embedder = Embedder(model, precision=precision, threads=threads, local_files_only=local_files_only)
         writer.begin(embedder.encode([], truncate_dim=truncate_dim, precision=output_precision))
         watched = output in (None, "-") and is_terminal(sys.stdout)  # then the vectors themselves show how far it is
@@ -111,22 +112,6 @@ def _vectors(
         return
     for vector in embedder.stream(texts(), prompt=prompt, truncate_dim=truncate_dim, precision=precision):
         yield waiting.popleft(), vector
-
-
-@contextmanager
-def _log_shown() -> Iterator[None]:
-    """What the library logs, such as the steps of a first export, as lines on stderr."""
-    import logging
-
-    logger, handler = logging.getLogger("embedge"), logging.StreamHandler()
-    before = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
-        logger.removeHandler(handler)
 
 
 def _unreadable(cache: Path) -> str:

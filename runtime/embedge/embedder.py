@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from os import PathLike
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from embedge.bundle import Bundle, Precision
-from embedge.cpu import usable_cores
-from embedge.errors import TextValueError
-from embedge.load import load_engine
-from embedge.options import RANGED, OnTruncate, Options, OutputPrecision, check_count
-from embedge.providers import CPU, CUDA, check_providers
-from embedge.resolve import resolve
+from embedge.bundle import Precision
+from embedge.errors import BundleError, TextValueError
+from embedge.model import Model
+from embedge.options import RANGED, Limits, OnTruncate, Options, OutputPrecision, check_count, check_prefix
 from embedge.texts import check_iterable, check_texts
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_SMALLEST: tuple[Precision, ...] = ("int8", "fp32", "fp16")
-_FASTEST_ON_CUDA: tuple[Precision, ...] = ("fp16", "fp32", "int8")
+    from embedge.sparse import SparseVector
 
 
-class Embedder:
+class Embedder(Model):
     """A bundle, ready to turn text into vectors.
 
     Args:
@@ -42,6 +37,7 @@ class Embedder:
     Raises:
         BundleNotFoundError: there is no such bundle; the message names the ways to get one.
         BundleCorruptError: a file is not what was exported.
+        BundleError: the bundle is a reranker's.
         PrecisionNotFoundError: the bundle lacks the precision; the message has the command that adds it.
         ProviderError: a provider is not available or did not start.
         TextTypeError: an argument is of another type.
@@ -51,6 +47,8 @@ class Embedder:
     call it, as multiprocessing's workers do; but one that ends by ``sys.exit`` waits for ever for threads that only the
     parent has, as with onnxruntime alone. Let it end by ``os._exit``, or spawn it.
     """
+
+    _task = "embed"
 
     def __init__(
         self,
@@ -62,46 +60,22 @@ class Embedder:
         cache_dir: str | PathLike[str] | None = None,
         local_files_only: bool = False,
     ) -> None:
-        self._threads = check_count("threads", threads)  # as asked: a pickle is for another machine's cores
-        self._providers = (CPU,) if providers is None else check_providers(providers)
-        bundle = resolve(model, precision=precision, cache_dir=cache_dir, local_files_only=local_files_only)
-        self._bundle = replace(bundle, path=bundle.path.absolute())  # it is read again: by a pickle, a fork, a session
-        self._manifest = self._bundle.manifest
-        preferred = _FASTEST_ON_CUDA if CUDA in self._providers else _SMALLEST
-        self._precision = self._bundle.pick_precision(precision, preferred=preferred)
-        cores = usable_cores()
-        self._engine = load_engine(
-            self._bundle,
-            precision=self._precision,
-            providers=self._providers,
-            threads=min(self._threads or cores, cores),
+        super().__init__(
+            model,
+            precision=precision,
+            providers=providers,
+            threads=threads,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
         )
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (str(self._bundle.path), self._precision, self._providers, self._threads)
 
     def __repr__(self) -> str:
         return f"Embedder({self._manifest.model!r}, precision={self._precision!r}, dimension={self.dimension})"
 
     @property
-    def bundle(self) -> Bundle:
-        """The bundle that was loaded: its path and manifest."""
-        return self._bundle
-
-    @property
-    def precision(self) -> Precision:
-        """Precision of the graph that was loaded: ``"int8"``, ``"fp32"`` or ``"fp16"``."""
-        return self._precision
-
-    @property
     def dimension(self) -> int:
         """Number of elements of a vector."""
         return self._manifest.dimension
-
-    @property
-    def max_tokens(self) -> int:
-        """Longest text in tokens, special ones and prompt included; what is beyond is truncated."""
-        return self._manifest.max_tokens
 
     @property
     def prompts(self) -> Mapping[str, str]:
@@ -259,6 +233,67 @@ class Embedder:
         return self._engine.stream(source, count, options)
 
     @overload
+    def encode_sparse(  # type: ignore[overload-overlap]  # a str iterates over str
+        self,
+        texts: str,
+        *,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        batch_tokens: int | None = None,
+        show_progress_bar: bool | None = None,
+        on_truncate: OnTruncate = "warn",
+    ) -> SparseVector: ...
+    @overload
+    def encode_sparse(
+        self,
+        texts: Iterable[str],
+        *,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        batch_tokens: int | None = None,
+        show_progress_bar: bool | None = None,
+        on_truncate: OnTruncate = "warn",
+    ) -> list[SparseVector]: ...
+    def encode_sparse(
+        self,
+        texts: str | Iterable[str],
+        *,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        batch_tokens: int | None = None,
+        show_progress_bar: bool | None = None,
+        on_truncate: OnTruncate = "warn",
+    ) -> SparseVector | list[SparseVector]:
+        """Lexical weights of texts, in input order, by a model that has them, such as bge-m3.
+
+        What FlagEmbedding calls ``lexical_weights``: for each token of a text, special ones left out, the largest
+        weight that it has there. The score of two texts is ``first.dot(second)``.
+
+        Args:
+            texts: one string, or any number of them.
+            prompt: as in ``encode``, like all that follow.
+            prompt_name: see ``encode``.
+            batch_tokens: see ``encode``.
+            show_progress_bar: see ``encode``.
+            on_truncate: see ``encode``.
+
+        Returns:
+            A list of one sparse vector for each text; one sparse vector for one string.
+
+        Raises:
+            BundleError: the model gives no weights of tokens.
+            TextTypeError: as in ``encode``.
+            TextValueError: as in ``encode``.
+        """
+        if not self._manifest.sparse:
+            raise BundleError(f"{self._manifest.model} gives no lexical weights; bge-m3 does, `embedge export bge-m3`")
+        limits = Limits.check(batch_tokens=batch_tokens, on_truncate=on_truncate)
+        prefix = check_prefix(self._manifest, prompt=prompt, prompt_name=prompt_name)
+        strings, single = check_texts(texts)
+        found = self._engine.encode_sparse(strings, limits, prefix=prefix, show_progress_bar=show_progress_bar)
+        return found[0] if single else found
+
+    @overload
     def count_tokens(self, texts: str) -> int: ...  # type: ignore[overload-overlap]  # a str iterates over str
     @overload
     def count_tokens(self, texts: Iterable[str]) -> list[int]: ...
@@ -288,7 +323,3 @@ class Embedder:
     def _kind_prompt(self, kind: str, prompt: str | None, prompt_name: str | None) -> str | None:
         """What the caller asked for, else the model's prompt for that kind of text."""
         return prompt if prompt is not None or prompt_name is not None else self._manifest.prompts.get(kind, "")
-
-
-def _reopen(path: str, precision: Precision, providers: tuple[str, ...], threads: int | None) -> Embedder:
-    return Embedder(path, precision=precision, providers=providers, threads=threads)

@@ -1,20 +1,21 @@
-"""A bundle, loaded: texts -> token ids -> batches -> hidden states -> vectors."""
+"""A bundle, loaded: texts -> token ids -> batches -> what the graph gives -> vectors or scores."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embedge.bundle import Manifest
-from embedge.errors import TextValueError, TruncationWarning, warn
-from embedge.options import OnTruncate, Options
+from embedge.bundle import HIDDEN, SCORES, TOKEN_WEIGHTS, Manifest
+from embedge.options import Limits, Options
 from embedge.plan import Batch, plan_batches
 from embedge.pool import convert, normalise, pool
 from embedge.progress import progress
 from embedge.session import Session
+from embedge.sparse import SparseVector, to_sparse
 from embedge.texts import take_texts
 from embedge.tokenise import Tokeniser, Tokens
+from embedge.truncation import Truncation
 from embedge.workers import Workers
 
 
@@ -38,10 +39,7 @@ class Engine:
         Raises:
             TextValueError: a text is not valid Unicode, or too long where that is an error.
         """
-        tokens = self.tokeniser.encode(texts, prefix=options.prefix)
-        truncation = _Truncation(self._manifest.max_tokens, options.on_truncate)
-        truncation.add(tokens)
-        truncation.warn()
+        tokens = self._told(self.tokeniser.encode(texts, prefix=options.prefix), options.limits)
         return convert(self._vectors(tokens, options, show_progress_bar), options.precision)
 
     def stream(self, source: Iterator[Any], window: int, options: Options) -> Iterator[NDArray[Any]]:
@@ -51,7 +49,7 @@ class Engine:
             TextTypeError: an input is not a string; names its index in the whole stream.
             TextValueError: as ``encode``.
         """
-        truncation, start = _Truncation(self._manifest.max_tokens, options.on_truncate), 0
+        truncation, start = Truncation(self._manifest.max_tokens, options.limits.on_truncate), 0
         try:
             while texts := take_texts(source, window, start):
                 tokens = self.tokeniser.encode(texts, prefix=options.prefix, start=start)
@@ -63,45 +61,72 @@ class Engine:
             raise
         truncation.warn()
 
+    def encode_sparse(
+        self, texts: list[str], limits: Limits, *, prefix: str, show_progress_bar: bool | None
+    ) -> list[SparseVector]:
+        """Lexical weights of texts, in input order; raises as ``encode``."""
+        tokens = self._told(self.tokeniser.encode(texts, prefix=prefix), limits)
+        leave_out = self.tokeniser.special_ids()
+        found: dict[int, SparseVector] = {}
+
+        def keep(members: Sequence[int], weights: NDArray[np.float32]) -> None:
+            for member, row in zip(members, weights, strict=True):
+                found[member] = to_sparse(tokens.ids[member], row, leave_out=leave_out)
+
+        self._run(tokens, limits, TOKEN_WEIGHTS, keep, show_progress_bar)
+        return [found[member] for member in range(len(texts))]
+
+    def score(
+        self, pairs: list[tuple[str, str]], limits: Limits, *, show_progress_bar: bool | None
+    ) -> NDArray[np.float32]:
+        """A reranker's logits of pairs of query and document [n], in input order.
+
+        Raises:
+            TextValueError: a text is not valid Unicode, a query leaves no room for its document, or a pair is too long
+                where that is an error.
+        """
+        tokens = self._told(self.tokeniser.encode_pairs(pairs), limits, kind="pair")
+        scores = np.empty(len(pairs), np.float32)
+
+        def keep(members: Sequence[int], logits: NDArray[np.float32]) -> None:
+            scores[list(members)] = logits[:, 0]
+
+        self._run(tokens, limits, SCORES, keep, show_progress_bar)
+        return scores
+
+    def _told(self, tokens: Tokens, limits: Limits, *, kind: str = "text") -> Tokens:
+        """The tokens, once the caller knows which texts lost their end."""
+        truncation = Truncation(self._manifest.max_tokens, limits.on_truncate, kind=kind)
+        truncation.add(tokens)
+        truncation.warn()
+        return tokens
+
     def _vectors(self, tokens: Tokens, options: Options, show_progress_bar: bool | None) -> NDArray[np.float32]:
         """Pooled vectors, float32 [n, options.dimension], in input order."""
         vectors = np.empty((len(tokens.ids), self._manifest.dimension), np.float32)
-        plan = plan_batches([len(ids) for ids in tokens.ids], batch_tokens=options.batch_tokens)
-        with progress(len(vectors), show_progress_bar) as advance:
 
-            def work(session: Session, batch: Batch) -> None:
-                hidden = session.run(np.array([tokens.ids[member] for member in batch.members], np.int64))
-                vectors[list(batch.members)] = pool(hidden, self._manifest.pooling)
-                advance(len(batch.members))
+        def keep(members: Sequence[int], hidden: NDArray[np.float32]) -> None:
+            vectors[list(members)] = pool(hidden, self._manifest.pooling)
 
-            self._workers.run(plan, work)
+        self._run(tokens, options.limits, HIDDEN, keep, show_progress_bar)
         vectors = vectors[:, : options.dimension]
         return normalise(vectors) if options.normalize else vectors
 
+    def _run(
+        self,
+        tokens: Tokens,
+        limits: Limits,
+        output: str,
+        keep: Callable[[Sequence[int], NDArray[np.float32]], None],
+        show_progress_bar: bool | None,
+    ) -> None:
+        """Gives ``keep`` the positions of a batch's texts and the graph's output for them, on several threads."""
+        plan = plan_batches([len(ids) for ids in tokens.ids], batch_tokens=limits.batch_tokens)
+        with progress(len(tokens.ids), show_progress_bar) as advance:
 
-class _Truncation:
-    """Counts the texts of one call that lost their end, and says so once, as the caller wants it."""
+            def work(session: Session, batch: Batch) -> None:
+                ids = np.array([tokens.ids[member] for member in batch.members], np.int64)
+                keep(batch.members, session.run(ids, output))
+                advance(len(batch.members))
 
-    def __init__(self, max_tokens: int, on_truncate: OnTruncate) -> None:
-        self._max_tokens = max_tokens
-        self._on_truncate = on_truncate
-        self._texts = 0
-        self._positions: list[int] = []
-
-    def add(self, tokens: Tokens) -> None:
-        """Count some more; raises TextValueError where a truncated one is an error."""
-        self._positions += (self._texts + position for position in tokens.truncated)
-        self._texts += len(tokens.ids)
-        if self._positions and self._on_truncate == "error":
-            raise TextValueError(f"{self._message()}; split them, or pass on_truncate='warn' to drop what is beyond")
-
-    def warn(self) -> None:
-        """Warn of all that were counted, if there are any."""
-        if self._positions and self._on_truncate == "warn":
-            warn(f"{self._message()} and lost what is beyond; split them", TruncationWarning)
-
-    def _message(self) -> str:
-        return (
-            f"{len(self._positions)} of {self._texts} texts are longer than {self._max_tokens} tokens "
-            f"(the first is text {self._positions[0]})"
-        )
+            self._workers.run(plan, work)

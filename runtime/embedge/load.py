@@ -47,7 +47,7 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[str, .
             bundle.graph(precision),
             threads=threads,
             providers=providers,
-            width=bundle.manifest.dimension,
+            outputs=bundle.manifest.outputs,
             # On a CPU, fp16 needs ONNX Runtime to fold the casts of its weights.
             finished=bundle.manifest.precisions[precision].exporter == "native" and precision != "fp16",
             packed=packed,

@@ -17,24 +17,44 @@ RANGED: tuple[OutputPrecision, ...] = ("int8", "uint8")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """Checked options of one call.
+class Limits:
+    """Checked options of any call, whatever it makes of texts.
 
     Attributes:
-        prefix: text put in front of every input.
         batch_tokens: token budget of one session run.
-        normalize: whether vectors are scaled to length 1.
-        dimension: how many dimensions are kept.
-        precision: type of the vectors.
         on_truncate: what to do about texts that are too long.
     """
 
-    prefix: str
     batch_tokens: int
+    on_truncate: OnTruncate
+
+    @classmethod
+    def check(cls, *, batch_tokens: int | None, on_truncate: OnTruncate) -> Self:
+        """The limits; raises as ``Options.check``."""
+        if on_truncate not in get_args(OnTruncate):
+            raise TextValueError(f"on_truncate must be ignore, warn or error, found {on_truncate!r}")
+        return cls(
+            batch_tokens=check_count("batch_tokens", batch_tokens) or DEFAULT_BATCH_TOKENS, on_truncate=on_truncate
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Checked options of one call that makes vectors.
+
+    Attributes:
+        prefix: text put in front of every input.
+        normalize: whether vectors are scaled to length 1.
+        dimension: how many dimensions are kept.
+        precision: type of the vectors.
+        limits: what holds for any call.
+    """
+
+    prefix: str
     normalize: bool
     dimension: int
     precision: OutputPrecision
-    on_truncate: OnTruncate
+    limits: Limits
 
     @classmethod
     def check(
@@ -57,19 +77,27 @@ class Options:
         """
         if precision not in OUTPUT_PRECISIONS:
             raise TextValueError(f"precision must be one of {', '.join(OUTPUT_PRECISIONS)}, found {precision!r}")
-        if on_truncate not in get_args(OnTruncate):
-            raise TextValueError(f"on_truncate must be ignore, warn or error, found {on_truncate!r}")
-        if not _is_bool(normalize):
-            raise TextTypeError(f"normalize must be True or False, found {normalize!r}")
-        prompt, prompt_name = check_string("prompt", prompt), check_string("prompt_name", prompt_name)
+        limits = Limits.check(batch_tokens=batch_tokens, on_truncate=on_truncate)
         return cls(
-            prefix=_check_unicode(choose_prompt(manifest.prompts, prompt, prompt_name, manifest.default_prompt)),
-            batch_tokens=check_count("batch_tokens", batch_tokens) or DEFAULT_BATCH_TOKENS,
-            normalize=bool(normalize),
+            prefix=check_prefix(manifest, prompt=prompt, prompt_name=prompt_name),
+            normalize=check_bool("normalize", normalize),
             dimension=check_count("truncate_dim", truncate_dim, most=manifest.dimension) or manifest.dimension,
             precision=precision,
-            on_truncate=on_truncate,
+            limits=limits,
         )
+
+
+def check_prefix(manifest: Manifest, *, prompt: str | None, prompt_name: str | None) -> str:
+    """The text to put in front of every input; raises as ``Options.check``."""
+    prompt, prompt_name = check_string("prompt", prompt), check_string("prompt_name", prompt_name)
+    return _check_unicode(choose_prompt(manifest.prompts, prompt, prompt_name, manifest.default_prompt))
+
+
+def check_bool(name: str, value: object) -> bool:
+    """An option that is True or False, numpy's too; raises TextTypeError where it is something else."""
+    if not _is_bool(value):
+        raise TextTypeError(f"{name} must be True or False, found {value!r}")
+    return bool(value)
 
 
 def _is_bool(value: object) -> bool:

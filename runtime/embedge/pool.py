@@ -46,6 +46,17 @@ def normalise(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return unit
 
 
+def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """1 / (1 + exp(-x)) of each, float32; exp never overflows.
+
+    >>> sigmoid(np.array([0, 100, -100], np.float32)).tolist()
+    [0.5, 1.0, 3.783505853677006e-44]
+    """
+    small = np.exp(-np.abs(logits))
+    found: NDArray[np.float32] = np.where(logits >= 0, 1, small) / (1 + small)
+    return found.astype(np.float32)
+
+
 def convert(vectors: NDArray[np.float32], precision: OutputPrecision) -> NDArray[Any]:
     """Vectors in a smaller type, with the semantics of sentence-transformers' ``quantize_embeddings``.
 

@@ -1,6 +1,7 @@
 """ONNX Runtime: options, providers, threads; run one batch."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,6 @@ from numpy.typing import NDArray
 
 from embedge.errors import BundleError, ProviderError
 
-_OUTPUT = "last_hidden_state"
 # Sessions of a parent process. Never destroyed: their destructor would wait for threads that the child does not have.
 _INHERITED: list[ort.InferenceSession] = []
 
@@ -21,7 +21,7 @@ class Session:
         graph: the ONNX file.
         threads: threads of one run.
         providers: ONNX Runtime execution providers, most wanted first, each of them available.
-        width: of a hidden state; the graph's must be that.
+        outputs: what the graph must give, by name, and the size of its last dimension; None for a number of tokens.
         finished: the graph is fused already and is run as it is. ONNX Runtime's own fusions would only put
             SkipLayerNormalization in, which is slower than the two nodes it replaces, and take time at load.
         packed: rearrange the weights at load, as the kernels read them. Without, every run does that again; but the
@@ -30,7 +30,7 @@ class Session:
 
     Raises:
         ProviderError: the first provider did not start; there is no silent fallback to the CPU.
-        BundleError: ONNX Runtime cannot load the graph, or it gives no hidden states of that width.
+        BundleError: ONNX Runtime cannot load the graph, or it lacks an output or gives one of another size.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Session:
         *,
         threads: int,
         providers: tuple[str, ...],
-        width: int,
+        outputs: Mapping[str, int | None],
         finished: bool,
         packed: bool = True,
     ) -> None:
@@ -47,10 +47,10 @@ class Session:
         self._graph = graph
         self._providers = providers
         self._threads = threads
-        self._width = width
+        self._outputs = outputs
         self._finished = finished
         self._open()
-        self._check_output()
+        self._check_outputs()
 
     def _open(self) -> None:
         options = ort.SessionOptions()
@@ -85,22 +85,28 @@ class Session:
             _INHERITED.append(self._session)
             self._open()
 
-    def _check_output(self) -> None:
+    def _check_outputs(self) -> None:
         shapes = {output.name: output.shape for output in self._session.get_outputs()}
-        if _OUTPUT not in shapes:
-            raise BundleError(f"{self._graph} gives {', '.join(shapes)}, not {_OUTPUT}; export the bundle again")
-        width = shapes[_OUTPUT][-1] if shapes[_OUTPUT] else 0
-        if isinstance(width, int) and width != self._width:  # a graph may leave it open; then a run tells
-            raise self._wrong_width(width)
+        for name, wanted in self._outputs.items():
+            if name not in shapes:
+                raise BundleError(f"{self._graph} gives {', '.join(shapes)}, not {name}; export the bundle again")
+            width = shapes[name][-1] if shapes[name] else 0
+            if isinstance(width, int):  # a graph may leave it open; then a run tells
+                self._check_width(name, width, wanted)
 
-    def _wrong_width(self, width: object) -> BundleError:
-        return BundleError(
-            f"{self._graph} gives vectors of dimension {width}, and the bundle says {self._width}; "
-            "get the bundle again, or export it again"
-        )
+    def _check_width(self, name: str, found: int, wanted: int | None) -> None:
+        if wanted is not None and found != wanted:
+            raise BundleError(
+                f"{self._graph} gives {name} of dimension {found}, and the bundle says {wanted}; "
+                "get the bundle again, or export it again"
+            )
 
-    def run(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Last hidden states, float32 [batch, tokens, width], of token ids, int64 [batch, tokens], without padding.
+    def run(self, ids: NDArray[np.int64], output: str) -> NDArray[np.float32]:
+        """One output of the graph, float32 [batch, ...], for token ids, int64 [batch, tokens], without padding.
+
+        Args:
+            ids: of texts of equal length.
+            output: one of those that the session was opened for.
 
         Raises:
             BundleError: the graph cannot run them, or gives something else.
@@ -108,13 +114,12 @@ class Session:
         self.reopen_after_fork()
         feed = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
         try:
-            hidden: NDArray[np.float32] = self._session.run([_OUTPUT], feed)[0]
+            found: NDArray[np.float32] = self._session.run([output], feed)[0]
         except Exception as error:  # as above
             reason = str(error).splitlines()[0]
             raise BundleError(
                 f"{self._graph} failed on {ids.shape[0]} x {ids.shape[1]} tokens ({reason}); if memory ran out lower "
                 "batch_tokens, else export the bundle again"
             ) from error
-        if hidden.shape[-1] != self._width:
-            raise self._wrong_width(hidden.shape[-1])
-        return hidden
+        self._check_width(output, found.shape[-1], self._outputs[output])
+        return found

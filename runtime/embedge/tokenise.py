@@ -15,6 +15,7 @@ _CHUNK = 512  # texts handed to the tokenizer at a time: its Encoding objects ho
 # Of a long text so many characters for each token are tokenised first; where they are too few, four times as many.
 _CHARACTERS_PER_TOKEN = 6
 _GROWTH = 4
+_MASKS = ("<mask>", "[MASK]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Tokeniser:
             raise BundleError(f"{path} is not a tokenizer ({error}); export the bundle again") from error
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
+        self._max_tokens = max_tokens
         self._special_tokens = self._tokenizer.num_special_tokens_to_add(is_pair=False)
         self._content_tokens = max_tokens - self._special_tokens
         self._boundary = find_boundary(self._tokenizer)
@@ -56,7 +58,7 @@ class Tokeniser:
         tokens = Tokens([], [])
         for first in range(0, len(texts), _CHUNK):
             chunk = [prefix + text for text in texts[first : first + _CHUNK]]
-            for index, content in enumerate(self._first_tokens(chunk, start + first), first):
+            for index, content in enumerate(self._first_tokens(chunk, range(start + first, start + len(texts))), first):
                 if len(content) > self._content_tokens:
                     tokens.truncated.append(index)
                     content.truncate(self._content_tokens)
@@ -65,6 +67,41 @@ class Tokeniser:
                     raise TextValueError(f"text {start + index} has no tokens; leave it out")
                 tokens.ids.append(ids)
         return tokens
+
+    def encode_pairs(self, pairs: Sequence[tuple[str, str]]) -> Tokens:
+        """Token ids of pairs of query and document, joined as the tokenizer joins pairs.
+
+        Of a pair that is too long the document loses its end, the query nothing.
+
+        Raises:
+            TextValueError: a text is not valid Unicode, or a query leaves no room for a document.
+        """
+        tokens = Tokens([], [])
+        most = self._max_tokens - self._tokenizer.num_special_tokens_to_add(is_pair=True)
+        for first in range(0, len(pairs), _CHUNK):
+            chunk = pairs[first : first + _CHUNK]
+            places = {
+                query: index for index, (query, _) in reversed(list(enumerate(chunk, first)))
+            }  # where it is first
+            queries = dict(zip(places, self._first_tokens(list(places), list(places.values())), strict=True))
+            documents = self._first_tokens([document for _, document in chunk], range(first, len(pairs)))
+            for index, ((query, _), document) in enumerate(zip(chunk, documents, strict=True), first):
+                room = most - len(queries[query])
+                if room < 1:
+                    raise TextValueError(
+                        f"the query of pair {index} has {len(queries[query])} tokens or more, which leaves no room for "
+                        f"a document within {self._max_tokens}; shorten it"
+                    )
+                if len(document) > room:
+                    tokens.truncated.append(index)
+                    document.truncate(room)
+                tokens.ids.append(np.array(self._tokenizer.post_process(queries[query], document).ids, np.int32))
+        return tokens
+
+    def special_ids(self) -> frozenset[int]:
+        """Ids of tokens that are no part of a text: all special ones but the mask, which a text may spell out."""
+        added = self._tokenizer.get_added_tokens_decoder().items()
+        return frozenset(index for index, token in added if token.special and token.content not in _MASKS)
 
     def count(self, texts: Sequence[str], *, prefix: str = "") -> list[int]:
         """Tokens of each whole text, special ones included, before any truncation.
@@ -78,8 +115,10 @@ class Tokeniser:
             counts += (len(content) + self._special_tokens for content in self._tokenise(chunk))
         return counts
 
-    def _first_tokens(self, texts: Sequence[str], start: int) -> list[Encoding]:
+    def _first_tokens(self, texts: Sequence[str], names: Sequence[int]) -> list[Encoding]:
         """Tokens of each text without special ones: all, or of a long text some, but more than are kept.
+
+        ``names`` are the texts' indices in errors.
 
         10 MB would take seconds. A text is cut at a boundary, so what follows cannot change the tokens before; and as
         these are more than are kept, it cannot hide that the text was truncated.
@@ -88,12 +127,13 @@ class Tokeniser:
         length = self._content_tokens * _CHARACTERS_PER_TOKEN
         waiting: Sequence[int] = range(len(texts))
         while waiting:
-            heads = {start + position: self._head(texts[position], length) for position in waiting}
-            found |= zip(waiting, self._tokenise(heads), strict=True)
+            heads = [self._head(texts[position], length) for position in waiting]
+            named = {names[position]: head for position, head in zip(waiting, heads, strict=True)}
+            found |= zip(waiting, self._tokenise(named), strict=True)
             waiting = [
                 position
-                for position in waiting
-                if len(found[position]) <= self._content_tokens and len(heads[start + position]) < len(texts[position])
+                for position, head in zip(waiting, heads, strict=True)
+                if len(found[position]) <= self._content_tokens and len(head) < len(texts[position])
             ]
             length *= _GROWTH
         return [found[position] for position in range(len(texts))]

@@ -30,7 +30,7 @@ _NAMES = {
 
 
 def _read(folder: Path, home: Path) -> Checkpoint:
-    return read_checkpoint(fetch(str(folder), cache=home, pickles=False, local_files_only=True))
+    return read_checkpoint(fetch(str(folder), cache=home, local_files_only=True))
 
 
 def test_tensors_under_llama_cpp_names(tiny_checkpoint: Path, tmp_path: Path) -> None:

@@ -13,5 +13,5 @@ from embedge_export.graph import build_graph
 @pytest.fixture
 def model(tiny_checkpoint: Path, tmp_path: Path) -> ModelProto:
     """The float32 graph of the tiny checkpoint."""
-    fetched = fetch(str(tiny_checkpoint), cache=tmp_path, pickles=False, local_files_only=True)
+    fetched = fetch(str(tiny_checkpoint), cache=tmp_path, local_files_only=True)
     return build_graph(read_checkpoint(fetched))

@@ -321,7 +321,7 @@ def test_the_optimum_exporter_brings_other_architectures(tiny_checkpoint: Path, 
     np.testing.assert_allclose(embedder.encode("the cat sat", normalize=False), expected, atol=1e-4)
 
 
-def test_pickles_are_read_by_optimum_only_and_run_no_code(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_pickles_give_the_same_graph_and_run_no_code(tiny: Embedder, tiny_checkpoint: Path, tmp_path: Path) -> None:
     import pickle
 
     import torch
@@ -331,15 +331,17 @@ def test_pickles_are_read_by_optimum_only_and_run_no_code(tiny_checkpoint: Path,
     tensors = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     torch.save(tensors, folder / "pytorch_model.bin")
-    with pytest.raises(CheckpointError, match="is a pickle.*--exporter optimum"):
-        export(folder, tmp_path / "b")
-    export(folder, tmp_path / "b", precisions=("fp32",), exporter="optimum")
+    bundle = export(folder, tmp_path / "b", precisions=("fp32",))
+    np.testing.assert_array_equal(Embedder(bundle.path).encode("the cat sat"), tiny.encode("the cat sat"))
+    export(folder, tmp_path / "o", precisions=("fp32",), exporter="optimum")
 
     class Trap:
         def __reduce__(self) -> tuple[Any, ...]:
             return Path.touch, (tmp_path / "sprung",)
 
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"embeddings.LayerNorm.weight": Trap()}))
+    with pytest.raises(CheckpointError, match="no plain dictionary of tensors"):
+        export(folder, tmp_path / "c", precisions=("fp32",))
     with pytest.raises(CheckpointError, match="optimum cannot export"):
         export(folder, tmp_path / "c", precisions=("fp32",), exporter="optimum")
     assert not (tmp_path / "sprung").exists()

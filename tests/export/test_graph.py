@@ -21,7 +21,7 @@ Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def checkpoint_of(folder: Path) -> Checkpoint:
-    return read_checkpoint(fetch(str(folder), cache=folder, pickles=False, local_files_only=True))
+    return read_checkpoint(fetch(str(folder), cache=folder, local_files_only=True))
 
 
 def save(model: ModelProto, path: Path) -> Reference:
@@ -40,7 +40,7 @@ def padded_batches(vocabulary: int, longest: int) -> Iterator[Batch]:
 
 def worst(first: Reference, second: Reference, *, vocabulary: int, longest: int) -> float:
     """Largest difference of any element of the last hidden states, padding included."""
-    pairs = [(first.hidden(*b), second.hidden(*b)) for b in padded_batches(vocabulary, longest)]
+    pairs = [(first.run(*b), second.run(*b)) for b in padded_batches(vocabulary, longest)]
     return max(float(np.abs(a - b).max()) for a, b in pairs)
 
 
@@ -88,7 +88,9 @@ def test_a_graph_has_the_inputs_and_output_of_the_bundle_format(make_checkpoint:
     ("config", "message"),
     [
         ({"model_type": "t5"}, r"is a t5 model; the native exporter knows bert.*--exporter optimum"),
-        ({"architectures": ["BertForSequenceClassification"]}, "classifier or reranker"),
+        ({"architectures": ["BertForSequenceClassification"]}, "a classifier of 2 labels"),
+        ({"architectures": ["BertForSequenceClassification"], "num_labels": 1}, "reranks with token types"),
+        ({"model_type": "xlm-roberta", "pad_token_id": 64}, "no pad_token_id"),
         ({"vocab_size": "many"}, "a value of the wrong type"),
         ({"position_embedding_type": "relative_key"}, "relative positions"),
         ({"hidden_act": "swish"}, "activation 'swish'"),

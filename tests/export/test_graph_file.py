@@ -37,7 +37,7 @@ def test_it_runs_as_one_file_does(model: ModelProto, tmp_path: Path) -> None:
     write_graph(model, tmp_path / "two.onnx")
     (tmp_path / "one.onnx").write_bytes(model.SerializeToString())
     ids = np.random.default_rng(0).integers(1, 64, (3, 9))
-    two, one = (Reference(tmp_path / f"{name}.onnx", name).hidden(ids, ids * 0 + 1) for name in ("two", "one"))
+    two, one = (Reference(tmp_path / f"{name}.onnx", name).run(ids, ids * 0 + 1) for name in ("two", "one"))
     np.testing.assert_array_equal(two, one)
 
 

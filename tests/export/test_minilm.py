@@ -101,7 +101,7 @@ def test_smoothing_leaves_the_fp32_vectors_alone_and_mends_the_int8_ones(
     minilm_checkpoint: Path, minilm_bundle: Bundle, tmp_path: Path
 ) -> None:
     """Unit vectors of a real model before and after smoothing agree to 1e-5."""
-    fetched = fetch(str(minilm_checkpoint), cache=tmp_path, pickles=False, local_files_only=True)
+    fetched = fetch(str(minilm_checkpoint), cache=tmp_path, local_files_only=True)
     model = build_graph(read_checkpoint(fetched))
     texts = [passage.joined for passage in passages()]
     tokenizer = minilm_checkpoint / "tokenizer.json"

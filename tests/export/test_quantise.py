@@ -40,7 +40,7 @@ MATRICES = arrays(np.float32, array_shapes(min_dims=2, max_dims=2, min_side=1, m
 
 
 def checkpoint_of(folder: Path) -> Checkpoint:
-    return read_checkpoint(fetch(str(folder), cache=folder, pickles=False, local_files_only=True))
+    return read_checkpoint(fetch(str(folder), cache=folder, local_files_only=True))
 
 
 def fit(folder: Path) -> tuple[ModelProto, Mapping[str, Activations]]:
@@ -66,10 +66,9 @@ def linear_model(weight: Floats, bias: Floats, *, gelu: bool) -> ModelProto:
     rows = b.op("Gelu", ["rows"], name="active") if gelu else "rows"
     product = b.op("MatMul", [rows, b.constant("layer.weight", weight)], name="layer")
     b.op("Add", [product, b.constant("layer.bias", bias)], name="out")
-    model = b.model("out", weight.shape[1])
+    model = b.model({"out": ["n", weight.shape[1]]})
     del model.graph.input[:]
     model.graph.input.append(helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["n", weight.shape[0]]))
-    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("out", TensorProto.FLOAT, ["n", weight.shape[1]]))
     return model
 
 

@@ -28,9 +28,9 @@ def test_the_first_token_is_that_of_the_whole_graph(model: ModelProto, tmp_path:
     mask = (np.arange(max(lengths)) < np.array(lengths)[:, None]).astype(np.int64)
     ids = np.random.default_rng(0).integers(1, 64, mask.shape) * mask
     first, second = save(model, tmp_path / "whole.onnx"), save(keep_first_token(model), tmp_path / "trimmed.onnx")
-    found = second.hidden(ids, mask)
+    found = second.run(ids, mask)
     assert found.shape == (len(lengths), 1, 32)
-    np.testing.assert_allclose(found[:, 0], first.hidden(ids, mask)[:, 0], atol=1e-6)
+    np.testing.assert_allclose(found[:, 0], first.run(ids, mask)[:, 0], atol=1e-6)
     assert model.SerializeToString() == before
 
 
@@ -49,7 +49,7 @@ def test_only_what_pools_by_cls_is_trimmed(tiny_checkpoint: Path, make_checkpoin
     def tokens(bundle: Bundle, precision: str) -> int:
         ids = np.full((2, 5), 7, np.int64)
         graph = Reference(bundle.path / bundle.manifest.precisions[precision].file, "")
-        return int(graph.hidden(ids, ids * 0 + 1).shape[1])
+        return int(graph.run(ids, ids * 0 + 1).shape[1])
 
     cls = export(tiny_checkpoint, precisions=("int8", "fp32", "fp16"))
     assert [tokens(cls, precision) for precision in ("int8", "fp32", "fp16")] == [1, 1, 1]

@@ -139,14 +139,14 @@ def test_what_is_no_manifest_is_refused(copy: Path, text: str) -> None:
 
 def test_a_graph_of_another_dimension_is_refused_at_load(copy: Path) -> None:
     edit(copy, dimension=31)
-    with pytest.raises(BundleError, match="gives vectors of dimension 32, and the bundle says 31"):
+    with pytest.raises(BundleError, match="gives last_hidden_state of dimension 32, and the bundle says 31"):
         Embedder(copy)
 
 
 def test_a_graph_that_leaves_its_dimension_open_is_refused_when_it_runs(copy: Path) -> None:
     replace_graph(copy, lambda output: output.type.tensor_type.shape.dim[2].__setattr__("dim_param", "width"))
     edit(copy, dimension=31)
-    with pytest.raises(BundleError, match="gives vectors of dimension 32, and the bundle says 31"):
+    with pytest.raises(BundleError, match="gives last_hidden_state of dimension 32, and the bundle says 31"):
         Embedder(copy, precision="fp32").encode("the cat")
 
 

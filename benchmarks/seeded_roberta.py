@@ -1,0 +1,113 @@
+"""Small seeded checkpoints of XLM-RoBERTa, laid out as bge-m3 and the bge rerankers are, with their own tokenizer."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedge_export.texts import passages, questions
+from seeded import random_tensors
+
+# As in BAAI/bge-reranker-base's config.json, but for the sizes.
+CONFIG: dict[str, Any] = {
+    "architectures": ["XLMRobertaForSequenceClassification"],
+    "attention_probs_dropout_prob": 0.1,
+    "bos_token_id": 0,
+    "classifier_dropout": None,
+    "eos_token_id": 2,
+    "hidden_act": "gelu",
+    "hidden_dropout_prob": 0.1,
+    "hidden_size": 32,
+    "id2label": {"0": "LABEL_0"},
+    "initializer_range": 0.02,
+    "intermediate_size": 64,
+    "label2id": {"LABEL_0": 0},
+    "layer_norm_eps": 1e-05,
+    "max_position_embeddings": 514,
+    "model_type": "xlm-roberta",
+    "num_attention_heads": 4,
+    "num_hidden_layers": 2,
+    "output_past": True,
+    "pad_token_id": 1,
+    "position_embedding_type": "absolute",
+    "type_vocab_size": 1,
+    "use_cache": True,
+    "vocab_size": 500,
+}
+_SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
+
+
+def write_roberta(folder: Path, *, seed: int = 0, rerank: bool, pickled: bool = False) -> Path:
+    """A reranker in ``folder``; or an embedder with a sparse head, as bge-m3.
+
+    Args:
+        folder: made here.
+        seed: of the weights.
+        rerank: which of the two.
+        pickled: ``pytorch_model.bin`` instead of safetensors.
+    """
+    import torch
+    from safetensors.numpy import save_file
+
+    folder.mkdir(parents=True)
+    _write_tokenizer(folder)
+    tensors = {name: _spread(name) * tensor for name, tensor in random_tensors(CONFIG, seed).items()}
+    random = np.random.default_rng(seed + 1)
+    if rerank:
+        tensors = {f"roberta.{name}": tensor for name, tensor in tensors.items()}
+        tensors |= _linear("classifier.dense", 32, 32, random) | _linear("classifier.out_proj", 1, 32, random)
+        (folder / "config.json").write_text(json.dumps(CONFIG))
+    else:
+        config = {k: v for k, v in CONFIG.items() if k not in ("id2label", "label2id")}
+        (folder / "config.json").write_text(json.dumps(config | {"architectures": ["XLMRobertaModel"]}))
+        (folder / "1_Pooling").mkdir()
+        modes = {"word_embedding_dimension": 32, "pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
+        (folder / "1_Pooling" / "config.json").write_text(json.dumps(modes))
+        head = {name.removeprefix("."): torch.tensor(v) for name, v in _linear("", 1, 32, random).items()}
+        torch.save(head, folder / "sparse_linear.pt")
+    if pickled:
+        torch.save({name: torch.tensor(tensor) for name, tensor in tensors.items()}, folder / "pytorch_model.bin")
+    else:
+        save_file(tensors, folder / "model.safetensors")
+    return folder
+
+
+def _spread(name: str) -> np.float32:
+    """Larger than ``seeded``'s: so small a model's first token would otherwise hardly depend on the others."""
+    if "word_embeddings" in name:
+        return np.float32(10)
+    return np.float32(4 if name.endswith((".dense.weight", "query.weight", "key.weight", "value.weight")) else 1)
+
+
+def _linear(name: str, outputs: int, inputs: int, random: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+    """Weights of a head; large, so that scores of different pairs differ."""
+    return {
+        f"{name}.weight": random.standard_normal((outputs, inputs)).astype(np.float32),
+        f"{name}.bias": random.standard_normal(outputs).astype(np.float32),
+    }
+
+
+def _write_tokenizer(folder: Path) -> None:
+    """Unigram with XLM-RoBERTa's own pre-tokenizer, templates and special tokens."""
+    from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, processors, trainers
+
+    tokenizer = Tokenizer(models.Unigram())
+    words = pre_tokenizers.Metaspace("▁", prepend_scheme="always")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), words])
+    trainer = trainers.UnigramTrainer(
+        vocab_size=400, special_tokens=list(_SPECIALS), unk_token="<unk>", show_progress=False
+    )
+    lines = [*(passage.joined for passage in passages()), *(question.text for question in questions())]
+    tokenizer.train_from_iterator(lines, trainer)
+    tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True, special=True)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    names = {"bos": "<s>", "cls": "<s>", "eos": "</s>", "sep": "</s>", "unk": "<unk>", "pad": "<pad>", "mask": "<mask>"}
+    special = {f"{name}_token": token for name, token in names.items()}
+    (folder / "special_tokens_map.json").write_text(json.dumps(special))
+    saved = special | {"tokenizer_class": "XLMRobertaTokenizer", "model_max_length": 512}
+    (folder / "tokenizer_config.json").write_text(json.dumps(saved))

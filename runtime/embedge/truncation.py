@@ -1,0 +1,40 @@
+"""Texts that lost their end: counted over one call, and told once."""
+
+from embedge.errors import TextValueError, TruncationWarning, warn
+from embedge.options import OnTruncate
+from embedge.tokenise import Tokens
+
+
+class Truncation:
+    """Counts the texts of one call that lost their end, and says so as the caller wants it.
+
+    Args:
+        max_tokens: of the model.
+        on_truncate: what to do.
+        kind: what is counted, in messages.
+    """
+
+    def __init__(self, max_tokens: int, on_truncate: OnTruncate, *, kind: str = "text") -> None:
+        self._max_tokens = max_tokens
+        self._on_truncate = on_truncate
+        self._kind = kind
+        self._texts = 0
+        self._positions: list[int] = []
+
+    def add(self, tokens: Tokens) -> None:
+        """Count some more; raises TextValueError where a truncated one is an error."""
+        self._positions += (self._texts + position for position in tokens.truncated)
+        self._texts += len(tokens.ids)
+        if self._positions and self._on_truncate == "error":
+            raise TextValueError(f"{self._message()}; split them, or pass on_truncate='warn' to drop what is beyond")
+
+    def warn(self) -> None:
+        """Warn of all that were counted, if there are any."""
+        if self._positions and self._on_truncate == "warn":
+            warn(f"{self._message()} and lost what is beyond; split them", TruncationWarning)
+
+    def _message(self) -> str:
+        return (
+            f"{len(self._positions)} of {self._texts} {self._kind}s are longer than {self._max_tokens} tokens "
+            f"(the first is {self._kind} {self._positions[0]})"
+        )
