@@ -139,8 +139,8 @@ def test_threads_are_no_more_than_the_cores(
 ) -> None:
     """Nothing is started here: a hundred thousand threads would take the machine with them."""
     asked: list[int] = []
-    monkeypatch.setattr("embedge.embedder.usable_cores", lambda: 3)
-    monkeypatch.setattr("embedge.embedder.load_engine", lambda bundle, **options: asked.append(options["threads"]))
+    monkeypatch.setattr("embedge.model.usable_cores", lambda: 3)
+    monkeypatch.setattr("embedge.model.load_engine", lambda bundle, **options: asked.append(options["threads"]))
     Embedder(tiny_bundle.path, threads=threads)
     assert asked == [started]
 
@@ -148,7 +148,7 @@ def test_threads_are_no_more_than_the_cores(
 def test_a_pickle_takes_the_cores_of_where_it_is_opened(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """Unless it was told how many."""
     pickles = [pickle.dumps(Embedder(tiny_bundle.path, threads=threads)) for threads in (None, 1)]
-    monkeypatch.setattr("embedge.embedder.usable_cores", lambda: 3)
+    monkeypatch.setattr("embedge.model.usable_cores", lambda: 3)
     assert [pickle.loads(data)._engine._workers._cores for data in pickles] == [3, 1]
 
 
