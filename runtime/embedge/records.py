@@ -15,7 +15,7 @@ def read_record(kind: type[T], text: str, *, where: str, version: int) -> T:
     """A frozen dataclass from JSON text. Unknown fields are left out, so that later embedges can add some.
 
     Args:
-        kind: the dataclass; its fields are str, int, float, None, Literal, Mapping[str, ...], tuple[..., ...] or
+        kind: the dataclass; its fields are str, int, float, bool, None, Literal, Mapping[str, ...], tuple[..., ...] or
             such dataclasses.
         text: a JSON object with a ``format_version``.
         where: names the text in errors.
@@ -82,7 +82,7 @@ def _value(hint: Any, data: Any, at: str) -> Any:
         return tuple(_value(get_args(hint)[0], item, f"{at}[{index}]") for index, item in enumerate(data))
     # bool is an int to Python, but not to JSON; an int is a float to both.
     accepted = (int, float) if hint is float else (hint,)
-    if not isinstance(data, accepted) or isinstance(data, bool):
+    if not isinstance(data, accepted) or (isinstance(data, bool) and hint is not bool):
         raise MismatchError(f"{at} must be {hint.__name__}, found {_short(data)}")
     return data
 
