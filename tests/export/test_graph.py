@@ -54,6 +54,7 @@ def test_fp32_is_optimums_graph(make_checkpoint: MakeCheckpoint, tmp_path: Path,
 
 SHAPES = {
     "small": {},
+    "small-zh": {"hidden_size": 512, "num_attention_heads": 8, "intermediate_size": 2048, "num_hidden_layers": 4},
     "base": {"hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072},
     # Three of large's 24 layers: each is like the others, and CI has little memory.
     "large": {"hidden_size": 1024, "num_attention_heads": 16, "intermediate_size": 4096, "num_hidden_layers": 3},
