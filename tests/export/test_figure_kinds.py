@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-import embedge
-from embedge import Bundle, Embedder
+from embedge import Bundle
 from embedge_export import export
 from figure_kinds import Figure, LexicalScores, LexicalWeights, Scores, Similarities, StsB, VectorHead
 from published_figures import logits
@@ -122,7 +121,6 @@ def write_xlm_r(folder: Path, architecture: str) -> Any:
     return model
 
 
-@pytest.mark.skipif(not hasattr(embedge, "Reranker"), reason="this embedge has no Reranker")
 def test_the_check_of_scores_holds_on_a_seeded_reranker(tmp_path: Path) -> None:
     import torch
 
@@ -138,7 +136,6 @@ def test_the_check_of_scores_holds_on_a_seeded_reranker(tmp_path: Path) -> None:
     assert_holds_and_can_fail(replace(figure, expected=logits(*published)), made.path)
 
 
-@pytest.mark.skipif(not hasattr(Embedder, "encode_sparse"), reason="this embedge has no encode_sparse")
 def test_checks_of_lexical_weights_hold_on_a_seeded_checkpoint(tmp_path: Path) -> None:
     import torch
 
