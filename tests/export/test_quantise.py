@@ -1,5 +1,6 @@
 """calibrate.py, smooth.py, rounding.py and quantise.py, against numpy's own arithmetic."""
 
+import json
 from collections.abc import Callable, Mapping
 from math import erf, sqrt
 from pathlib import Path
@@ -15,6 +16,7 @@ from onnx import ModelProto, TensorProto, helper
 from safetensors.numpy import load_file
 
 from embedge import TextValueError
+from embedge_export.attention import LONG
 from embedge_export.builder import Builder
 from embedge_export.calibrate import Activations, calibrate
 from embedge_export.checkpoint import Checkpoint, read_checkpoint
@@ -261,6 +263,36 @@ def test_int8_is_the_fp32_graph_on_rounded_numbers(make_checkpoint: MakeCheckpoi
     first, second = (run(graph, ids * mask, mask).reshape(-1, 32) for graph in (model, rounded))
     cosines = (first * second).sum(1) / np.linalg.norm(first, axis=1) / np.linalg.norm(second, axis=1)
     assert cosines.min() > 0.999
+
+
+@pytest.mark.parametrize("tokens", [LONG - 1, LONG, 600])
+def test_attention_is_the_same_by_either_kernel(make_checkpoint: MakeCheckpoint, tokens: int) -> None:
+    """Texts on both sides of where it changes: near the fp32 graph, and bitwise the same alone and with company."""
+    model, activations = fit(make_checkpoint(config={"max_position_embeddings": 600}))
+    rounded = quantise(*smooth(model, activations))
+    ids = np.random.default_rng(0).integers(1, 64, (3, tokens))
+    first, second = (run(graph, ids).reshape(-1, 32) for graph in (model, rounded))
+    cosines = (first * second).sum(1) / np.linalg.norm(first, axis=1) / np.linalg.norm(second, axis=1)
+    assert cosines.min() > 0.999
+    alone = np.concatenate([run(rounded, ids[place : place + 1]) for place in range(3)])
+    np.testing.assert_array_equal(run(rounded, ids), alone)
+
+
+def test_long_texts_do_not_keep_all_scores_of_attention(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    """What ran, by ONNX Runtime's own profile."""
+    model, activations = fit(make_checkpoint(config={"max_position_embeddings": 600}))
+    rounded = quantise(*smooth(model, activations))
+    for tokens, expected in ((LONG - 1, "Attention"), (LONG, "MultiHeadAttention")):
+        options = ort.SessionOptions()
+        options.enable_profiling, options.profile_file_prefix = True, str(tmp_path / str(tokens))
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        session = ort.InferenceSession(rounded.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session.run(
+            None, {"input_ids": np.ones((1, tokens), np.int64), "attention_mask": np.ones((1, tokens), np.int64)}
+        )
+        events = json.loads(Path(session.end_profiling()).read_text())
+        ran = {event["args"]["op_name"] for event in events if event["cat"] == "Node"}
+        assert ran & {"Attention", "MultiHeadAttention"} == {expected}
 
 
 def test_int8_leaves_no_fp32_weight_behind(make_checkpoint: MakeCheckpoint) -> None:
