@@ -69,6 +69,16 @@ class Model:
         return self._precision
 
     @property
+    def providers(self) -> tuple[str, ...]:
+        """ONNX Runtime execution providers, as asked for."""
+        return self._providers
+
+    @property
+    def threads(self) -> int | None:
+        """Most cores to use, as asked for; None is all that the process may."""
+        return self._threads
+
+    @property
     def max_tokens(self) -> int:
         """Longest input in tokens, special ones and prompt included; what is beyond is truncated."""
         return self._manifest.max_tokens

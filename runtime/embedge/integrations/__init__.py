@@ -1,0 +1,10 @@
+"""embedge in other frameworks: one module each, imported only by its user.
+
+    langchain     EmbedgeEmbeddings, EmbedgeRerank                              pip install 'embedge[langchain]'
+    llama_index   EmbedgeEmbedding, EmbedgeRerank                               pip install 'embedge[llama-index]'
+    haystack      EmbedgeTextEmbedder, EmbedgeDocumentEmbedder, EmbedgeRanker   pip install 'embedge[haystack]'
+    chroma        EmbedgeEmbeddingFunction                                      pip install 'embedge[chroma]'
+
+Queries get the model's query prompt and documents do not, in all of them. ``source`` is which model a component has and
+how it was opened, ``encoding`` what it asks of an ``Embedder``, ``extra`` the error where a package is missing.
+"""

@@ -1,0 +1,46 @@
+"""examples/: every program runs, and finds what is meant."""
+
+from collections.abc import Callable
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from embedge import Bundle, Reranker
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def load(name: str, package: str) -> ModuleType:
+    pytest.importorskip(package, reason=f"needs {package}: pip install -e '.[test]'")
+    spec = spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("package", "text"),
+    [
+        ("langchain_core", lambda document: document.page_content),
+        ("llama_index.core", lambda node: node.node.get_content()),
+        ("haystack", lambda document: document.content),
+    ],
+    ids=["langchain", "llama_index", "haystack"],
+)
+def test_a_search_finds_the_two_texts_about_baking(
+    minilm_bundle: Bundle, reranker: Reranker, package: str, text: Callable[[Any], str]
+) -> None:
+    example = load(f"with_{package.removesuffix('.core').removesuffix('_core')}", package)
+    found = [text(item) for item in example.main(str(minilm_bundle.path), str(reranker.bundle.path))]
+    assert sorted(found) == sorted(example.TEXTS[1:])
+
+
+def test_a_collection_is_written_and_read(minilm_bundle: Bundle, tmp_path: Path) -> None:
+    example = load("with_chroma", "chromadb")
+    example.write(str(tmp_path), str(minilm_bundle.path))
+    assert sorted(example.read(str(tmp_path))) == sorted(example.TEXTS[1:])

@@ -1,0 +1,86 @@
+"""source.py, encoding.py, extra.py: what all integrations share; none of the frameworks is needed."""
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from embedge import Bundle, Embedder, MissingExtraError, TextTypeError, TextValueError
+from embedge.integrations.encoding import Encoding
+from embedge.integrations.extra import needs_extra
+from embedge.integrations.source import Source
+
+
+def test_a_name_is_opened_with_its_options(tiny_bundle: Bundle) -> None:
+    model = Source(model=tiny_bundle.path, precision="fp32", threads=1).open(Embedder)
+    assert (model.bundle.path, model.precision, model.threads) == (tiny_bundle.path, "fp32", 1)
+
+
+def test_an_open_model_is_taken_as_it_is(tiny: Embedder) -> None:
+    assert Source(model=tiny).open(Embedder) is tiny
+
+
+@pytest.mark.parametrize(
+    "late", [{"precision": "int8"}, {"threads": 1}, {"providers": ["CPUExecutionProvider"]}, {"local_files_only": True}]
+)
+def test_an_open_model_takes_no_options(tiny: Embedder, late: Any) -> None:
+    with pytest.raises(TextValueError, match=f"open already, found {next(iter(late))} beside it"):
+        Source(model=tiny, **late)
+
+
+def test_what_is_no_model_is_an_error() -> None:
+    with pytest.raises(TextTypeError, match="found int"):
+        Source(model=5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_a_config_goes_through_json_and_opens_the_same_model(tiny_bundle: Bundle, is_open: bool) -> None:
+    model = Embedder(tiny_bundle.path, precision="fp32", threads=1, providers=["CPUExecutionProvider"])
+    named = Source(model=tiny_bundle.path, precision="fp32", threads=1, providers=["CPUExecutionProvider"])
+    config = json.loads(json.dumps((Source(model=model) if is_open else named).config()))
+    again = Source(**config).open(Embedder)
+    assert again.__reduce__() == model.__reduce__()
+
+
+def test_a_config_keeps_what_was_asked_for() -> None:
+    source = Source(model=Path("a"), cache_dir=Path("b"), local_files_only=True)
+    assert source.config() == {
+        "model": "a",
+        "precision": None,
+        "providers": None,
+        "threads": None,
+        "cache_dir": "b",
+        "local_files_only": True,
+    }
+
+
+def test_queries_and_documents_have_their_prompts(tiny: Embedder) -> None:
+    """The tiny bundle's query prompt is "how do i ", and it has none for documents."""
+    encoding = Encoding()
+    np.testing.assert_array_equal(encoding.documents(tiny, ["bake bread"])[0], tiny.encode("bake bread"))
+    np.testing.assert_array_equal(encoding.queries(tiny, ["bake bread"])[0], tiny.encode("how do i bake bread"))
+    mine = Encoding(query_prompt="", document_prompt="the ")
+    np.testing.assert_array_equal(mine.documents(tiny, ["cat"])[0], tiny.encode("the cat"))
+    np.testing.assert_array_equal(mine.queries(tiny, ["cat"])[0], tiny.encode("cat"))
+
+
+def test_options_reach_the_embedder(tiny: Embedder) -> None:
+    encoding = Encoding(normalize=False, truncate_dim=8, on_truncate="error", batch_tokens=16)
+    vectors = encoding.documents(tiny, ["the cat", "a dog"])
+    np.testing.assert_array_equal(vectors, tiny.encode(["the cat", "a dog"], normalize=False, truncate_dim=8))
+    with pytest.raises(TextValueError, match="tokens"):
+        encoding.documents(tiny, ["the cat sat " * 100])
+
+
+def test_one_string_is_no_list_of_texts(tiny: Embedder) -> None:
+    with pytest.raises(TextTypeError, match="found one string"):
+        Encoding().documents(tiny, "the cat")
+
+
+def test_a_missing_package_is_named_with_its_command() -> None:
+    found = r"not_there is not installed; `pip install 'embedge\[langchain\]'` brings it"
+    with pytest.raises(MissingExtraError, match=found), needs_extra("langchain"):
+        import_module("not_there")
