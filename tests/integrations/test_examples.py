@@ -1,6 +1,7 @@
-"""examples/: every program runs, and finds what is meant."""
+"""examples/ and the code in the modules' docstrings: every program runs, and finds what is meant."""
 
 from collections.abc import Callable
+from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -13,8 +14,12 @@ from embedge import Bundle, Reranker
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def load(name: str, package: str) -> ModuleType:
+def need(package: str) -> None:
     pytest.importorskip(package, reason=f"needs {package}: pip install -e '.[test]'")
+
+
+def load(name: str, package: str) -> ModuleType:
+    need(package)
     spec = spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
@@ -44,3 +49,32 @@ def test_a_collection_is_written_and_read(minilm_bundle: Bundle, tmp_path: Path)
     example = load("with_chroma", "chromadb")
     example.write(str(tmp_path), str(minilm_bundle.path))
     assert sorted(example.read(str(tmp_path))) == sorted(example.TEXTS[1:])
+
+
+@pytest.mark.parametrize(
+    ("module", "package", "last"),
+    [
+        ("langchain", "langchain_core", lambda names: names["reranked"][0].metadata["relevance_score"] > 0),
+        ("llama_index", "llama_index.core", lambda names: names["reranked"][0].score > 0),
+        ("haystack", "haystack", lambda names: len(names["vector"]) == len(names["embedded"][0].embedding) == 384),
+        ("chroma", "chromadb", lambda names: names["found"]["documents"] == [["Yeast makes dough rise."]]),
+    ],
+)
+def test_the_code_in_a_docstring_runs(
+    minilm_bundle: Bundle,
+    reranker: Reranker,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    module: str,
+    package: str,
+    last: Callable[[dict[str, Any]], bool],
+) -> None:
+    """With bundles that are here in the place of names that would be exported."""
+    need(package)
+    monkeypatch.chdir(tmp_path)
+    text = import_module(f"embedge.integrations.{module}").__doc__ or ""
+    code = "\n".join(line[4:] for line in text.splitlines() if line.startswith("    ") or not line)
+    code = code.replace("bge-small-en-v1.5", str(minilm_bundle.path))
+    names: dict[str, Any] = {}
+    exec(code.replace("bge-reranker-base", str(reranker.bundle.path)), names)
+    assert last(names)

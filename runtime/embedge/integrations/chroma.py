@@ -6,7 +6,7 @@
     client = chromadb.PersistentClient("./chroma")
     documents = client.create_collection("documents", embedding_function=EmbedgeEmbeddingFunction("bge-small-en-v1.5"))
     documents.add(ids=["0", "1"], documents=["Yeast makes dough rise.", "The bike has a flat tyre."])
-    documents.query(query_texts=["how do I bake bread?"], n_results=1)
+    found = documents.query(query_texts=["how do I bake bread?"], n_results=1)
 
 Importing this module registers the function, so that ``client.get_collection("documents")`` finds it by its name.
 """

@@ -4,8 +4,8 @@
     from embedge.integrations.haystack import EmbedgeDocumentEmbedder, EmbedgeTextEmbedder
 
     documents = [Document(content="Yeast makes dough rise."), Document(content="The bike has a flat tyre.")]
-    EmbedgeDocumentEmbedder(model="bge-small-en-v1.5").run(documents)["documents"]
-    EmbedgeTextEmbedder(model="bge-small-en-v1.5").run("how do I bake bread?")["embedding"]
+    embedded = EmbedgeDocumentEmbedder(model="bge-small-en-v1.5").run(documents)["documents"]
+    vector = EmbedgeTextEmbedder(model="bge-small-en-v1.5").run("how do I bake bread?")["embedding"]
 
 The model is loaded by ``warm_up``, which a pipeline calls, or by the first ``run``. Options are named as in Haystack's
 own embedders and rankers; only ``precision`` is the graph's, as everywhere in embedge. Haystack loads a saved pipeline

@@ -6,7 +6,8 @@
     store = InMemoryVectorStore(EmbedgeEmbeddings(model="bge-small-en-v1.5"))
     store.add_texts(["Yeast makes dough rise.", "The bike has a flat tyre."])
     found = store.similarity_search("how do I bake bread?", k=20)
-    EmbedgeRerank(model="bge-reranker-base", top_n=3).compress_documents(found, "how do I bake bread?")
+    compressor = EmbedgeRerank(model="bge-reranker-base", top_n=3)
+    reranked = compressor.compress_documents(found, "how do I bake bread?")
 
 Their asynchronous twins (``aembed_query``, ``acompress_documents`` ...) are LangChain's own: they run in its executor,
 so that the event loop goes on.

@@ -6,7 +6,8 @@
     documents = [Document(text="Yeast makes dough rise."), Document(text="The bike has a flat tyre.")]
     index = VectorStoreIndex.from_documents(documents, embed_model=EmbedgeEmbedding("bge-small-en-v1.5"))
     nodes = index.as_retriever(similarity_top_k=20).retrieve("how do I bake bread?")
-    EmbedgeRerank(top_n=3).postprocess_nodes(nodes, query_str="how do I bake bread?")
+    rerank = EmbedgeRerank("bge-reranker-base", top_n=3)
+    reranked = rerank.postprocess_nodes(nodes, query_str="how do I bake bread?")
 
 Their asynchronous twins run in a thread, so that the event loop goes on.
 """
