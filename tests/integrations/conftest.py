@@ -2,12 +2,17 @@
 
 import asyncio
 import inspect
+import os
 
 import pytest
 
 from embedge import Reranker
 from embedge_export import export
 from seeded_roberta import write_roberta
+
+# Both are read when the package is imported. Tests report to nobody.
+os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
+os.environ["ANONYMIZED_TELEMETRY"] = "False"
 
 
 @pytest.fixture(scope="session")
