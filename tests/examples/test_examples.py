@@ -36,7 +36,9 @@ def test_qdrant(minilm_bundle: Bundle, tmp_path: Path) -> None:
     assert found[0] == "A contract can be cancelled at the end of any month."
 
 
-@pytest.mark.skipif(not find_spec("sqlite_vec"), reason="needs sqlite-vec, which the test extra brings")
+@pytest.mark.skipif(
+    not (find_spec("apsw") and find_spec("sqlite_vec")), reason="needs apsw and sqlite-vec, which the test extra brings"
+)
 def test_sqlite_vec(minilm_bundle: Bundle, tmp_path: Path) -> None:
     """Bits pick the candidates and whole vectors rank them, so the best are the same."""
     found = run("search_sqlite_vec", minilm_bundle, tmp_path, "when does my citrus have to come indoors?")
