@@ -8,9 +8,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from embedge.bundle import Precision
+from embedge.compat import check_arrays, check_device, choose_normalize
 from embedge.errors import BundleError, TextValueError
 from embedge.model import Model
 from embedge.options import RANGED, Limits, OnTruncate, Options, OutputPrecision, check_count, check_prefix
+from embedge.providers import CPU
 from embedge.texts import check_iterable, check_texts
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ class Embedder(Model):
             more.
         cache_dir: where bundles are kept; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
         local_files_only: never touch the network.
+        device: sentence-transformers'; ``"cpu"``. Other devices are named by ``providers``.
 
     Raises:
         BundleNotFoundError: there is no such bundle; the message names the ways to get one.
@@ -41,7 +44,7 @@ class Embedder(Model):
         PrecisionNotFoundError: the bundle lacks the precision; the message has the command that adds it.
         ProviderError: a provider is not available or did not start.
         TextTypeError: an argument is of another type.
-        TextValueError: ``threads`` is less than 1.
+        TextValueError: ``threads`` is less than 1, or ``device`` is not where ``providers`` run.
 
     Safe to call from several threads. It pickles, as a path and options: the bundle must be there. A forked child may
     call it, as multiprocessing's workers do; but one that ends by ``sys.exit`` waits for ever for threads that only the
@@ -59,7 +62,9 @@ class Embedder(Model):
         threads: int | None = None,
         cache_dir: str | PathLike[str] | None = None,
         local_files_only: bool = False,
+        device: str | None = None,
     ) -> None:
+        check_device(device, providers or (CPU,))
         super().__init__(
             model,
             precision=precision,
@@ -78,6 +83,19 @@ class Embedder(Model):
         return self._manifest.dimension
 
     @property
+    def max_seq_length(self) -> int:
+        """sentence-transformers' name of ``max_tokens``. Theirs can be set; a bundle fixes it."""
+        return self.max_tokens
+
+    def get_embedding_dimension(self) -> int:
+        """sentence-transformers' name of ``dimension``."""
+        return self.dimension
+
+    def get_sentence_embedding_dimension(self) -> int:
+        """sentence-transformers' older name of ``dimension``."""
+        return self.dimension
+
+    @property
     def prompts(self) -> Mapping[str, str]:
         """Text put in front of an input, by kind: ``query``, ``document`` or a name of the checkpoint's own."""
         return MappingProxyType(dict(self._manifest.prompts))
@@ -94,6 +112,11 @@ class Embedder(Model):
         precision: OutputPrecision = "float32",
         show_progress_bar: bool | None = None,
         on_truncate: OnTruncate = "warn",
+        batch_size: int | None = None,
+        normalize_embeddings: bool | None = None,
+        convert_to_numpy: Literal[True] = True,
+        convert_to_tensor: Literal[False] = False,
+        device: str | None = None,
     ) -> NDArray[Any]:
         """Vectors of texts, in input order.
 
@@ -108,6 +131,12 @@ class Embedder(Model):
                 in these vectors; ``"binary"`` or ``"ubinary"``, one bit a dimension, packed. As sentence-transformers'.
             show_progress_bar: on stderr; None shows one when the work is long and stderr is a terminal.
             on_truncate: what to do about texts longer than ``max_tokens``: ``"ignore"``, ``"warn"`` or ``"error"``.
+            batch_size: most texts in one session run, beside ``batch_tokens``. No vector depends on it.
+            normalize_embeddings: sentence-transformers' name of ``normalize``. False has no effect, as theirs has none:
+                a bundle's modules include ``Normalize``.
+            convert_to_numpy: sentence-transformers'; vectors are numpy's arrays, and nothing else can be asked for.
+            convert_to_tensor: as ``convert_to_numpy``.
+            device: sentence-transformers'; ``"cpu"``, where the model was loaded for it.
 
         Returns:
             float32 [n, dimension]; [dimension] for one string; [0, dimension] for no texts. With another ``precision``
@@ -117,12 +146,15 @@ class Embedder(Model):
             TextTypeError: an input is not a string (names its index), or an option is of another type.
             TextValueError: a string is not valid Unicode, too long with ``on_truncate="error"``, or an option is wrong.
         """
+        check_arrays(convert_to_numpy, convert_to_tensor)
+        check_device(device, self._providers)
         options = Options.check(
             self._manifest,
             prompt=prompt,
             prompt_name=prompt_name,
             batch_tokens=batch_tokens,
-            normalize=normalize,
+            batch_size=batch_size,
+            normalize=choose_normalize(normalize, normalize_embeddings, truncate_dim),
             truncate_dim=truncate_dim,
             precision=precision,
             on_truncate=on_truncate,
@@ -143,6 +175,11 @@ class Embedder(Model):
         precision: OutputPrecision = "float32",
         show_progress_bar: bool | None = None,
         on_truncate: OnTruncate = "warn",
+        batch_size: int | None = None,
+        normalize_embeddings: bool | None = None,
+        convert_to_numpy: Literal[True] = True,
+        convert_to_tensor: Literal[False] = False,
+        device: str | None = None,
     ) -> NDArray[Any]:
         """``encode`` with the model's query prompt in front of every text, if it has one. See ``encode``."""
         return self.encode(
@@ -155,6 +192,11 @@ class Embedder(Model):
             precision=precision,
             show_progress_bar=show_progress_bar,
             on_truncate=on_truncate,
+            batch_size=batch_size,
+            normalize_embeddings=normalize_embeddings,
+            convert_to_numpy=convert_to_numpy,
+            convert_to_tensor=convert_to_tensor,
+            device=device,
         )
 
     def encode_document(
@@ -169,6 +211,11 @@ class Embedder(Model):
         precision: OutputPrecision = "float32",
         show_progress_bar: bool | None = None,
         on_truncate: OnTruncate = "warn",
+        batch_size: int | None = None,
+        normalize_embeddings: bool | None = None,
+        convert_to_numpy: Literal[True] = True,
+        convert_to_tensor: Literal[False] = False,
+        device: str | None = None,
     ) -> NDArray[Any]:
         """``encode`` for texts to be found: never the query prompt; BGE's documents get none at all. See ``encode``."""
         return self.encode(
@@ -181,6 +228,11 @@ class Embedder(Model):
             precision=precision,
             show_progress_bar=show_progress_bar,
             on_truncate=on_truncate,
+            batch_size=batch_size,
+            normalize_embeddings=normalize_embeddings,
+            convert_to_numpy=convert_to_numpy,
+            convert_to_tensor=convert_to_tensor,
+            device=device,
         )
 
     def stream(
@@ -319,6 +371,16 @@ class Embedder(Model):
         from embedge.pool import similarity
 
         return similarity(first, second)
+
+    def similarity_pairwise(self, first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float32]:
+        """Cosine of every vector of ``first`` [n, dimension] to its counterpart in ``second``: float32 [n].
+
+        Raises:
+            TextValueError: the two differ in number or dimension.
+        """
+        from embedge.pool import similarity_pairwise
+
+        return similarity_pairwise(first, second)
 
     def _kind_prompt(self, kind: str, prompt: str | None, prompt_name: str | None) -> str | None:
         """What the caller asked for, else the model's prompt for that kind of text."""

@@ -121,7 +121,8 @@ class Engine:
         show_progress_bar: bool | None,
     ) -> None:
         """Gives ``keep`` the positions of a batch's texts and the graph's output for them, on several threads."""
-        plan = plan_batches([len(ids) for ids in tokens.ids], batch_tokens=limits.batch_tokens)
+        counts = [len(ids) for ids in tokens.ids]
+        plan = plan_batches(counts, batch_tokens=limits.batch_tokens, batch_size=limits.batch_size)
         with progress(len(tokens.ids), show_progress_bar) as advance:
 
             def work(session: Session, batch: Batch) -> None:

@@ -22,19 +22,23 @@ class Limits:
 
     Attributes:
         batch_tokens: token budget of one session run.
+        batch_size: most texts in one session run; None leaves that to the budget.
         on_truncate: what to do about texts that are too long.
     """
 
     batch_tokens: int
+    batch_size: int | None
     on_truncate: OnTruncate
 
     @classmethod
-    def check(cls, *, batch_tokens: int | None, on_truncate: OnTruncate) -> Self:
+    def check(cls, *, batch_tokens: int | None, on_truncate: OnTruncate, batch_size: int | None = None) -> Self:
         """The limits; raises as ``Options.check``."""
         if on_truncate not in get_args(OnTruncate):
             raise TextValueError(f"on_truncate must be ignore, warn or error, found {on_truncate!r}")
         return cls(
-            batch_tokens=check_count("batch_tokens", batch_tokens) or DEFAULT_BATCH_TOKENS, on_truncate=on_truncate
+            batch_tokens=check_count("batch_tokens", batch_tokens) or DEFAULT_BATCH_TOKENS,
+            batch_size=check_count("batch_size", batch_size),
+            on_truncate=on_truncate,
         )
 
 
@@ -68,6 +72,7 @@ class Options:
         truncate_dim: int | None,
         precision: OutputPrecision,
         on_truncate: OnTruncate,
+        batch_size: int | None = None,
     ) -> Self:
         """The options, if the model can honour them.
 
@@ -77,7 +82,7 @@ class Options:
         """
         if precision not in OUTPUT_PRECISIONS:
             raise TextValueError(f"precision must be one of {', '.join(OUTPUT_PRECISIONS)}, found {precision!r}")
-        limits = Limits.check(batch_tokens=batch_tokens, on_truncate=on_truncate)
+        limits = Limits.check(batch_tokens=batch_tokens, batch_size=batch_size, on_truncate=on_truncate)
         return cls(
             prefix=check_prefix(manifest, prompt=prompt, prompt_name=prompt_name),
             normalize=check_bool("normalize", normalize),

@@ -19,7 +19,9 @@ class Batch:
     members: tuple[int, ...]
 
 
-def plan_batches(token_counts: Sequence[int], *, batch_tokens: int = DEFAULT_BATCH_TOKENS) -> tuple[Batch, ...]:
+def plan_batches(
+    token_counts: Sequence[int], *, batch_tokens: int = DEFAULT_BATCH_TOKENS, batch_size: int | None = None
+) -> tuple[Batch, ...]:
     """Every text in exactly one batch, the batch of most tokens first, texts of one length in input order.
 
     A batch holds texts of *equal* token count. Nothing is then computed for padding, attention needs no mask, and no
@@ -28,6 +30,7 @@ def plan_batches(token_counts: Sequence[int], *, batch_tokens: int = DEFAULT_BAT
     Args:
         token_counts: tokens of each text, special ones included.
         batch_tokens: token budget of one session run; a single text longer than that is a batch of its own.
+        batch_size: most texts in one batch; None leaves that to the budget.
 
     Returns:
         The batches. The largest first, so that memory peaks at the start, the remaining time is never underestimated,
@@ -44,6 +47,7 @@ def plan_batches(token_counts: Sequence[int], *, batch_tokens: int = DEFAULT_BAT
     batches: list[Batch] = []
     for tokens in sorted(members, reverse=True):
         rows = max(1, batch_tokens // max(1, tokens))
+        rows = min(rows, batch_size or rows)
         positions = members[tokens]
         batches += [Batch(tokens, tuple(positions[i : i + rows])) for i in range(0, len(positions), rows)]
     return tuple(sorted(batches, key=lambda batch: -batch.tokens * len(batch.members)))

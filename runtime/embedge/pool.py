@@ -114,6 +114,29 @@ def similarity(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float32]
     return cosines
 
 
+def similarity_pairwise(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float32]:
+    """Cosine similarity of every vector of one set to the one in its place in another.
+
+    Args:
+        first: [n, dimension], or [dimension] for one.
+        second: as many of the same dimension.
+
+    Returns:
+        float32 [n], between -1 and 1.
+
+    Raises:
+        TextValueError: the two sets differ in number or dimension.
+
+    >>> similarity_pairwise(np.array([[1, 0], [0, 3]]), np.array([[2, 0], [5, 0]])).tolist()
+    [1.0, 0.0]
+    """
+    a, b = (_to_unit_range(np.atleast_2d(np.asarray(x))) for x in (first, second))
+    if a.shape != b.shape:
+        raise TextValueError(f"vectors to compare in pairs need one shape, found {list(a.shape)} and {list(b.shape)}")
+    cosines: NDArray[np.float32] = np.clip((normalise(a) * normalise(b)).sum(axis=-1), -1, 1)
+    return cosines
+
+
 def _to_unit_range(vectors: NDArray[Any]) -> NDArray[np.float32]:
     """Each vector scaled so that its largest element is 1: the square of 1e30 is no float32, that of 1e-30 is zero."""
     wide = vectors.astype(np.result_type(vectors, np.float32), copy=False)  # the size of -128 is no int8

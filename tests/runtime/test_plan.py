@@ -29,3 +29,10 @@ def test_a_batch_keeps_to_the_budget_unless_it_is_one_long_text(counts: list[int
 def test_the_largest_batch_first_and_of_two_alike_the_one_of_longer_texts() -> None:
     tokens = [batch.tokens for batch in plan_batches([5, 90, 7, 10, 5], batch_tokens=64)]
     assert tokens == [90, 10, 5, 7]
+
+
+@given(COUNTS, st.integers(1, 100), st.integers(1, 8))
+def test_batch_size_caps_the_texts_and_loses_none(counts: list[int], batch_tokens: int, batch_size: int) -> None:
+    batches = plan_batches(counts, batch_tokens=batch_tokens, batch_size=batch_size)
+    assert all(len(batch.members) <= batch_size for batch in batches)
+    assert sorted(member for batch in batches for member in batch.members) == list(range(len(counts)))

@@ -1,0 +1,62 @@
+"""Keywords that callers of sentence-transformers' ``encode`` write, so that a changed import does not break them.
+
+What cannot be honoured is refused, with what to write instead. Nothing is accepted and then ignored.
+"""
+
+from collections.abc import Sequence
+
+from embedge.errors import TextValueError
+from embedge.options import check_bool
+from embedge.providers import CPU, CUDA
+
+
+def choose_normalize(normalize: bool, normalize_embeddings: bool | None, truncate_dim: int | None) -> bool:
+    """Whether vectors are scaled to length 1, of our option and of sentence-transformers' name for it.
+
+    Theirs asks for scaling *beside* what the model's own modules do, and every bundle has a ``Normalize`` module: with
+    False their vectors have length 1, too, unless they were truncated afterwards.
+
+    >>> choose_normalize(True, False, None)
+    True
+
+    Raises:
+        TextTypeError: either is of another type.
+        TextValueError: the two contradict each other, or False cannot be honoured.
+    """
+    normalize = check_bool("normalize", normalize)
+    if normalize_embeddings is None:
+        return normalize
+    asked = check_bool("normalize_embeddings", normalize_embeddings)
+    if asked and not normalize:
+        raise TextValueError("normalize_embeddings=True contradicts normalize=False; leave one of them out")
+    if not asked and normalize and truncate_dim is not None:
+        raise TextValueError(
+            "normalize_embeddings=False with truncate_dim leaves vectors that are neither of length 1 nor as the model "
+            "pooled them; leave it out, or pass normalize=False for the latter"
+        )
+    return normalize
+
+
+def check_arrays(convert_to_numpy: bool, convert_to_tensor: bool) -> None:
+    """Raises TextValueError where torch's tensors are asked for."""
+    if convert_to_tensor or not convert_to_numpy:
+        found = "convert_to_tensor=True" if convert_to_tensor else "convert_to_numpy=False"
+        raise TextValueError(
+            f"{found} asks for torch's tensors, and embedge returns numpy's arrays; leave it out, and "
+            "torch.from_numpy(vectors) makes a tensor"
+        )
+
+
+def check_device(device: object, providers: Sequence[str]) -> None:
+    """Raises TextValueError where a device is named that the model does not run on.
+
+    Args:
+        device: None, a name such as ``"cpu"``, or a torch device, whose text is its name.
+        providers: ONNX Runtime's, of the model.
+    """
+    if device is None or (str(device) == "cpu" and tuple(providers) == (CPU,)):
+        return
+    raise TextValueError(
+        f"device={str(device)!r} is not where this model runs ({', '.join(providers)}); loading it decides that: "
+        f"Embedder(model) for the CPU, Embedder(model, providers=[{CUDA!r}, {CPU!r}]) for CUDA"
+    )
