@@ -137,7 +137,7 @@ def models() -> None:
     usable = cached_bundles()
     for recipe in recipes():
         places = (cached_path(recipe.name), cached_path(recipe.hub.id))
-        bundle = next((b for b in usable if b.path in places or b.manifest.source.hub_id == recipe.hub.id), None)
+        bundle = next((b for b in usable if b.path in places), None)
         cached = "+".join(sorted(bundle.manifest.precisions)) if bundle else "no"
         known.add(bundle.path if bundle else None)
         size = f"{recipe.parameters / 1e6:.0f} MB"
@@ -147,7 +147,7 @@ def models() -> None:
     for other in usable:
         if other.path not in known:
             m = other.manifest
-            name, size = m.model if m.source.hub_id else other.path.name, "-"
+            name, size = other.path.name.replace("--", "/"), "-"
             if "int8" in m.precisions:
                 sizes = (m.files[file].size for file in other.graph_files("int8") if file in m.files)
                 size = f"{sum(sizes) / 1e6:.0f} MB"

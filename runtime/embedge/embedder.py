@@ -41,6 +41,7 @@ class Embedder:
 
     Raises:
         BundleNotFoundError: there is no such bundle; the message names the ways to get one.
+        HubError: the hub has the bundle, and breaks off or refuses while it is downloaded.
         BundleCorruptError: a file is not what was exported.
         PrecisionNotFoundError: the bundle lacks the precision; the message has the command that adds it.
         ProviderError: a provider is not available or did not start.
