@@ -136,7 +136,7 @@ def _download(snapshot: Snapshot, cache: Path, pickles: bool) -> Path:
     with writing(folder), lock_destination(folder, lambda line: None):
         if folder.is_dir():  # another process was faster
             return folder
-        size = sum(snapshot.files[name].size for name in wanted)
+        size = sum(snapshot.files[name].size or 0 for name in wanted) or None
         with staging(folder, keep=None, drop=None) as (new, _), progress(size, None, unit="B") as advance:
             for name in wanted:
                 receive(snapshot, name, new / name, advance=advance)

@@ -9,13 +9,13 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from embedge import __version__
 from embedge.errors import HubError
+from embedge.hub_errors import network_errors, status_of, translated
 from embedge.task import Task
 from embedge.transfer import counted, write_checked
 
@@ -36,12 +36,12 @@ class HubFile:
     """A file of a repository.
 
     Attributes:
-        size: in bytes.
+        size: in bytes; None where a mirror does not say it, as with what follows.
         git_sha1: of git's blob; None for a large file, of which that is a pointer's.
         sha256: of a large file; None for others.
     """
 
-    size: int
+    size: int | None
     git_sha1: str | None
     sha256: str | None
 
@@ -83,7 +83,7 @@ def find_snapshot(hub_id: str, revision: str | None = None) -> Snapshot:
     for found in info.siblings or ():
         large = found.lfs  # a dict or, since huggingface_hub 0.27, an object that is one, too
         sha256 = large["sha256"] if large else None
-        files[found.rfilename] = HubFile(size=found.size or 0, git_sha1=None if large else found.blob_id, sha256=sha256)
+        files[found.rfilename] = HubFile(size=found.size, git_sha1=None if large else found.blob_id, sha256=sha256)
     return Snapshot(hub_id=hub_id, commit=str(info.sha), files=files)
 
 
@@ -101,13 +101,13 @@ def ask(hub_id: str, question: Callable[[], Answer]) -> Answer:
         return Task(question, daemon=True).result(patience + 0.5)
 
 
-def read_blocks(snapshot: Snapshot, name: str, size: int) -> Iterator[bytes]:
+def read_blocks(snapshot: Snapshot, name: str, size: int | None) -> Iterator[bytes]:
     """A file's bytes. A connection that breaks is taken up where it broke, as long as bytes still come.
 
     Args:
         snapshot: what holds it.
         name: its path.
-        size: how many bytes it has.
+        size: how many bytes it has; None where that is not known.
 
     Raises:
         HubError: it cannot be read to its end.
@@ -122,11 +122,11 @@ def read_blocks(snapshot: Snapshot, name: str, size: int) -> Iterator[bytes]:
                 for block in _request(url, got):
                     got, last = got + len(block), time.monotonic()
                     yield block
-                if got >= size:
+                if size is None or got >= size:
                     return
                 raise EOFError(f"{got} of {size} bytes came")
-            except _network_errors() as error:
-                status = _status(error)
+            except network_errors() as error:
+                status = status_of(error)
                 passing = status is None or status in _PASSING
                 if not passing or time.monotonic() - last > _AGAIN:
                     raise
@@ -141,14 +141,15 @@ def receive(snapshot: Snapshot, name: str, path: Path, *, advance: Callable[[int
         BundleCorruptError: it is another file.
     """
     file = snapshot.files[name]
+    # The hash of a git blob is that of its kind, size and content.
+    blob = hashlib.sha1(b"blob %d\0" % (file.size or 0), usedforsecurity=False)
     write_checked(
         counted(read_blocks(snapshot, name, file.size), advance),
         path,
         what=f"{name} of {snapshot.hub_id}",
         size=file.size,
-        # The hash of a git blob is that of its kind, size and content.
-        digest=hashlib.sha256() if file.sha256 else hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False),
-        expected=file.sha256 or file.git_sha1,
+        digest=hashlib.sha256() if file.sha256 else blob,
+        expected=file.sha256 or (None if file.size is None else file.git_sha1),
     )
 
 
@@ -180,82 +181,3 @@ def _patience(variable: str) -> float:
         return float(os.environ.get(variable) or _PATIENCE)
     except ValueError:
         return _PATIENCE
-
-
-def _network_errors() -> tuple[type[BaseException], ...]:
-    """requests', httpx's or httpx2's, by huggingface_hub's version, whose own derive from them; EOFError is ours."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    return (EOFError, OSError, *HfHubHTTPError.__bases__)
-
-
-def _status(error: BaseException) -> int | None:
-    """The status of the answer that an error is about."""
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    return None if status is None else int(status)
-
-
-@contextmanager
-def translated(what: str) -> Iterator[None]:
-    """Raises HubError for whatever huggingface_hub raises about ``what``: a repository, or a file of one."""
-    try:
-        yield
-    # requests', httpx's, hf_xet's or its own, by version; and whatever an answer ends in that is not the hub's, such as
-    # a hotel's page to log in.
-    except Exception as error:
-        cause = error.__cause__ if isinstance(error, RuntimeError) else None  # of an upload
-        raise HubError(_explain(cause or error, what)) from error
-
-
-def _explain(error: BaseException, what: str) -> str:
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        GatedRepoError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    status, kind = _status(error), type(error).__name__
-    reason = str((getattr(error, "server_message", None) or "") if status else error).strip().partition("\n")[0]
-    answer = f"{status}: {reason}" if reason else f"{status}"
-    mirror = "try again later, or set HF_ENDPOINT to a mirror that has it"
-    match error:
-        case GatedRepoError():
-            return f"{what} is gated; accept its terms on the hub and set HF_TOKEN"
-        case RepositoryNotFoundError():
-            return f"the hub has no {what}, or it is private (then set HF_TOKEN); `embedge models` lists recipes"
-        case RevisionNotFoundError() | EntryNotFoundError():
-            return f"the hub has no {what} at this revision; look at its files on the hub"
-        case EOFError():
-            return f"the hub sent {what} cut short ({reason}); try again"
-        case _ if status == 401:
-            return f"the hub wants a token that it knows for {what} (401); set HF_TOKEN, or `hf auth login`"
-        case _ if status == 403:
-            return f"the hub forbids {what} to this token ({answer}); set HF_TOKEN to one that may"
-        case _ if status == 429:
-            return f"the hub was asked too often for {what} (429); wait{_wait(error)}, or set HF_TOKEN"
-        case _ if status is not None:
-            return f"the hub failed at {what} ({answer}); {mirror}"
-        case _ if "Validation" in kind:
-            return f"{what} cannot be a hub id ({reason}); give organisation/name"
-        case _ if any(word in kind for word in ("Connect", "Timeout", "Proxy", "SSL")):
-            more = ", or wait longer by HF_HUB_ETAG_TIMEOUT and HF_HUB_DOWNLOAD_TIMEOUT" if "Timeout" in kind else ""
-            return f"the hub cannot be reached for {what} ({_root(error)}); {mirror}{more}"
-        case _ if any(word in kind for word in ("Chunked", "Protocol", "ReadError")):
-            return f"the hub broke off {what} ({kind}); try again"
-        case _:
-            return f"a question to the hub about {what} failed ({kind}: {reason}); {mirror}"
-
-
-def _root(error: BaseException) -> str:
-    """What an error goes back to, such as "[Errno 111] Connection refused"."""
-    root = error
-    while inner := root.__cause__ or root.__context__:
-        root = inner
-    return f"{type(error).__name__}: {root}" if str(root) else type(error).__name__
-
-
-def _wait(error: BaseException) -> str:
-    """What Retry-After says, in words."""
-    seconds = str(getattr(error, "response").headers.get("Retry-After", ""))  # noqa: B009  # of a type without it
-    return f" {seconds} s" if seconds.isdigit() else " a minute"

@@ -67,10 +67,12 @@ def _read_remote(snapshot: Snapshot, name: str, size: int) -> Iterable[bytes]:
 
 
 def _read_manifest(snapshot: Snapshot, where: str) -> str:
-    size = snapshot.files[MANIFEST].size
-    if size > _LARGEST_MANIFEST:
-        raise BundleError(f"{MANIFEST} of {where} has {size} bytes, which no manifest has; have it pushed again")
+    data = b""
+    for block in read_blocks(snapshot, MANIFEST, snapshot.files[MANIFEST].size):
+        data += block
+        if len(data) > _LARGEST_MANIFEST:
+            raise BundleError(f"{MANIFEST} of {where} is over {_LARGEST_MANIFEST} bytes; push it again")
     try:
-        return b"".join(read_blocks(snapshot, MANIFEST, size)).decode("utf-8")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise BundleError(f"{MANIFEST} of {where} is not UTF-8 ({error.reason}); have it pushed again") from error
+        raise BundleError(f"{MANIFEST} of {where} is not UTF-8 ({error.reason}); push it again") from error

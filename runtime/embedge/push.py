@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from embedge.bundle import MANIFEST, Bundle
 from embedge.card import card
 from embedge.errors import HubError
-from embedge.hub import ask, hub_api, is_offline, translated
+from embedge.hub import ask, hub_api, is_offline
+from embedge.hub_errors import translated
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -89,7 +89,7 @@ def write_checked(
     path: Path,
     *,
     what: str,
-    size: int,
+    size: int | None,
     digest: "_Hash",
     expected: str | None,
 ) -> None:
@@ -99,7 +99,7 @@ def write_checked(
         blocks: its content.
         path: of the file; folders are made.
         what: names the file in errors.
-        size: how many bytes there must be.
+        size: how many bytes there must be; None for any number.
         digest: of nothing yet.
         expected: what the digest must be in hex; None for anything.
 
@@ -111,13 +111,12 @@ def write_checked(
     with path.open("xb") as file:
         for block in blocks:
             got += len(block)
-            if got > size:
+            if size is not None and got > size:
                 break  # however much there is of it
             digest.update(block)
             file.write(block)
-    if got != size:
-        found = "more" if got > size else f"{got}"
-        raise BundleCorruptError(f"{what} has {found} bytes, not the {size} that it should have; get it again")
+    if size not in (None, got):
+        raise BundleCorruptError(f"{what} has {got} bytes or more, not the {size} that it should have; get it again")
     if expected not in (None, digest.hexdigest()):
         kind = digest.name.upper().replace("SHA", "SHA-")
         raise BundleCorruptError(

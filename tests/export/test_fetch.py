@@ -110,6 +110,12 @@ def test_two_processes_at_once_download_and_export_once(hub: Hub, tiny_checkpoin
     assert [path.name for path in (tmp_path / "home/bundles").iterdir() if path.is_dir()] == ["someone--tiny"]
 
 
+def test_a_mirror_that_only_names_files(hub: Hub, tiny_checkpoint: Path) -> None:
+    hub.add("someone/tiny", tiny_checkpoint)
+    hub.is_terse = True
+    assert export_in_process("someone/tiny", HF_ENDPOINT=hub.url).returncode == 0
+
+
 def test_a_checkpoint_of_pickles_alone(hub: Hub, tiny_checkpoint: Path) -> None:
     files = hub.add("someone/tiny", tiny_checkpoint).files
     files["pytorch_model.bin"] = files.pop("model.safetensors")

@@ -138,6 +138,13 @@ def test_local_files_only_never_asks(hub: Hub) -> None:
     assert hub.requests == []
 
 
+def test_a_mirror_that_only_names_files(hub: Hub) -> None:
+    """The manifest has their sizes and hashes."""
+    hub.is_terse = True
+    assert run(hub, "pull", NAME).returncode == 0
+    Bundle.open(cached_path(NAME)).check()
+
+
 def test_a_private_repository_needs_the_token(hub: Hub) -> None:
     hub.repositories[NAME].private = True
     assert f"the hub has no {NAME}, or it is private (then set HF_TOKEN)" in one_error(run(hub, "pull", NAME))
@@ -249,7 +256,7 @@ def test_a_manifest_that_is_none(hub: Hub) -> None:
     for content, message in (
         (b"[", "is not JSON"),
         (b"\xff", "is not UTF-8"),
-        (b" " * (1 << 25), "which no manifest has"),
+        (b" " * (1 << 25), "is over 16777216 bytes"),
     ):
         hub.repositories[NAME].files["embedge.json"] = content
         assert message in one_error(run(hub, "pull", NAME))

@@ -66,6 +66,7 @@ class Hub(http.server.ThreadingHTTPServer):
         self.requests: list[tuple[str, str]] = []
         self.tokens: set[str] = set()
         self.fault: Fault | None = None
+        self.is_terse = False  # says of files no more than their names, as some mirrors do
         self.closing = threading.Event()
         super().__init__(("127.0.0.1", 0), Handler)
 
@@ -214,7 +215,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if found is not None and kind == "tree":
             self.send_json(_tree(found[1]))
         elif found is not None:
-            self.send_json(_info(name, *found))
+            self.send_json(_info(name, *found, terse=self.server.is_terse))
 
     def send_content(self, content: bytes, *, cut: int | None = None) -> None:
         """A file, or what of it is asked for; only its first bytes where it is ``cut``."""
@@ -299,13 +300,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_json({"commitUrl": f"{self.server.url}/{name}/commit/{commit}", "commitOid": commit})
 
 
-def _info(name: str, repository: Repository, files: dict[str, bytes]) -> dict[str, Any]:
+def _info(name: str, repository: Repository, files: dict[str, bytes], *, terse: bool) -> dict[str, Any]:
     siblings: list[dict[str, Any]] = []
     for path, content in files.items():
         size = len(content)
         siblings.append({"rfilename": path, "size": size, "blobId": git_sha1(content)})
         if size >= LARGE:
             siblings[-1]["lfs"] = {"sha256": sha256(content), "size": size, "pointerSize": 130}
+    if terse:
+        siblings = [{"rfilename": path} for path in files]
     return {"id": name, "modelId": name, "sha": commit_of(files), "siblings": siblings, "private": repository.private}
 
 
