@@ -46,12 +46,12 @@ def main(name: str = "bge-small-en-v1.5", question: str = "when does my citrus h
     rows = zip(vectors, bits, DOCUMENTS, strict=True)
     db.executemany("insert into notes(vector, bits, text) values (?, vec_bit(?), ?)", rows)
     query, query_bits = model.encode_query(question), model.encode_query(question, precision="ubinary")
-    for title, rows in (
+    for title, found in (
         ("float32:", db.execute(NEAREST, [query])),
         ("binary, then float32:", db.execute(RESCORED, [query, query_bits])),
     ):
         print(title)
-        for distance, text in rows:
+        for distance, text in found:
             print(f"{1 - distance:.3f}  {text}")
 
 

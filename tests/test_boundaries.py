@@ -1,6 +1,7 @@
 """Who may import what: the runtime is light to import and never needs what the exporter needs."""
 
 import ast
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import get_args
 import pytest
 
 import embedge
+from embedge.resolve import cached_path
 
 RUNTIME = Path(embedge.__file__).parent
 HEAVY = ("numpy", "onnxruntime", "tokenizers", "huggingface_hub", "tqdm", "click", "platformdirs")
@@ -35,6 +37,13 @@ def test_the_command_starts_without_numpy() -> None:
 def test_embedding_imports_nothing_of_the_exporters(tiny_bundle: embedge.Bundle) -> None:
     code = f"from embedge import Embedder; Embedder({str(tiny_bundle.path)!r}).encode('the cat')"
     assert loaded_after(code).isdisjoint({*FORBIDDEN, "embedge_export", "huggingface_hub", "tqdm", "click", "requests"})
+
+
+def test_a_cached_name_asks_for_nothing_of_the_hubs(tiny_bundle: embedge.Bundle) -> None:
+    """A hub id, whose bundle would be asked for if it were not in the cache."""
+    shutil.copytree(tiny_bundle.path, cached_path("someone/tiny"))
+    loaded = loaded_after("from embedge import Embedder; Embedder('someone/tiny').encode('the cat')")
+    assert loaded.isdisjoint({*FORBIDDEN, "embedge_export", "huggingface_hub", "filelock", "tqdm", "click", "requests"})
 
 
 @pytest.mark.parametrize("path", sorted(RUNTIME.rglob("*.py")), ids=lambda path: path.stem)

@@ -10,8 +10,9 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from embedge.bundle import TOKENIZER
+from embedge.place import fresh
 from embedge.resolve import cache_home
-from embedge_export.bundle import fresh, write_side_files
+from embedge_export.bundle import write_side_files
 from embedge_export.checkpoint import Checkpoint, read_checkpoint
 from embedge_export.fetch import fetch
 from embedge_export.recipe import load_recipe

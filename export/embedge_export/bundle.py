@@ -1,21 +1,15 @@
-"""Writes a bundle: built whole beside its destination, then put in its place in one step."""
+"""Writes what a bundle consists of, but for its graphs: side files, and the manifest with every file's hash."""
 
-import contextlib
-import ctypes
-import errno
 import hashlib
 import json
-import os
-import shutil
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
 from embedge.bundle import GRAPHS, MANIFEST, TOKENIZER, WEIGHTS_SUFFIX, Bundle, FileRecord, Manifest
-from embedge.errors import BundleError
+from embedge.place import fresh
 from embedge_export.checkpoint import Checkpoint, read_json
 
 _COPIED = (TOKENIZER, "config.json")
@@ -89,121 +83,5 @@ def write_manifest(folder: Path, manifest: Manifest) -> Bundle:
     return Bundle(folder, manifest)
 
 
-@contextlib.contextmanager
-def staging(destination: Path, *, keep: Bundle | None, drop: Bundle | None) -> Iterator[tuple[Path, Path]]:
-    """A folder to build a bundle in, and one for scratch; the first replaces the destination when the block ends well.
-
-    Whenever the process is killed, the destination is what it was before, or the new bundle whole. A folder left behind
-    by a killed export is removed by the next one to the same destination.
-
-    Args:
-        destination: of the bundle; absent, empty, or a bundle.
-        keep: the bundle there, if its files are to go on; they are linked, not copied, where the file system can.
-        drop: the bundle there, if its own files are to go; what else is in the directory goes on.
-    """
-    work = destination.parent / f".{destination.name}.partial"
-    if work.exists():
-        shutil.rmtree(work)  # of an export that was killed: the caller holds the lock
-    folder, scratch = work / "bundle", work / "scratch"
-    folder.mkdir(parents=True)
-    scratch.mkdir()
-    try:
-        before = keep or drop
-        if before is not None:
-            gone = {before.path / name for name in (*drop.manifest.files, MANIFEST)} if drop else set()
-            _link_tree(before.path, folder, gone)
-        yield folder, scratch
-        _sync(folder)
-        _put(folder, destination)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _link_tree(source: Path, target: Path, leave_out: set[Path]) -> None:
-    for path in source.rglob("*"):
-        if path in leave_out:
-            continue
-        copy = target / path.relative_to(source)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_symlink():
-            copy.symlink_to(path.readlink())
-            continue
-        if path.is_dir():
-            copy.mkdir(exist_ok=True)
-            continue
-        try:
-            os.link(path, copy)
-        except OSError:  # no hard links here
-            shutil.copy2(path, copy)
-
-
-def fresh(path: Path) -> Path:
-    """The path with nothing at it: writing into a linked file would write into the old bundle."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    return path
-
-
 def _write_json(path: Path, value: object) -> None:
     fresh(path).write_text(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def _sync(folder: Path) -> None:
-    """Everything in the folder onto the disk, so that a power cut after the swap finds it whole."""
-    for path in (*folder.rglob("*"), folder):
-        regular = path.is_file() and not path.is_symlink()
-        if not regular and (os.name == "nt" or not path.is_dir()):
-            continue  # Windows cannot open a directory; a pipe would wait for ever
-        handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def _put(folder: Path, destination: Path) -> None:
-    """The built folder to its destination, in one step."""
-    try:
-        if not destination.exists():
-            folder.rename(destination)
-        elif not _exchange(folder, destination):
-            _swap_in_two(folder, destination)
-    except OSError as error:
-        raise BundleError(f"{destination} cannot be replaced ({error.strerror}); close what uses it") from error
-
-
-def _swap_in_two(folder: Path, destination: Path) -> None:
-    """Where the system cannot exchange directories: killed between the two renames, the old one is left as .old."""
-    aside = destination.parent / f".{destination.name}.old"
-    shutil.rmtree(aside, ignore_errors=True)
-    destination.rename(aside)
-    try:
-        folder.rename(destination)
-    except OSError:
-        aside.rename(destination)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _exchange(first: Path, second: Path) -> bool:
-    """Exchange two directories atomically; False where the system or file system cannot.
-
-    Linux: ``renameat2`` with RENAME_EXCHANGE (2); macOS: ``renamex_np`` with RENAME_SWAP (2). Source: their man pages.
-    """
-    if sys.platform not in ("linux", "darwin"):
-        return False
-    library = ctypes.CDLL(None, use_errno=True)
-    names = os.fsencode(first), os.fsencode(second)
-    if sys.platform == "linux" and hasattr(library, "renameat2"):
-        at_cwd = -100
-        failed = library.renameat2(at_cwd, names[0], at_cwd, names[1], 2)
-    elif sys.platform == "darwin":
-        failed = library.renamex_np(*names, 2)
-    else:
-        return False
-    if not failed:
-        return True
-    number = ctypes.get_errno()
-    if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
-        return False
-    raise OSError(number, os.strerror(number), str(second))

@@ -1,29 +1,8 @@
-"""Where a bundle goes: what is there already, what of it is still wanted, and one export at a time."""
+"""What of an order is still to be made, where a bundle is already."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
-from embedge.bundle import MANIFEST, PRECISIONS, Bundle, Precision, PrecisionRecord
-from embedge.errors import BundleCorruptError, BundleError
+from embedge.bundle import PRECISIONS, Bundle, Precision, PrecisionRecord
+from embedge.errors import BundleError
 from embedge_export.order import Order
-from embedge_export.steps import Report
-
-
-def existing_bundle(destination: Path) -> Bundle | None:
-    """The bundle at the destination; None where there is nothing yet.
-
-    Raises:
-        BundleError: something else is there, or the bundle's manifest cannot be read.
-    """
-    if (destination / MANIFEST).is_file():
-        try:
-            return Bundle.open(destination)
-        except BundleError as error:
-            raise BundleError(f"{error}; delete {destination} to make it anew") from error
-    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
-        raise BundleError(f"{destination} is there and is no bundle; give -o a new or empty directory")
-    return None
 
 
 def missing_precisions(before: Bundle, order: Order, *, force: bool) -> tuple[Precision, ...]:
@@ -44,7 +23,7 @@ def missing_precisions(before: Bundle, order: Order, *, force: bool) -> tuple[Pr
             "give -o another directory, or --force to replace it"
         )
     records = before.manifest.precisions
-    broken = {name for name in records if not _is_whole(before, name)}
+    broken = {name for name in records if not before.is_whole(before.graph_files(name))}
     for name in () if force else sorted(broken):
         _check_makes_as_before(before, name, order)
     held = set() if force else set(records) - broken
@@ -72,28 +51,3 @@ def _check_makes_as_before(before: Bundle, name: str, order: Order) -> None:
         )
     if fitted_to and (order.calibration is None or order.calibration.file is None):
         raise BundleError(f"{found}with --calibration {fitted_to}; give that file again, or --force to do without it")
-
-
-def _is_whole(bundle: Bundle, precision: str) -> bool:
-    try:
-        bundle.check(bundle.graph_files(precision))
-    except BundleCorruptError:
-        return False
-    return True
-
-
-@contextmanager
-def lock_destination(destination: Path, report: Report) -> Iterator[None]:
-    """One export to a destination at a time; says so when it has to wait."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(destination.parent / f".{destination.name}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        report(f"{'waiting':<11}for another export to {destination}")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()

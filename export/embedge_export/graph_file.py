@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from embedge.bundle import WEIGHTS_SUFFIX
 from embedge.errors import CheckpointError
+from embedge.place import fresh
 
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto
@@ -26,8 +27,6 @@ def write_graph(model: "ModelProto", path: Path) -> None:
     Raises:
         CheckpointError: what is not weights is over 2 GB.
     """
-    from embedge_export.bundle import fresh
-
     weights = fresh(path.with_name(path.name + WEIGHTS_SUFFIX))
     with _moved_out(model, weights):
         try:

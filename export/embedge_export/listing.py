@@ -28,7 +28,7 @@ def models_table() -> list[str]:
 
 def _find_cached(recipe: Recipe, usable: Sequence[Bundle]) -> Bundle | None:
     places = (cached_path(recipe.name), cached_path(recipe.hub.id))
-    return next((b for b in usable if b.path in places or b.manifest.source.hub_id == recipe.hub.id), None)
+    return next((b for b in usable if b.path in places), None)
 
 
 def _recipe_row(recipe: Recipe, cached: Bundle | None) -> Row:
@@ -50,7 +50,7 @@ def _bundle_row(bundle: Bundle) -> Row:
         sizes = (m.files[file].size for file in bundle.graph_files("int8") if file in m.files)
         size = f"{sum(sizes) / 1e6:.0f} MB"
     return (
-        m.model if m.source.hub_id else bundle.path.name,
+        bundle.path.name.replace("--", "/"),
         str(m.dimension),
         str(m.max_tokens),
         size,

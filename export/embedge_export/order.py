@@ -9,10 +9,10 @@ from typing import Literal
 
 from embedge.bundle import PRECISIONS, Calibration, Precision
 from embedge.errors import CheckpointError
+from embedge.progress import Report
 from embedge.resolve import cached_path
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.extra import require_export_extra, require_optimum_extra
-from embedge_export.steps import Report
 from embedge_export.texts import calibration_texts
 
 Exporter = Literal["native", "optimum"]

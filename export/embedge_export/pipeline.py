@@ -8,15 +8,17 @@ from pathlib import Path
 
 from embedge.bundle import GRAPHS, Bundle, Manifest, Precision, PrecisionRecord, Source
 from embedge.errors import BundleError
+from embedge.place import existing_bundle, lock_destination, staging, writing
+from embedge.progress import Report
 from embedge.resolve import cache_home
 from embedge_export.checkpoint import read_checkpoint
 from embedge_export.convert import convert
-from embedge_export.destination import existing_bundle, lock_destination, missing_precisions
+from embedge_export.destination import missing_precisions
 from embedge_export.fetch import fetch
 from embedge_export.graph_file import write_graph
 from embedge_export.order import Exporter, Order, cache_place, check_choices
 from embedge_export.recipe import load_recipe
-from embedge_export.steps import Report, step
+from embedge_export.steps import step
 
 
 def export(
@@ -82,11 +84,10 @@ def _export_locked(order: Order, *, force: bool) -> Bundle:
     destination = order.destination
     if destination == Path.cwd():
         raise BundleError(f"{destination} is the current directory; give -o another, such as -o bundle")
-    try:
+    with writing(destination):
         if (before := existing_bundle(destination)) and not missing_precisions(before, order, force=force):
             order.report(f"{'bundle':<11}{destination} holds {', '.join(order.precisions)} already")
             return before
-        destination.parent.mkdir(parents=True, exist_ok=True)
         with lock_destination(destination, order.report):
             before = existing_bundle(destination)  # again: another export may have just ended
             if before is None:
@@ -96,15 +97,10 @@ def _export_locked(order: Order, *, force: bool) -> Bundle:
             if not order.precisions:
                 return before
             return _make(order, keep=before if same else None, drop=None if same else before)
-    except OSError as error:
-        reason = error.strerror or error
-        raise BundleError(
-            f"{destination} cannot be written ({reason}); make room or give -o another directory"
-        ) from error
 
 
 def _make(order: Order, *, keep: Bundle | None, drop: Bundle | None) -> Bundle:
-    from embedge_export.bundle import record_files, staging, write_manifest, write_side_files
+    from embedge_export.bundle import record_files, write_manifest, write_side_files
     from embedge_export.verify import verified
 
     with staging(order.destination, keep=keep, drop=drop) as (folder, scratch):

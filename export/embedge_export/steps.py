@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-Report = Callable[[str], object]
+from embedge.progress import Report
 
 
 @contextmanager

@@ -173,9 +173,20 @@ class Manifest:
         manifest = read_record(cls, text, where=where, version=FORMAT_VERSION)
         _check_ranges(manifest, where)
         for name in (*manifest.files, *(record.file for record in manifest.precisions.values())):
-            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name or ":" in name:
+            if not _is_inside(name):
                 raise BundleError(f"{where} names a file outside the bundle, {name!r}; get the bundle again")
         return manifest
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a manifest may name a file so: by its plain path in the bundle, on any system.
+
+    >>> [_is_inside(name) for name in ("onnx/model.onnx", "../model.onnx", "/model.onnx", "onnx//model.onnx", "")]
+    [True, False, False, False, False]
+    """
+    path = PurePosixPath(name)
+    plain = path.as_posix() == name and not path.is_absolute() and not {"..", "."} & {*path.parts, name}
+    return plain and name != MANIFEST and not any(letter in name for letter in "\\:\0")
 
 
 def _check_is_bundle(folder: Path) -> None:
@@ -281,6 +292,14 @@ class Bundle:
             if name not in self.manifest.files:
                 raise BundleCorruptError(f"{self.path / MANIFEST} uses {name} but records no hash of it; export again")
             self._check_file(name, self.manifest.files[name])
+
+    def is_whole(self, names: Iterable[str] | None = None) -> bool:
+        """Whether ``check`` finds nothing."""
+        try:
+            self.check(names)
+        except BundleCorruptError:
+            return False
+        return True
 
     def _export_command(self) -> str:
         """What to type to make the bundle again, in its place; CHECKPOINT stands for a directory of the user's."""

@@ -39,6 +39,7 @@ class Embedder(Model):
 
     Raises:
         BundleNotFoundError: there is no such bundle; the message names the ways to get one.
+        HubError: the hub has the bundle, and breaks off or refuses while it is downloaded.
         BundleCorruptError: a file is not what was exported.
         BundleError: the bundle is a reranker's.
         PrecisionNotFoundError: the bundle lacks the precision; the message has the command that adds it.

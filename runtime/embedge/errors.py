@@ -6,6 +6,7 @@
     │   ├── BundleCorruptError      a file is missing, cut short or changed
     │   └── PrecisionNotFoundError  the bundle is whole but lacks the precision asked for
     ├── CheckpointError             a checkpoint that cannot be found, read or exported
+    ├── HubError                    the hub cannot be reached, refuses, or sends something else than it should
     ├── QualityError                an exported graph strays from its reference by more than the recipe allows
     ├── MissingExtraError           (ImportError) an optional package is needed; names the pip command
     ├── ProviderError               an ONNX Runtime execution provider is not available or did not start
@@ -43,6 +44,10 @@ class PrecisionNotFoundError(BundleError):
 
 class CheckpointError(EmbedgeError):
     """A checkpoint cannot be found, read or exported."""
+
+
+class HubError(EmbedgeError):
+    """The hub cannot be reached, refuses, or sends something else than it should."""
 
 
 class QualityError(EmbedgeError):

@@ -1,25 +1,28 @@
-"""Progress bars on stderr, for those who look at it."""
+"""What is told while something takes long: progress bars on stderr, for those who look at it, and lines."""
 
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import Literal, TextIO
 
+Report = Callable[[str], object]  # is told a line as a step ends
 _MANY = 64  # texts; fewer are done before a progress bar could be read
 _PATIENCE = 1.0  # seconds before the bar appears
 
 
 @contextmanager
-def progress(total: int | None, show: bool | None) -> Iterator[Callable[[int], object]]:
-    """A progress bar over ``total`` texts, None where their number is unknown; yields what advances it, on any thread.
+def progress(
+    total: int | None, show: bool | None, *, unit: Literal["text", "B"] = "text"
+) -> Iterator[Callable[[int], object]]:
+    """A progress bar over ``total`` texts or bytes, None where unknown; yields what advances it, on any thread.
 
     With ``show`` None it appears when stderr is a terminal and the work is long.
     """
     if show or (show is None and (total is None or total >= _MANY) and is_terminal(sys.stderr)):
         from tqdm import tqdm
 
-        with tqdm(total=total, unit="text", delay=0 if show else _PATIENCE) as bar:
+        with tqdm(total=total, unit=unit, unit_scale=unit == "B", delay=0 if show else _PATIENCE) as bar:
             lock = threading.Lock()
 
             def advance(count: int) -> None:

@@ -3,12 +3,21 @@
 import os
 import re
 import shlex
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
-from embedge.bundle import MANIFEST, Bundle
-from embedge.errors import BundleError, BundleNotFoundError, CheckpointError, MissingExtraError, TextTypeError
+from embedge.bundle import MANIFEST, PRECISIONS, Bundle
+from embedge.errors import (
+    BundleError,
+    BundleNotFoundError,
+    CheckpointError,
+    HubError,
+    MissingExtraError,
+    PrecisionNotFoundError,
+    TextTypeError,
+)
+from embedge.progress import Report
 
 _NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 _LONGEST_NAME = 200  # characters; file systems stop at 255 bytes
@@ -59,30 +68,78 @@ def resolve(
     cache_dir: str | PathLike[str] | None = None,
     local_files_only: bool = False,
 ) -> Bundle:
-    """The bundle of a model: at that path, in the cache, or made now where the export extra is installed.
+    """The bundle of a model: at that path, or in the cache, where it is brought on first use.
 
-    What is made is told step by step to the logger ``embedge``, at level INFO.
+    What is brought is told step by step to the logger ``embedge``, at level INFO. A bundle in the cache is taken as it
+    is, and nobody is asked whether there is a newer one.
 
     Args:
         model: path of a bundle, recipe's name (``bge-small-en-v1.5``) or hub id (``BAAI/bge-small-en-v1.5``).
-        precision: what to export where the bundle has to be made; int8 where None.
+        precision: what to bring where there is no bundle yet; int8 where None.
         cache_dir: the cache; see ``cache_home``.
         local_files_only: never touch the network.
 
     Raises:
-        BundleNotFoundError: there is none and none can be made; names the ways on.
+        BundleNotFoundError: there is none and none can be had; names the ways on.
         BundleError: what is there cannot be used.
+        HubError: the hub holds it, and fails or breaks off.
         TextTypeError: ``model`` is neither a string nor a path.
     """
+    _check_name(model)
+    if is_path(model):
+        return Bundle.open(model)
+    name = str(model)
+    found = find_cached(name, cache_dir)
+    if found is None:
+        return _bring(name, (precision,) if precision else None, cache_dir, local_files_only, None)
+    if precision in PRECISIONS and precision not in found.manifest.precisions:
+        held = ", ".join(sorted(found.manifest.precisions))
+        add = f"`embedge pull {shlex.quote(name)} --precision {precision}` adds it"
+        raise PrecisionNotFoundError(f"{found.path} holds {held}, not {precision}; {add}")
+    return found
+
+
+def pull(
+    model: str | PathLike[str],
+    *,
+    precisions: Sequence[str] | None = None,
+    cache_dir: str | PathLike[str] | None = None,
+    report: Report | None = None,
+) -> Bundle:
+    """The bundle of a model, with these precisions, every hash checked: at that path, or in the cache.
+
+    Args:
+        model: as for ``resolve``.
+        precisions: of the graphs; None is what an Embedder would take.
+        cache_dir: the cache; see ``cache_home``.
+        report: told line by line what is brought; None is the logger ``embedge``.
+
+    Raises:
+        PrecisionNotFoundError: what is at that path or on the hub lacks a precision.
+        EmbedgeError: as for ``resolve``.
+    """
+    _check_name(model)
+    if is_path(model):
+        found = Bundle.open(model)
+        for precision in precisions or ():
+            found.pick_precision(precision)
+        found.check()
+        return found
+    name = str(model)
+    cached = find_cached(name, cache_dir)
+    if cached and set(precisions or ()) <= set(cached.manifest.precisions) and cached.is_whole():
+        return cached
+    held = cached.manifest.precisions if cached else ()
+    wanted = tuple(dict.fromkeys([*held, *(precisions or ())])) or None
+    return _bring(name, wanted, cache_dir, False, report)
+
+
+def _check_name(model: object) -> None:
     if not isinstance(model, str | PathLike):
         raise TextTypeError(f"model must be a name or a path, found {type(model).__name__}")
     if not str(model) or (_NAME.fullmatch(str(model)) and len(str(model)) > _LONGEST_NAME):
         found = f"one of {len(str(model))} characters" if str(model) else "an empty one"
         raise BundleNotFoundError(f"model must be a name or a path, found {found}; `embedge models` lists names")
-    if is_path(model):
-        return Bundle.open(model)
-    name = str(model)
-    return find_cached(name, cache_dir) or _export(name, precision, cache_dir, local_files_only)
 
 
 def is_path(model: str | PathLike[str]) -> bool:
@@ -97,7 +154,9 @@ def find_cached(name: str, cache_dir: str | PathLike[str] | None) -> Bundle | No
         return Bundle.open(folder)
     if "/" not in name:
         return None
-    return next((b for b in cached_bundles(cache_dir) if b.manifest.source.hub_id == name), None)
+    # Not one from another repository on the hub, whatever that says of itself: their folders have a -- in their names.
+    own = (bundle for bundle in cached_bundles(cache_dir) if "--" not in bundle.path.name)
+    return next((bundle for bundle in own if bundle.manifest.source.hub_id == name), None)
 
 
 def _is_file(path: Path) -> bool:
@@ -107,33 +166,67 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _export(name: str, precision: str | None, cache_dir: Any, local_files_only: bool) -> Bundle:
-    """The one place where the runtime calls the exporter, if it is installed."""
+def _bring(
+    name: str,
+    precisions: Sequence[str] | None,
+    cache_dir: str | PathLike[str] | None,
+    local_files_only: bool,
+    report: Report | None,
+) -> Bundle:
+    """Into the cache: from the hub if a bundle is there, else by the exporter if it is installed."""
+    failed: HubError | ModuleNotFoundError | None = None
+    if "/" in name and not local_files_only and not Path(name).is_dir():
+        from embedge.hub import find_snapshot
+
+        try:
+            snapshot = find_snapshot(name)
+        except (HubError, ModuleNotFoundError) as error:  # the exporter may have the checkpoint all the same
+            failed = error
+        else:
+            if MANIFEST in snapshot.files:
+                from embedge.pull import pull_bundle
+
+                told = report or _Report(f"{name} is not in the cache yet: downloading its bundle, once")
+                return pull_bundle(snapshot, cached_path(name, cache_dir), precisions=precisions, report=told)
+    return _export(name, precisions, cache_dir, local_files_only, report, failed)
+
+
+def _export(
+    name: str,
+    precisions: Sequence[str] | None,
+    cache_dir: str | PathLike[str] | None,
+    local_files_only: bool,
+    report: Report | None,
+    failed: Exception | None,
+) -> Bundle:
+    """The one place where the runtime calls the exporter, if it is installed. A hub that failed is not asked again."""
     try:
         from embedge_export import export  # noqa: TID251
         from embedge_export.recipe import find_recipe  # noqa: TID251
 
         # The exporter would take a directory; here "ckpt" is to mean what "./ckpt" does. (A recipe's name is a recipe's
         # wherever the process was started.)
-        if Path(name).is_dir() and find_recipe(name) is None:
+        recipe = find_recipe(name)
+        if Path(name).is_dir() and recipe is None:
             return Bundle.open(name)
         return export(
             name,
-            precisions=(precision or "int8",),  # type: ignore[arg-type]  # the exporter checks it
+            precisions=precisions or ("int8",),  # type: ignore[arg-type]  # the exporter checks them
             cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            report=_Report(name),
+            local_files_only=local_files_only or (failed is not None and (recipe is None or recipe.package is None)),
+            report=report or _Report(f"{name} is not in the cache yet: exporting it, once"),
         )
     except CheckpointError as error:
+        reason = failed if isinstance(error.__cause__, HubError) and failed else error
         raise BundleNotFoundError(
-            f"no bundle of {name!r} in {cache_home(cache_dir)} and none can be made: {error}; "
+            f"no bundle of {name!r} in {cache_home(cache_dir)} and none can be made: {reason}; "
             "or copy a bundle's directory here and give its path"
         ) from error
     except ImportError as error:
         if not isinstance(error, MissingExtraError | ModuleNotFoundError):
             raise
         raise BundleNotFoundError(
-            f"no bundle of {name!r} in {cache_home(cache_dir)}; three ways on: "
+            f"no bundle of {name!r} in {cache_home(cache_dir)}{f', and {failed}' if failed else ''}; three ways on: "
             f"(1) `embedge export {shlex.quote(name)}` on a machine with the network makes one, "
             f"(2) copy a bundle's directory here and give its path, "
             f"(3) `pip install 'embedge[export]'` and it is made on first use"
@@ -141,10 +234,10 @@ def _export(name: str, precision: str | None, cache_dir: Any, local_files_only: 
 
 
 class _Report:
-    """Logs the steps of an export, and in front of the first what they are for."""
+    """Logs what is done for a model, and in front of the first line what it is done for."""
 
-    def __init__(self, name: str) -> None:
-        self._title = f"{name} is not in the cache yet: exporting it, once"
+    def __init__(self, title: str) -> None:
+        self._title = title
 
     def __call__(self, line: str) -> None:
         import logging  # 3 ms that a cold start does without

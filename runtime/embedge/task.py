@@ -15,12 +15,13 @@ class Task(Generic[Result]):
 
     Args:
         function: what to call.
+        daemon: whether a process may end while it runs.
     """
 
-    def __init__(self, function: Callable[[], Result]) -> None:
+    def __init__(self, function: Callable[[], Result], *, daemon: bool = False) -> None:
         self._function = function
         self._error: BaseException | None = None
-        self._thread = Thread(target=self._run)
+        self._thread = Thread(target=self._run, daemon=daemon)
         self._thread.start()
 
     def _run(self) -> None:
@@ -33,9 +34,11 @@ class Task(Generic[Result]):
         """Until the function has ended."""
         self._thread.join()
 
-    def result(self) -> Result:
-        """What the function returned, or raises what it raised."""
-        self.wait()
+    def result(self, timeout: float | None = None) -> Result:
+        """What the function returned, or raises what it raised; TimeoutError after so many seconds."""
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            raise TimeoutError
         if self._error is not None:
             raise self._error
         return self._result

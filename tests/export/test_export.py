@@ -81,7 +81,7 @@ def test_a_failure_leaves_what_was_there(
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("embedge_export.bundle._sync", full)
+    monkeypatch.setattr("embedge.place._sync", full)
     with pytest.raises(BundleError, match="No space left.*make room"):
         export(tiny_checkpoint, tmp_path / "b", precisions=("fp32",), verify=False)
     assert contents(tmp_path) == before

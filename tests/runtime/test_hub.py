@@ -1,0 +1,452 @@
+"""Bundles from the hub into the cache, out of it and back, by the command and huggingface_hub as they are.
+
+The hub is on the loopback. Every command is a process of its own: huggingface_hub reads its environment when it is
+imported.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import loopback_hub
+from embedge import Bundle, BundleCorruptError, BundleError, Embedder
+from embedge.copy_out import copy_bundle
+from embedge.resolve import cached_path
+from loopback_hub import READER, WRITER, Hub, changes, cuts, fails, is_silent, stalls
+
+NAME = "someone/tiny-bundle"
+EMBED = "import sys; from embedge import Embedder; print(Embedder(sys.argv[1]).encode('the cat').shape)"
+
+
+@pytest.fixture
+def hub(tiny_bundle: Bundle) -> Iterator[Hub]:
+    """A hub that has the tiny bundle, int8 and fp32, and a file that is not the bundle's."""
+    with loopback_hub.running() as hub:
+        hub.add(NAME, tiny_bundle.path).files["README.md"] = b"# tiny"
+        yield hub
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "embedge.cli", *arguments]
+
+
+def environment(hub: Hub | None, **more: str) -> dict[str, str]:
+    settings = {"HF_ENDPOINT": hub.url if hub else "http://127.0.0.1:9", "HF_HUB_DISABLE_XET": "1"}
+    return {**os.environ, **settings, **more}
+
+
+def run(hub: Hub | None, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, timeout=60, env=environment(hub, **more), check=False
+    )
+
+
+def one_error(done: subprocess.CompletedProcess[str]) -> str:
+    """The error, after checking that it is one line, behind what the command told, and left nothing in the cache."""
+    assert done.returncode == 1, done.stderr
+    assert (done.stdout, "Traceback" in done.stderr) == ("", False)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    assert done.stderr.splitlines()[-1:] == lines
+    assert left() == []
+    return lines[0]
+
+
+def left() -> list[str]:
+    """What is in the cache, but for locks."""
+    home = Path(os.environ["EMBEDGE_HOME"])
+    return [path.name for path in home.rglob("*") if path.is_file() and path.suffix != ".lock"]
+
+
+def test_pull_downloads_int8_once_and_says_where_and_how_big(hub: Hub, tiny_bundle: Bundle) -> None:
+    done = run(hub, "pull", NAME)
+    assert done.returncode == 0, done.stderr
+    bundle = Bundle.open(cached_path(NAME))
+    bundle.check()
+    files = [path for path in bundle.path.rglob("*") if not path.is_dir()]
+    assert {path.relative_to(bundle.path).as_posix() for path in files} == {
+        name for name in (*tiny_bundle.manifest.files, "embedge.json") if not name.startswith("onnx/model.onnx")
+    }
+    assert not any(path.is_symlink() for path in files)
+    size = sum(path.stat().st_size for path in files if path.name != "embedge.json")
+    assert done.stdout == f"{bundle.path}: int8, {len(files)} files, {size / 1e6:.1f} MB\n"
+    before = len(hub.requests)
+    assert run(hub, "pull", NAME).stdout == done.stdout
+    assert run(None, "pull", NAME).stdout == done.stdout
+    assert len(hub.requests) == before
+
+
+def test_the_vectors_are_those_of_what_was_pushed(hub: Hub, tiny_bundle: Bundle) -> None:
+    assert run(hub, "pull", NAME, "--precision", "fp32", "--precision", "int8").returncode == 0
+    for precision in ("int8", "fp32"):
+        pulled = Embedder(NAME, precision=precision, local_files_only=True)
+        expected = Embedder(tiny_bundle.path, precision=precision).encode("the cat")
+        assert pulled.encode("the cat").tobytes() == expected.tobytes()
+
+
+def test_another_precision_is_added_without_the_files_that_are_there(hub: Hub) -> None:
+    run(hub, "pull", NAME)
+    with pytest.raises(Exception, match=f"holds int8, not fp32; `embedge pull {NAME} --precision fp32` adds it"):
+        Embedder(NAME, precision="fp32", local_files_only=True)
+    hub.requests.clear()
+    assert "int8 + fp32" in run(hub, "pull", NAME, "--precision", "fp32").stdout
+    assert [path for method, path in hub.requests if "/resolve/" in path and "onnx" not in path] == [
+        f"/{NAME}/resolve/{loopback_hub.commit_of(hub.repositories[NAME].files)}/embedge.json"
+    ]
+    assert hub.count("GET", "model_int8") == 0
+    Bundle.open(cached_path(NAME)).check()
+
+
+def test_a_damaged_file_is_brought_again(hub: Hub) -> None:
+    run(hub, "pull", NAME)
+    damaged = cached_path(NAME) / "tokenizer.json"
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:-1] + b"?")
+    hub.requests.clear()
+    assert run(hub, "pull", NAME).returncode == 0
+    assert damaged.read_bytes() == whole
+    assert hub.count("GET", "/resolve/") == 2  # the manifest and that file
+
+
+def test_embedder_downloads_on_first_use_and_never_asks_again(hub: Hub) -> None:
+    for place in (hub, hub, None):
+        done = subprocess.run(
+            [sys.executable, "-c", EMBED, NAME], capture_output=True, text=True, env=environment(place), check=False
+        )
+        assert done.stdout == "(32,)\n", done.stderr
+    assert hub.count("GET", "/api/models/") == 1
+
+
+def test_the_command_tells_of_a_first_download(hub: Hub) -> None:
+    done = run(hub, "embed", "-m", NAME, "cat")
+    assert done.stderr.startswith(f"{NAME} is not in the cache yet: downloading its bundle, once\ndownload ")
+
+
+def test_local_files_only_never_asks(hub: Hub) -> None:
+    def fault(handler: loopback_hub.Handler) -> bool:
+        raise AssertionError(handler.path)
+
+    hub.fault = fault
+    assert "no bundle of" in one_error(run(hub, "embed", "-m", NAME, "--local-files-only", "cat"))
+    assert "HF_HUB_OFFLINE" in one_error(run(hub, "pull", NAME, HF_HUB_OFFLINE="1"))
+    assert hub.requests == []
+
+
+def test_a_mirror_that_only_names_files(hub: Hub) -> None:
+    """The manifest has their sizes and hashes."""
+    hub.is_terse = True
+    assert run(hub, "pull", NAME).returncode == 0
+    Bundle.open(cached_path(NAME)).check()
+
+
+def test_a_private_repository_needs_the_token(hub: Hub) -> None:
+    hub.repositories[NAME].private = True
+    assert f"the hub has no {NAME}, or it is private (then set HF_TOKEN)" in one_error(run(hub, "pull", NAME))
+    assert run(hub, "pull", NAME, HF_TOKEN=READER).returncode == 0
+    assert hub.tokens == {"", READER}
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (fails(401, "/api/models/"), "wants a token that it knows"),
+        (fails(401, "/resolve/"), "wants a token that it knows"),
+        (fails(403, "/api/models/", X_Error_Code="GatedRepo"), "is gated; accept its terms"),
+        (fails(403, "/resolve/"), "forbids"),
+        (fails(404, "/api/models/", X_Error_Code="RepoNotFound"), f"the hub has no {NAME}, or it is private"),
+        (fails(404, "tokenizer.json", X_Error_Code="EntryNotFound"), "the hub has no tokenizer.json of"),
+        (fails(429, "/api/models/", Retry_After="17"), "asked too often.*wait 17 s"),
+        (fails(429, "/cdn/"), "asked too often.*wait a minute"),
+        (fails(500, "/api/models/"), "the hub failed at"),
+        (fails(500, "/cdn/"), r"the hub failed at onnx/\S+ of someone/tiny-bundle"),
+        (is_silent("/api/models/"), r"cannot be reached for someone/tiny-bundle \(\w*Timeout"),
+        (is_silent("tokenizer.json"), r"cannot be reached for tokenizer.json of .* \(\w*Timeout"),
+        (is_silent("/cdn/"), "cannot be reached for onnx/.*Timeout"),
+        (stalls("/cdn/", keep=5000), "onnx/.* of someone/tiny-bundle"),
+        (cuts("/cdn/", keep=0), r"the hub broke off onnx/\S+ of someone/tiny-bundle"),
+        (cuts("/config.json", keep=0), "the hub broke off 1_Pooling/config.json of someone/tiny-bundle"),
+        (
+            changes("tokenizer.json"),
+            r"tokenizer.json of \S+ on the hub is not what it should be \(SHA-256",
+        ),
+        (changes("/cdn/"), r"onnx/\S+ of \S+ on the hub is not what it should be \(SHA-256"),
+    ],
+)
+def test_a_hub_that_fails_is_one_error_and_leaves_nothing(hub: Hub, fault: loopback_hub.Fault, message: str) -> None:
+    hub.fault = fault
+    assert re.search(message, one_error(run(hub, "pull", NAME)))
+
+
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "http://nowhere.invalid", "nonsense"])
+def test_no_hub_is_one_error(endpoint: str) -> None:
+    assert NAME in one_error(run(None, "pull", NAME, HF_ENDPOINT=endpoint))
+
+
+@pytest.mark.parametrize("fault", [cuts("/cdn/", keep=3000, times=2), fails(503, "/cdn/", times=1)])
+def test_a_hub_that_falters_is_taken_up_where_it_broke_off(hub: Hub, fault: loopback_hub.Fault) -> None:
+    hub.fault = fault
+    assert run(hub, "pull", NAME).returncode == 0
+    Bundle.open(cached_path(NAME)).check()
+
+
+def test_a_name_server_that_is_dead_is_not_waited_for(tmp_path: Path) -> None:
+    """A stand-in for the system's: it has no time limit of its own."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import socket, time\nsocket.getaddrinfo = lambda *a, **k: time.sleep(50)"
+    )
+    done = run(
+        None, "pull", NAME, HF_ENDPOINT="http://hub.example", PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path])
+    )
+    assert "cannot be reached for" in one_error(done)
+
+
+def test_two_processes_at_once_download_once(hub: Hub) -> None:
+    started = [
+        subprocess.Popen(command("pull", NAME), env=environment(hub), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    outputs = [process.communicate(timeout=60) for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0], outputs
+    assert len({out for out, _ in outputs}) == 1
+    assert hub.count("GET", "tokenizer.json") == 1
+    Bundle.open(cached_path(NAME)).check()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
+def test_what_a_killed_download_left_goes_with_the_next(hub: Hub) -> None:
+    hub.fault = is_silent("/cdn/")
+    with subprocess.Popen(command("pull", NAME), env=environment(hub)) as process:
+        while not hub.count("GET", "/cdn/"):
+            assert process.poll() is None
+        process.kill()
+    assert left() != []
+    assert not cached_path(NAME).exists()
+    hub.fault = None
+    assert run(hub, "pull", NAME).returncode == 0
+    assert not [path for path in cached_path(NAME).parent.iterdir() if path.name.endswith(".partial")]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format_version": 2}, "has format 2, newer than 1; `pip install -U embedge` reads it"),
+        ({"files": {"../evil": {"size": 1, "sha256": "0"}}}, "names a file outside the bundle, '../evil'"),
+        ({"files": {"/evil": {"size": 1, "sha256": "0"}}}, "names a file outside the bundle, '/evil'"),
+        ({"files": {"": {"size": 1, "sha256": "0"}}}, "names a file outside the bundle, ''"),
+        ({"files": {"embedge.json": {"size": 1, "sha256": "0"}}}, "names a file outside the bundle, 'embedge.json'"),
+        ({"files": {"more.bin": {"size": 1, "sha256": "0"}}}, "lacks more.bin, which its embedge.json names"),
+        ({"dimension": 0}, "dimension must be between"),
+    ],
+)
+def test_a_bundle_that_cannot_be_used_is_one_error_and_leaves_nothing(
+    hub: Hub, change: dict[str, object], message: str
+) -> None:
+    files = hub.repositories[NAME].files
+    files["embedge.json"] = json.dumps({**json.loads(files["embedge.json"]), **change}).encode()
+    assert message in one_error(run(hub, "pull", NAME))
+
+
+def test_a_manifest_that_is_none(hub: Hub) -> None:
+    for content, message in (
+        (b"[", "is not JSON"),
+        (b"\xff", "is not UTF-8"),
+        (b" " * (1 << 25), "is over 16777216 bytes"),
+    ):
+        hub.repositories[NAME].files["embedge.json"] = content
+        assert message in one_error(run(hub, "pull", NAME))
+
+
+BARE = """
+import sys
+sys.modules["onnx"] = None  # as without the export extra
+from embedge import Embedder
+print(Embedder(sys.argv[1]).encode("the cat").shape)
+"""
+
+
+def test_the_runtime_alone_downloads_a_bundle_and_says_what_the_hub_said_of_others(hub: Hub) -> None:
+    def embed(name: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", BARE, name], capture_output=True, text=True, env=environment(hub), check=False
+        )
+
+    assert embed(NAME).stdout == "(32,)\n"
+    last = embed("someone/else").stderr.splitlines()[-1]
+    assert "the hub has no someone/else, or it is private (then set HF_TOKEN)" in last
+    assert all(way in last for way in ("(1) `embedge export someone/else`", "(2) copy", "(3) `pip install"))
+
+
+def test_a_bar_is_shown_to_who_looks(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("embedge.progress.is_terminal", lambda stream: True)
+    monkeypatch.setattr("embedge.progress._PATIENCE", 0)
+    copy_bundle(tiny_bundle, tmp_path / "copy")
+    size = sum(record.size for record in tiny_bundle.manifest.files.values())
+    assert f"100%|██████████| {size / 1000:.0f}k/{size / 1000:.0f}k" in capsys.readouterr().err
+
+
+def test_a_precision_that_the_hub_lacks(hub: Hub) -> None:
+    assert f"{NAME} on the hub holds int8, fp32, not fp16; " in one_error(run(hub, "pull", NAME, "--precision", "fp16"))
+
+
+def test_a_bundle_does_not_answer_to_a_hub_id_that_it_claims(hub: Hub, tiny_bundle: Bundle) -> None:
+    files = hub.repositories[NAME].files
+    manifest = json.loads(files["embedge.json"])
+    manifest["source"]["hub_id"] = "someone/else"
+    files["embedge.json"] = json.dumps(manifest).encode()
+    assert run(hub, "pull", NAME).returncode == 0
+    done = run(hub, "embed", "-m", "someone/else", "cat")
+    assert "the hub has no someone/else" in done.stderr
+    assert f"\n{NAME} " in run(None, "models").stdout  # by the name that loads it
+
+
+def test_pull_of_a_path_checks_it(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    assert run(None, "pull", str(tiny_bundle.path)).stdout.startswith(f"{tiny_bundle.path}: int8 + fp32, ")
+    folder = shutil.copytree(tiny_bundle.path, tmp_path / "tiny")
+    (folder / "config.json").write_text("{}")
+    assert "config.json has 2 bytes" in one_error(run(None, "pull", str(folder)))
+
+
+def test_bundle_copies_out_what_the_manifest_names(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    source = shutil.copytree(tiny_bundle.path, tmp_path / "source")
+    (source / "notes.txt").write_text("mine")
+    done = run(None, "bundle", str(source), "-o", str(tmp_path / "new" / "copy"))
+    assert done.returncode == 0, done.stderr
+    copy = Bundle.open(tmp_path / "new" / "copy")
+    copy.check()
+    names = {path.relative_to(copy.path).as_posix() for path in copy.path.rglob("*") if path.is_file()}
+    assert names == {*tiny_bundle.manifest.files, "embedge.json"}
+    assert (copy.path / "embedge.json").read_bytes() == (source / "embedge.json").read_bytes()
+    assert (copy.path / "config.json").stat().st_ino != (source / "config.json").stat().st_ino
+    assert run(None, "bundle", str(source), "-o", str(copy.path)).stdout == done.stdout
+
+
+def test_bundle_copies_a_precision(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    done = run(None, "bundle", str(tiny_bundle.path), "-o", str(tmp_path / "copy"), "--precision", "fp32")
+    assert ": fp32, " in done.stdout
+    copy = Bundle.open(tmp_path / "copy")
+    copy.check()
+    assert set(copy.manifest.precisions) == {"fp32"}
+    assert not list(copy.path.rglob("*int8*"))
+    assert (
+        Embedder(copy.path).encode("cat").tobytes()
+        == Embedder(tiny_bundle.path, precision="fp32").encode("cat").tobytes()
+    )
+
+
+def test_a_full_disk_and_a_missing_file_are_told_apart(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And leave nothing."""
+    source = shutil.copytree(tiny_bundle.path, tmp_path / "source")
+    (source / "config.json").unlink()
+    with pytest.raises(BundleCorruptError, match="source/config.json cannot be read"):
+        copy_bundle(Bundle.open(source), tmp_path / "copies" / "copy")
+
+    def full(folder: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("embedge.place._sync", full)
+    with pytest.raises(BundleError, match=r"copies/copy cannot be written \(No space left on device\); make room"):
+        copy_bundle(tiny_bundle, tmp_path / "copies" / "copy")
+    assert [path.name for path in (tmp_path / "copies").iterdir()] == [".copy.lock"]
+
+
+def test_bundle_of_a_name_brings_it_first(hub: Hub, tmp_path: Path) -> None:
+    assert run(hub, "bundle", NAME, "-o", str(tmp_path / "copy")).returncode == 0
+    Bundle.open(tmp_path / "copy").check()
+    assert cached_path(NAME).is_dir()
+
+
+@pytest.mark.parametrize("there", ["a file", "another folder", "another bundle", "itself", "a damaged source"])
+def test_bundle_never_replaces_something_else(
+    tiny_bundle: Bundle, make_checkpoint: Callable[..., Path], tmp_path: Path, there: str
+) -> None:
+    source = shutil.copytree(tiny_bundle.path, tmp_path / "source")
+    place, message = tmp_path / "there", "is there and is no bundle"
+    if there == "a file":
+        place.write_text("mine")
+    elif there == "another folder":
+        place.mkdir()
+        (place / "mine").write_text("mine")
+    elif there == "another bundle":
+        shutil.copytree(source, place)
+        text = (place / "embedge.json").read_text()
+        (place / "embedge.json").write_text(text.replace('"checkpoint_sha256": "', '"checkpoint_sha256": "0'))
+        message = "holds a bundle of another checkpoint"
+    elif there == "itself":
+        place, message = source, "is the bundle itself"
+    else:
+        (source / "config.json").write_text("{}")
+        message = "config.json has 2 bytes"
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert message in one_error(run(None, "bundle", str(source), "-o", str(place)))
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"}
+    assert after == before
+
+
+def test_push_and_pull_again(hub: Hub, tiny_bundle: Bundle) -> None:
+    """What comes back is what was pushed, bitwise; a second push changes nothing."""
+    name = "someone/new"
+    done = run(hub, "push", str(tiny_bundle.path), name, "--private", "-m", "first", HF_TOKEN=WRITER)
+    assert done.returncode == 0, done.stderr
+    repository = hub.repositories[name]
+    assert (repository.private, repository.messages) == (True, ["first"])
+    assert set(repository.files) == {*tiny_bundle.manifest.files, "embedge.json", "README.md"}
+    assert done.stdout == f"{hub.url}/{name}/commit/{loopback_hub.commit_of(repository.files)}\n"
+    assert run(hub, "push", str(tiny_bundle.path), name, HF_TOKEN=WRITER).stdout == done.stdout
+    run(hub, "pull", name, "--precision", "int8", "--precision", "fp32", HF_TOKEN=READER)
+    for path in ("embedge.json", *tiny_bundle.manifest.files):
+        assert (cached_path(name) / path).read_bytes() == (tiny_bundle.path / path).read_bytes()
+
+
+def test_push_leaves_a_readme_that_is_there(hub: Hub, tiny_bundle: Bundle, tmp_path: Path) -> None:
+    """And does not upload what the manifest does not name."""
+    folder = shutil.copytree(tiny_bundle.path, tmp_path / "tiny")
+    (folder / "secret.txt").write_text("mine")
+    assert run(hub, "push", str(folder), NAME, HF_TOKEN=WRITER).returncode == 0
+    assert hub.repositories[NAME].files["README.md"] == b"# tiny"
+    assert "secret.txt" not in hub.repositories[NAME].files
+
+
+def test_push_to_a_branch(hub: Hub, tiny_bundle: Bundle) -> None:
+    name = "someone/new"
+    assert run(hub, "push", str(tiny_bundle.path), name, "--revision", "v2", HF_TOKEN=WRITER).returncode == 0
+    assert hub.repositories[name].files == {}
+    assert "embedge.json" in hub.repositories[name].branches["v2"]
+
+
+@pytest.mark.parametrize(
+    ("token", "message"), [("", "wants a token that it knows"), (READER, "forbids .*You need a token that may write")]
+)
+def test_push_without_the_right_token(hub: Hub, tiny_bundle: Bundle, token: str, message: str) -> None:
+    for name in (NAME, "someone/new"):
+        error = one_error(run(hub, "push", str(tiny_bundle.path), name, HF_TOKEN=token))
+        assert re.search(message, error)
+    assert "someone/new" not in hub.repositories
+
+
+def test_push_of_a_changed_bundle_uploads_nothing(hub: Hub, tiny_bundle: Bundle, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_bundle.path, tmp_path / "tiny")
+    (folder / "config.json").write_text("{}")
+    assert "config.json has 2 bytes" in one_error(run(hub, "push", str(folder), "someone/new", HF_TOKEN=WRITER))
+    assert hub.requests == []
+
+
+def test_push_as_private_to_what_is_public_is_refused(hub: Hub, tiny_bundle: Bundle) -> None:
+    done = run(hub, "push", str(tiny_bundle.path), NAME, "--private", HF_TOKEN=WRITER)
+    assert f"{NAME} is there and is not private" in one_error(done)
+
+
+@pytest.mark.parametrize("fault", [None, is_silent("/api/"), fails(500, "/api/"), fails(400, "/lfs/")])
+def test_push_to_a_hub_that_fails(hub: Hub, tiny_bundle: Bundle, fault: loopback_hub.Fault | None) -> None:
+    hub.fault = fault
+    place = hub if fault else None
+    assert "someone/new" in one_error(run(place, "push", str(tiny_bundle.path), "someone/new", HF_TOKEN=WRITER))
