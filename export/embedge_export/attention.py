@@ -11,30 +11,40 @@ from onnx import GraphProto, NodeProto, TensorProto, helper
 LONG = 256  # tokens, from which the second kernel is taken
 
 
-def use_short_kernel(node: NodeProto) -> None:
-    """``MultiHeadAttention`` becomes ``Attention`` (rule 1)."""
-    node.CopyFrom(_short(node, list(node.output)))
-
-
-def choose_by_length(node: NodeProto, is_long: str) -> None:
-    """``MultiHeadAttention`` becomes a choice of both.
+def use_short_kernel(choice: NodeProto) -> None:
+    """Rule 1, for texts of any length.
 
     Args:
-        node: the attention, without a mask; changed.
-        is_long: name of a tensor in the outer graph, bool [1].
+        choice: the ``If`` of an attention without a mask and one with it; changed.
     """
-    made, at = list(node.output), node.name
-    long = NodeProto()
-    long.CopyFrom(node)
-    long.name, long.output[0] = f"{at}.long", f"{at}.long"
-    short = _short(node, [f"{at}.short"])
-    branches = {"then_branch": _branch(long), "else_branch": _branch(short)}
-    node.CopyFrom(helper.make_node("If", [is_long], made, name=at, **branches))
+    node = _unmasked(choice)
+    node.CopyFrom(_short(node, node.output[0]))
 
 
-def _short(node: NodeProto, outputs: list[str]) -> NodeProto:
+def choose_by_length(choice: NodeProto, is_short: str) -> None:
+    """Rule 1 for short texts, rule 2 for others. A choice is some microseconds, so short texts meet only one.
+
+    Args:
+        choice: as above.
+        is_short: name of a tensor in the outer graph, bool [1]: that texts are short and nothing is masked.
+    """
+    others, output = NodeProto(), choice.output[0]
+    others.CopyFrom(choice)
+    others.name, others.output[0] = f"{choice.name}.others", f"{output}.others"
+    short = _short(_unmasked(choice), f"{output}.short")
+    branches = {"then_branch": _branch(short), "else_branch": _branch(others)}
+    choice.CopyFrom(helper.make_node("If", [is_short], [output], name=choice.name, **branches))
+
+
+def _unmasked(choice: NodeProto) -> NodeProto:
+    (branch,) = (attribute.g for attribute in choice.attribute if attribute.name == "then_branch")
+    node: NodeProto = branch.node[0]
+    return node
+
+
+def _short(node: NodeProto, output: str) -> NodeProto:
     heads = node.attribute[0].i
-    return helper.make_node("Attention", node.input, outputs, name=outputs[0], q_num_heads=heads, kv_num_heads=heads)
+    return helper.make_node("Attention", node.input, [output], name=output, q_num_heads=heads, kv_num_heads=heads)
 
 
 def _branch(node: NodeProto) -> GraphProto:

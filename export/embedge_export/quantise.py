@@ -89,7 +89,7 @@ class _Rewrite:
     constants: dict[str, TensorProto] = field(default_factory=dict)
     zero_points: dict[tuple[int, bool], str] = field(default_factory=dict)
     trimmed: set[str] = field(default_factory=set)  # tensors that hold one token of each text
-    is_long: str = ""  # bool [1], once there is an attention to choose for
+    is_short: str = ""  # bool [1], once there is an attention to choose for
 
     def apply(self) -> None:
         graph = self.model.graph
@@ -107,8 +107,8 @@ class _Rewrite:
             elif node.op_type == "Gather" and node.input[0] in self.constants:
                 self._embedding_rows(node)
             else:
-                for branch in (a.g for a in node.attribute if a.name == "then_branch"):
-                    self._attention(branch.node[0])
+                if node.op_type == "If":
+                    self._attention(node)
                 self.nodes.append(node)
         used = {name for node in self.nodes for name in _inputs(node)}
         del graph.node[:], graph.initializer[:]
@@ -161,13 +161,14 @@ class _Rewrite:
 
     def _attention(self, node: NodeProto) -> None:
         """Rule 4. One query for each text has no scores to speak of."""
-        if not self.trimmed.isdisjoint(node.input):
+        if not self.trimmed.isdisjoint(_inputs(node)):
             use_short_kernel(node)
             return
-        if not self.is_long:
+        if not self.is_short:
             tokens = self._op("Shape", ["input_ids"], "tokens", start=1, end=2)
-            self.is_long = self._op("GreaterOrEqual", [tokens, self._ints(LONG)], "is_long")
-        choose_by_length(node, self.is_long)
+            few = self._op("Less", [tokens, self._ints(LONG)], "few_tokens")
+            self.is_short = self._op("And", [few, node.input[0]], "is_short")
+        choose_by_length(node, self.is_short)
 
     def _zero_points(self, scale: str, value: int, *, trimmed: bool) -> str:
         """A zero point for each scale; made once for all products of as many rows."""

@@ -23,6 +23,7 @@ _FEWEST_TO_SHARE = 16
 _WORTH_OPENING = 1024
 # Runs that packed the weights for themselves, from which a session that has them packed pays, by the same reasoning.
 _WORTH_PACKING = 16
+_FEW = 2  # cores, whose sessions may all be packed
 
 
 class Workers:
@@ -35,8 +36,8 @@ class Workers:
 
     Every core has a narrow session to itself, if *apart*. In one session for all, what one core frees another is given
     next, still in the first one's cache, and for seconds on end both run a quarter slower. The first session is
-    unpacked, to open soon. One is packed in time, and the others stay as they are, to share the weights in memory. The
-    vectors are bitwise the same.
+    unpacked, to open soon. In time one is packed; the others share the unpacked weights in memory, unless there is but
+    one of them, which would save nothing. The vectors are bitwise the same.
 
     Args:
         open_session: a session of the graph that takes so many threads for each run, with its weights packed or not.
@@ -63,7 +64,7 @@ class Workers:
         self._idle = list(self._narrow)
         self._wide: Session | None = None
         self._opening = Lock()  # never released: one caller tries, once
-        self._packing = Lock()  # likewise
+        self._packing = Semaphore(cores if cores <= _FEW else 1)  # how many may yet be packed
         self._process = os.getpid()
         self._free = Semaphore(self._cores)  # cores, for batches side by side of all callers together
         self._rented = 0  # tokens so far that a wide session would have run faster
