@@ -4,7 +4,7 @@ from typing import Literal
 
 import click
 
-from embedge.bundle import PRECISIONS, Bundle, Precision, Quality
+from embedge.bundle import CLASSES, PRECISIONS, Bundle, Precision, Quality
 
 
 def _say(line: str) -> None:
@@ -74,10 +74,11 @@ def export(
         local_files_only=local_files_only,
         report=_say,
     )
-    if not bundle.manifest.prompts and bundle.manifest.source.hub_id is None:
+    manifest = bundle.manifest
+    if manifest.task == "embed" and not manifest.prompts and manifest.source.hub_id is None and like is None:
         _say("prompts    none: queries are embedded as they are (--like RECIPE takes a recipe's)")
-    cached_as = bundle.manifest.model if bundle.manifest.source.hub_id else bundle.path.name
-    click.echo(f'Embedder("{output or cached_as}") loads it.')
+    cached_as = manifest.model if manifest.source.hub_id else bundle.path.name
+    click.echo(f'{CLASSES[manifest.task]}("{output or cached_as}") loads it.')
 
 
 @click.command()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from embedge.bundle import PRECISIONS, Bundle, Precision
+from embedge.bundle import CLASSES, PRECISIONS, Bundle, Precision
 from embedge.progress import is_terminal
 from embedge.resolve import find_cached, is_path
 from embedge.resolve import pull as bring
@@ -109,4 +109,4 @@ def push(bundle: str, repository: str, private: bool, revision: str | None, mess
     url = push_bundle(opened, repository, private=private, revision=revision, message=message)
     click.echo(url)
     if not revision:
-        click.echo(f'Embedder("{repository}") loads it.', err=True)
+        click.echo(f'{CLASSES[opened.manifest.task]}("{repository}") loads it.', err=True)

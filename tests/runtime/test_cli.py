@@ -284,7 +284,7 @@ def test_verify_notices_a_change(tiny_checkpoint: Path, tmp_path: Path) -> None:
     assert "config.json has 2 bytes" in one_line(run("verify", str(tmp_path / "b")))
 
 
-COMMANDS = ("demo", "export", "embed", "pull", "bundle", "push", "verify", "models", "info")
+COMMANDS = ("demo", "export", "embed", "rerank", "pull", "bundle", "push", "verify", "models", "info")
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
