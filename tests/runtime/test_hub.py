@@ -440,6 +440,12 @@ def test_push_of_a_changed_bundle_uploads_nothing(hub: Hub, tiny_bundle: Bundle,
     assert hub.requests == []
 
 
+def test_push_to_a_name_that_embedder_would_not_find(hub: Hub, tiny_bundle: Bundle) -> None:
+    error = one_error(run(hub, "push", str(tiny_bundle.path), "new", HF_TOKEN=WRITER))
+    assert "give organisation/name" in error
+    assert hub.requests == []
+
+
 def test_push_as_private_to_what_is_public_is_refused(hub: Hub, tiny_bundle: Bundle) -> None:
     done = run(hub, "push", str(tiny_bundle.path), NAME, "--private", HF_TOKEN=WRITER)
     assert f"{NAME} is there and is not private" in one_error(done)
