@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import loopback_hub
-from embedge import Bundle, BundleCorruptError, BundleError, Embedder
+from embedge import Bundle, BundleCorruptError, BundleError, Embedder, HubError
 from embedge.copy_out import copy_bundle
 from embedge.resolve import cached_path
 from loopback_hub import READER, WRITER, Hub, changes, cuts, fails, is_silent, stalls
@@ -444,6 +444,14 @@ def test_push_to_a_name_that_embedder_would_not_find(hub: Hub, tiny_bundle: Bund
     error = one_error(run(hub, "push", str(tiny_bundle.path), "new", HF_TOKEN=WRITER))
     assert "give organisation/name" in error
     assert hub.requests == []
+
+
+def test_a_hub_without_xet_names_the_variable() -> None:
+    """As hf_xet words it."""
+    from embedge.hub_errors import translated
+
+    with pytest.raises(HubError, match="set HF_HUB_DISABLE_XET=1"), translated("someone/new"):
+        raise ConnectionError("404 Not Found, domain: http://127.0.0.1:9/api/models/someone/new/xet-write-token/main")
 
 
 def test_push_as_private_to_what_is_public_is_refused(hub: Hub, tiny_bundle: Bundle) -> None:
