@@ -82,6 +82,12 @@ def test_pull_downloads_int8_once_and_says_where_and_how_big(hub: Hub, tiny_bund
     assert len(hub.requests) == before
 
 
+def test_the_demo_takes_a_bundle_from_the_hub(hub: Hub) -> None:
+    done = run(hub, "demo", "-m", NAME, "a cat")
+    assert done.returncode == 0, done.stderr
+    assert Bundle.open(cached_path(NAME)).manifest.precisions.keys() == {"int8"}
+
+
 def test_the_vectors_are_those_of_what_was_pushed(hub: Hub, tiny_bundle: Bundle) -> None:
     assert run(hub, "pull", NAME, "--precision", "fp32", "--precision", "int8").returncode == 0
     for precision in ("int8", "fp32"):
