@@ -4,7 +4,7 @@ from typing import Literal
 
 import click
 
-from embedge.bundle import PRECISIONS, Bundle, Precision, Quality
+from embedge.bundle import CLASSES, PRECISIONS, Precision, Quality
 
 
 def _say(line: str) -> None:
@@ -28,7 +28,7 @@ def _say(line: str) -> None:
     type=click.Choice(("native", "optimum")),
     default="native",
     show_default=True,
-    help="native: fast, torch-free, BERT. optimum: other encoders; pip install 'embedge[optimum]'.",
+    help="native: fast, torch-free, BERT and RoBERTa. optimum: other encoders; pip install 'embedge[optimum]'.",
 )
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Compare with the reference.")
 @click.option("--force", is_flag=True, help="Make it anew; replace a bundle of another checkpoint.")
@@ -74,10 +74,11 @@ def export(
         local_files_only=local_files_only,
         report=_say,
     )
-    if not bundle.manifest.prompts and bundle.manifest.source.hub_id is None:
+    manifest = bundle.manifest
+    if manifest.task == "embed" and not manifest.prompts and manifest.source.hub_id is None and like is None:
         _say("prompts    none: queries are embedded as they are (--like RECIPE takes a recipe's)")
-    cached_as = bundle.manifest.model if bundle.manifest.source.hub_id else bundle.path.name
-    click.echo(f'Embedder("{output or cached_as}") loads it.')
+    cached_as = manifest.model if manifest.source.hub_id else bundle.path.name
+    click.echo(f'{CLASSES[manifest.task]}("{output or cached_as}") loads it.')
 
 
 @click.command()
@@ -93,11 +94,10 @@ def verify(bundle: str, checkpoint: str | None) -> None:
     embedge verify bge-small-en-v1.5
     embedge verify ./my-bundle --checkpoint ./my-fine-tune
     """
-    from embedge.resolve import cache_home, find_cached, is_path
+    from embedge.resolve import cache_home, open_held
     from embedge_export.verify import reverify
 
-    found = None if is_path(bundle) else find_cached(bundle, None)
-    opened = found or Bundle.open(bundle)
+    opened = open_held(bundle)
     opened.check()
     size = sum(record.size for record in opened.manifest.files.values())
     click.echo(f"{opened.path}: {len(opened.manifest.files)} files, {size / 1e6:.1f} MB, every SHA-256 as exported")
@@ -127,7 +127,8 @@ def _describe(quality: Quality) -> str:
 def models() -> None:
     """List the recipes by task and language, and which of them are in the cache.
 
-    Sizes are of the int8 graph. Any other BERT embedder can be exported by its hub id or directory.
+    Sizes are of the int8 graph. Any other BERT or RoBERTa embedder can be exported by its hub id or
+    directory.
     """
     from embedge_export.listing import models_table
 

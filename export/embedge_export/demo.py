@@ -6,8 +6,7 @@ from contextlib import contextmanager
 
 from embedge import Embedder
 from embedge.bundle import Bundle
-from embedge.resolve import find_cached, is_path
-from embedge_export.pipeline import export
+from embedge.resolve import find_cached, is_path, pull
 from embedge_export.texts import Passage, passages
 
 QUESTIONS = (
@@ -53,8 +52,8 @@ def _bundle(model: str, say: Say) -> Bundle:
     if is_path(model):
         return Bundle.open(model)
     if (bundle := find_cached(model, None)) is None:
-        say(f"{model} is not in the cache yet: fetching its checkpoint and exporting it to int8.")
-        bundle = export(model, report=say)
+        say(f"{model} is not in the cache yet: fetching it; a checkpoint is exported to int8.")
+        bundle = pull(model, report=say)
     else:
         say(f"found {bundle.path}")
     return bundle

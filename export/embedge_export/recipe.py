@@ -105,10 +105,11 @@ def load_recipe(name: str) -> Recipe:
         CheckpointError: there is none; the message has the nearest names.
     """
     if name not in recipe_names():
-        near = get_close_matches(name, recipe_names(), n=2) or recipe_names()
+        near = get_close_matches(name, recipe_names(), n=2)
+        guess = f"did you mean {' or '.join(near)}? " if near else ""
         raise CheckpointError(
             f"{name!r} is not a recipe's name, a hub id (organisation/name) or a checkpoint's directory; "
-            f"did you mean {' or '.join(near)}? `embedge models` lists all"
+            f"{guess}`embedge models` lists all recipes"
         )
     return to_record(Recipe, {"name": name, **read_recipe(name)})
 

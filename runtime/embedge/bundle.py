@@ -30,6 +30,7 @@ GRAPHS: Mapping[Precision, str] = {
 # name in exports of classifiers; with a sparse head, weights of tokens [batch, tokens].
 HIDDEN, SCORES, TOKEN_WEIGHTS = "last_hidden_state", "logits", "token_weights"
 Task = Literal["embed", "rerank"]
+CLASSES: Mapping[Task, str] = {"embed": "Embedder", "rerank": "Reranker"}  # that open a bundle of the task
 WEIGHTS_SUFFIX = "_data"  # of the file with a graph's weights, after the name of the graph's own
 TOKENIZER = "tokenizer.json"
 # Largest values of the manifest's numbers; memory is allocated by them.

@@ -1,6 +1,21 @@
 """The README.md that a repository on the hub shows of a bundle, by its manifest."""
 
-from embedge.bundle import PRECISIONS, Manifest
+from collections.abc import Mapping
+
+from embedge.bundle import CLASSES, PRECISIONS, Manifest, Task
+
+# The hub's own words for what a model is for.
+_METADATA: Mapping[Task, tuple[str, str]] = {
+    "embed": (
+        "pipeline_tag: feature-extraction",
+        "tags: [embedge, onnx, sentence-transformers, feature-extraction]",
+    ),
+    "rerank": ("pipeline_tag: text-ranking", "tags: [embedge, onnx, sentence-transformers, text-ranking]"),
+}
+_USES: Mapping[Task, tuple[str, ...]] = {
+    "embed": ('vectors = model.encode(["some text"])',),
+    "rerank": ('best_first = model.rank("a question", ["some text", "another"])',),
+}
 
 
 def card(manifest: Manifest, hub_id: str) -> str:
@@ -10,12 +25,12 @@ def card(manifest: Manifest, hub_id: str) -> str:
     """
     source = manifest.source
     origin = f"[{source.hub_id}](https://huggingface.co/{source.hub_id})" if source.hub_id else source.origin
+    opener = CLASSES[manifest.task]
     metadata = [
         f"license: {manifest.licence.lower()}" if manifest.licence else "",
         f"base_model: {source.hub_id}" if source.hub_id else "",
         "library_name: embedge",
-        "pipeline_tag: feature-extraction",
-        "tags: [embedge, onnx, sentence-transformers, feature-extraction]",
+        *_METADATA[manifest.task],
     ]
     lines = [
         "---",
@@ -27,15 +42,14 @@ def card(manifest: Manifest, hub_id: str) -> str:
         f"{origin} as an embedge bundle: ONNX graphs, tokenizer and a manifest with every file's SHA-256.",
         "",
         "```python",
-        "from embedge import Embedder",
+        f"from embedge import {opener}",
         "",
-        f'model = Embedder("{hub_id}")',
-        'vectors = model.encode(["some text"])',
+        f'model = {opener}("{hub_id}")',
+        *_USES[manifest.task],
+        *(['weights = model.encode_sparse(["some text"])'] if manifest.sparse else []),
         "```",
         "",
-        f"{manifest.dimension} dimensions, {manifest.max_tokens} tokens, {manifest.pooling} pooling"
-        f"{', with prompts for ' + ' and '.join(manifest.prompts) if manifest.prompts else ''}. "
-        f"Licence of the weights: {manifest.licence or 'see ' + origin}.",
+        f"{_shape(manifest)}. Licence of the weights: {manifest.licence or 'see ' + origin}.",
         "",
         "| precision | MB | cosine to the reference, mean / min |",
         "|---|---:|---|",
@@ -43,6 +57,13 @@ def card(manifest: Manifest, hub_id: str) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _shape(manifest: Manifest) -> str:
+    if manifest.task == "rerank":
+        return f"One score for each pair of at most {manifest.max_tokens} tokens"
+    prompts = f", with prompts for {' and '.join(manifest.prompts)}" if manifest.prompts else ""
+    return f"{manifest.dimension} dimensions, {manifest.max_tokens} tokens, {manifest.pooling} pooling{prompts}"
 
 
 def _rows(manifest: Manifest) -> list[str]:

@@ -15,8 +15,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from embedge.bundle import MANIFEST, TOKENIZER, Bundle
-from embedge.errors import BundleNotFoundError, EmbedgeError
-from embedge.resolve import cache_home, cached_bundles, find_cached, is_path
+from embedge.errors import EmbedgeError
+from embedge.resolve import cached_bundles, open_held
 
 _RUNTIME = Path(__file__).parent
 # What a process imports that gives a bundle's path to Embedder. The rest of what they require is for the hub, for the
@@ -140,7 +140,7 @@ def measure(model: str | None = None) -> Footprint:
     """
     found, missing = find_packages("embedge")
     packages = sorted((_package(name, item) for name, item in found.items()), key=lambda item: -item.size.installed)
-    bundles = cached_bundles() if model is None else [_find_bundle(model)]
+    bundles = cached_bundles() if model is None else [open_held(model)]
     return Footprint(packages=tuple(packages), missing=missing, bundles=tuple(map(_bundle_files, bundles)))
 
 
@@ -204,15 +204,6 @@ def _package(name: str, found: Distribution) -> Package:
         size=Size(installed=installed, trimmed=trimmed, needed=trimmed if name in IMPORTED else 0),
         deletable={pattern: size for pattern, size in deletable.items() if size},
     )
-
-
-def _find_bundle(model: str) -> Bundle:
-    found = Bundle.open(model) if is_path(model) else find_cached(model, None)
-    if found is None:
-        raise BundleNotFoundError(
-            f"no bundle of {model!r} in {cache_home()}; `embedge info` lists those that are, or give a bundle's path"
-        )
-    return found
 
 
 def _bundle_files(bundle: Bundle) -> BundleFiles:

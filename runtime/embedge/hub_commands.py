@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
-from embedge.bundle import PRECISIONS, Bundle, Precision
+from embedge.bundle import CLASSES, PRECISIONS, Bundle, Precision
 from embedge.progress import is_terminal
-from embedge.resolve import find_cached, is_path
+from embedge.resolve import open_held
 from embedge.resolve import pull as bring
 
 
@@ -100,8 +100,7 @@ def push(bundle: str, repository: str, private: bool, revision: str | None, mess
     """
     from embedge.push import push_bundle
 
-    found = None if is_path(bundle) else find_cached(bundle, None)
-    opened = found or Bundle.open(bundle)
+    opened = open_held(bundle)
     if not is_terminal(sys.stderr):
         from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
@@ -109,4 +108,4 @@ def push(bundle: str, repository: str, private: bool, revision: str | None, mess
     url = push_bundle(opened, repository, private=private, revision=revision, message=message)
     click.echo(url)
     if not revision:
-        click.echo(f'Embedder("{repository}") loads it.', err=True)
+        click.echo(f'{CLASSES[opened.manifest.task]}("{repository}") loads it.', err=True)

@@ -60,6 +60,8 @@ def _explain(error: BaseException, what: str) -> str:
             return f"the hub was asked too often for {what} (429); wait{_wait(error)}, or set HF_TOKEN"
         case _ if status is not None:
             return f"the hub failed at {what} ({answer}); {mirror}"
+        case _ if "/xet-" in reason:  # a mirror that lacks this part of the hub, to which hf_xet would upload
+            return f"the hub failed at {what} by hf_xet ({kind}: {reason}); set HF_HUB_DISABLE_XET=1 and try again"
         case _ if "Validation" in kind:
             return f"{what} cannot be a hub id ({reason}); give organisation/name"
         case _ if any(word in kind for word in ("Connect", "Timeout", "Proxy", "SSL")):

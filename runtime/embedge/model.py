@@ -7,7 +7,7 @@ from dataclasses import replace
 from os import PathLike
 from typing import Any, ClassVar
 
-from embedge.bundle import Bundle, Precision, Task
+from embedge.bundle import CLASSES, Bundle, Precision, Task
 from embedge.cpu import usable_cores
 from embedge.errors import BundleError
 from embedge.load import load_engine
@@ -17,7 +17,6 @@ from embedge.resolve import resolve
 
 _SMALLEST: tuple[Precision, ...] = ("int8", "fp32", "fp16")
 _FASTEST_ON_CUDA: tuple[Precision, ...] = ("fp16", "fp32", "int8")
-_CLASSES = {"embed": "Embedder", "rerank": "Reranker"}
 
 
 class Model:
@@ -41,7 +40,7 @@ class Model:
         if bundle.manifest.task != self._task:
             raise BundleError(
                 f"{bundle.path} is there to {bundle.manifest.task}, not to {self._task}; "
-                f"open it with embedge.{_CLASSES[bundle.manifest.task]}"
+                f"open it with embedge.{CLASSES[bundle.manifest.task]}, or `embedge {bundle.manifest.task}`"
             )
         self._bundle = replace(bundle, path=bundle.path.absolute())  # it is read again: by a pickle, a fork, a session
         self._manifest = self._bundle.manifest

@@ -35,6 +35,8 @@ def push_bundle(
         BundleCorruptError: a file is not what was exported.
         HubError: the hub cannot be reached or refuses, such as without a token that may write.
     """
+    if "/" not in hub_id:  # the hub would take it, and Embedder would take it for a recipe's name
+        raise HubError(f"{hub_id} cannot be a bundle's hub id; give organisation/name")
     bundle.check()
     if is_offline():
         raise HubError(f"{hub_id} cannot be pushed to while HF_HUB_OFFLINE is set; unset it")

@@ -159,6 +159,25 @@ def find_cached(name: str, cache_dir: str | PathLike[str] | None) -> Bundle | No
     return next((bundle for bundle in own if bundle.manifest.source.hub_id == name), None)
 
 
+def open_held(model: str | PathLike[str]) -> Bundle:
+    """The bundle at that path, or of that name in the cache as it is; nothing is brought.
+
+    Raises:
+        BundleNotFoundError: there is none; names the command that brings it.
+        BundleError: what is there cannot be used.
+    """
+    _check_name(model)
+    found = None if is_path(model) else find_cached(str(model), None)
+    if found is None and (is_path(model) or Path(model).is_dir()):
+        return Bundle.open(model)
+    if found is None:
+        raise BundleNotFoundError(
+            f"no bundle of {str(model)!r} in {cache_home()}; `embedge pull {shlex.quote(str(model))}` brings it, "
+            "`embedge info` lists those that are there, or give a bundle's path"
+        )
+    return found
+
+
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()

@@ -87,3 +87,9 @@ def test_a_hub_id_finds_its_recipe() -> None:
 def test_a_typo_is_told_the_nearest_name() -> None:
     with pytest.raises(CheckpointError, match="did you mean bge-small-en-v1.5"):
         load_recipe("bge-smal-en-v1.5")
+
+
+def test_a_name_that_is_like_none_is_not_guessed_at() -> None:
+    with pytest.raises(CheckpointError) as seen:
+        load_recipe("nothing")
+    assert str(seen.value).endswith("checkpoint's directory; `embedge models` lists all recipes")

@@ -5,12 +5,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from embedge import Bundle, BundleError, CheckpointError, Embedder, Reranker
 from embedge.bundle import HIDDEN, SCORES
+from embedge.card import card
 from embedge_export import export
 from embedge_export.checkpoint import Checkpoint, read_checkpoint
+from embedge_export.commands import export as export_command
 from embedge_export.fetch import fetch
 from embedge_export.graph import build_graph
 from embedge_export.reference import Reference, trace
@@ -238,3 +241,22 @@ def test_a_classifier_of_several_labels_is_no_reranker(tmp_path: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config | {"id2label": {"0": "bad", "1": "good"}}))
     with pytest.raises(CheckpointError, match="a classifier of 2 labels"):
         export(folder, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("name", "made"), [("reranker_bundle", {"model", "best_first"}), ("m3_bundle", {"model", "vectors", "weights"})]
+)
+def test_the_lines_of_a_model_card_run(request: pytest.FixtureRequest, name: str, made: set[str]) -> None:
+    bundle: Bundle = request.getfixturevalue(name)
+    code = card(bundle.manifest, str(bundle.path)).partition("```python\n")[2].partition("```")[0]
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert made <= set(names)
+
+
+def test_export_says_which_class_loads_a_reranker(reranker_checkpoint: Path, tmp_path: Path) -> None:
+    """And nothing of prompts, which it has no use for."""
+    arguments = [str(reranker_checkpoint), "-o", str(tmp_path / "r"), "--no-verify"]
+    done = CliRunner().invoke(export_command, arguments, catch_exceptions=False)
+    assert done.output.splitlines()[-1] == f'Reranker("{tmp_path / "r"}") loads it.'
+    assert "prompts" not in done.output

@@ -284,7 +284,14 @@ def test_verify_notices_a_change(tiny_checkpoint: Path, tmp_path: Path) -> None:
     assert "config.json has 2 bytes" in one_line(run("verify", str(tmp_path / "b")))
 
 
-COMMANDS = ("demo", "export", "embed", "pull", "bundle", "push", "verify", "models", "info")
+@pytest.mark.parametrize("command", [("verify",), ("push", "someone/new"), ("info", "--footprint", "-m")])
+def test_a_model_that_is_not_in_the_cache_can_be_pulled(command: tuple[str, ...]) -> None:
+    name, *more = command
+    arguments = (name, *more, "bge-small-en-v1.5") if "-m" in more else (name, "bge-small-en-v1.5", *more)
+    assert "`embedge pull bge-small-en-v1.5` brings it" in one_line(run(*arguments))
+
+
+COMMANDS = ("demo", "export", "embed", "rerank", "pull", "bundle", "push", "verify", "models", "info")
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import loopback_hub
-from embedge import Bundle, BundleCorruptError, BundleError, Embedder
+from embedge import Bundle, BundleCorruptError, BundleError, Embedder, HubError
 from embedge.copy_out import copy_bundle
 from embedge.resolve import cached_path
 from loopback_hub import READER, WRITER, Hub, changes, cuts, fails, is_silent, stalls
@@ -80,6 +80,12 @@ def test_pull_downloads_int8_once_and_says_where_and_how_big(hub: Hub, tiny_bund
     assert run(hub, "pull", NAME).stdout == done.stdout
     assert run(None, "pull", NAME).stdout == done.stdout
     assert len(hub.requests) == before
+
+
+def test_the_demo_takes_a_bundle_from_the_hub(hub: Hub) -> None:
+    done = run(hub, "demo", "-m", NAME, "a cat")
+    assert done.returncode == 0, done.stderr
+    assert Bundle.open(cached_path(NAME)).manifest.precisions.keys() == {"int8"}
 
 
 def test_the_vectors_are_those_of_what_was_pushed(hub: Hub, tiny_bundle: Bundle) -> None:
@@ -438,6 +444,20 @@ def test_push_of_a_changed_bundle_uploads_nothing(hub: Hub, tiny_bundle: Bundle,
     (folder / "config.json").write_text("{}")
     assert "config.json has 2 bytes" in one_error(run(hub, "push", str(folder), "someone/new", HF_TOKEN=WRITER))
     assert hub.requests == []
+
+
+def test_push_to_a_name_that_embedder_would_not_find(hub: Hub, tiny_bundle: Bundle) -> None:
+    error = one_error(run(hub, "push", str(tiny_bundle.path), "new", HF_TOKEN=WRITER))
+    assert "give organisation/name" in error
+    assert hub.requests == []
+
+
+def test_a_hub_without_xet_names_the_variable() -> None:
+    """As hf_xet words it."""
+    from embedge.hub_errors import translated
+
+    with pytest.raises(HubError, match="set HF_HUB_DISABLE_XET=1"), translated("someone/new"):
+        raise ConnectionError("404 Not Found, domain: http://127.0.0.1:9/api/models/someone/new/xet-write-token/main")
 
 
 def test_push_as_private_to_what_is_public_is_refused(hub: Hub, tiny_bundle: Bundle) -> None:

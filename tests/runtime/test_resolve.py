@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from embedge import Bundle, BundleError, BundleNotFoundError, Embedder, PrecisionNotFoundError, TextTypeError
 from embedge.cli import cli
-from embedge.resolve import cache_home, cached_bundles, cached_path
+from embedge.resolve import cache_home, cached_bundles, cached_path, open_held
 
 
 @pytest.fixture
@@ -140,3 +140,11 @@ def forbid(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
         return real_open(path, *rest, **options)
 
     monkeypatch.setattr(Path, "open", opened)
+
+
+def test_a_directory_that_is_no_bundle_is_told_from_a_name(
+    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny_checkpoint.parent)
+    with pytest.raises(BundleNotFoundError, match="holds a checkpoint, not a bundle"):
+        open_held(tiny_checkpoint.name)
