@@ -93,7 +93,8 @@ class Reranker(Model):
 
         Args:
             pairs: of query and document; or one pair of two strings.
-            normalize: put the scores between 0 and 1, by the sigmoid; the order stays.
+            normalize: put the scores between 0 and 1, by the sigmoid. High ones may become equal;
+                ``rank`` sorts by the logits.
             batch_tokens: token budget of one session run; None is a good value for a CPU.
             show_progress_bar: on stderr; None shows one when the work is long and stderr is a terminal.
             on_truncate: what to do about pairs longer than ``max_tokens``, whose documents lose their end:
@@ -145,7 +146,9 @@ class Reranker(Model):
             TextTypeError: as in ``score``.
             TextValueError: as in ``score``; or ``top_k`` is below 1.
         """
-        most = check_count("top_k", top_k)
+        from embedge.pool import sigmoid
+
+        most, wanted = check_count("top_k", top_k), check_bool("normalize", normalize)
         if not isinstance(query, str):
             raise TextTypeError(f"query must be a string, found {type(query).__name__}")
         if isinstance(documents, str):
@@ -153,12 +156,12 @@ class Reranker(Model):
         texts, _ = check_texts(documents)
         scores = self.score(
             [(query, text) for text in texts],
-            normalize=normalize,
             batch_tokens=batch_tokens,
             show_progress_bar=show_progress_bar,
             on_truncate=on_truncate,
         )
-        order = (-scores).argsort(kind="stable")[:most]
+        order = (-scores).argsort(kind="stable")[:most]  # by logits: high ones are all but 1 to the sigmoid, or 1
+        scores = sigmoid(scores) if wanted else scores
         return [(int(index), float(scores[index])) for index in order]
 
 
