@@ -13,6 +13,7 @@ from embedge_export import export
 from embedge_export.checkpoint import Checkpoint, read_checkpoint
 from embedge_export.fetch import fetch
 from embedge_export.graph import build_graph
+from embedge_export.order import Exporter
 from embedge_export.reference import Reference, trace
 from embedge_export.texts import passages, questions
 from seeded_roberta import write_roberta
@@ -238,3 +239,28 @@ def test_a_classifier_of_several_labels_is_no_reranker(tmp_path: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config | {"id2label": {"0": "bad", "1": "good"}}))
     with pytest.raises(CheckpointError, match="a classifier of 2 labels"):
         export(folder, tmp_path / "out")
+
+
+def test_a_reranker_with_token_types_is_refused_by_either_exporter(tmp_path: Path) -> None:
+    """A bundle's graph has no such input: every document would be read as more of the query."""
+    import json
+
+    from safetensors.numpy import load_file, save_file
+
+    folder = write_roberta(tmp_path / "bert", rerank=True)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "bert", "architectures": ["BertForSequenceClassification"], "type_vocab_size": 2}
+    (folder / "config.json").write_text(json.dumps(config))
+    weights = folder / "model.safetensors"
+    tensors = {name.replace("roberta.", "bert."): tensor for name, tensor in load_file(weights).items()}
+    types = "bert.embeddings.token_type_embeddings.weight"
+    tensors[types] = np.concatenate([tensors[types]] * 2)
+    tensors["bert.pooler.dense.weight"] = tensors.pop("classifier.dense.weight")
+    tensors["bert.pooler.dense.bias"] = tensors.pop("classifier.dense.bias")
+    tensors["classifier.weight"] = tensors.pop("classifier.out_proj.weight")
+    tensors["classifier.bias"] = tensors.pop("classifier.out_proj.bias")
+    save_file(tensors, weights)
+    exporters: tuple[Exporter, ...] = ("native", "optimum")
+    for exporter in exporters:
+        with pytest.raises(CheckpointError, match="reranks with token types"):
+            export(folder, tmp_path / "out", precisions=("fp32",), exporter=exporter)
