@@ -131,6 +131,22 @@ def test_a_session_that_cannot_be_opened_later_is_done_without(cores: int) -> No
     assert opened == [(1, False)]
 
 
+def test_an_interrupt_while_a_session_is_packed_loses_none() -> None:
+    workers, opened = open_workers(1, apart=True)
+    open_again = workers._open_again
+
+    def interrupted(threads: int, packed: bool) -> Session:
+        raise KeyboardInterrupt
+
+    workers._open_again = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        for _ in range(20):
+            run(workers, one(8))
+    workers._open_again = open_again
+    run(workers, one(8))
+    assert opened == [(1, False)]
+
+
 def test_a_short_text_stays_on_one_core() -> None:
     workers, opened = open_workers(4)
     assert [run(workers, one(15))[0][0] for _ in range(200)] == [1] * 200
