@@ -6,6 +6,7 @@ every other, and answers even those with stand-ins of its own.
 Source of the format: PyTorch's notes on serialization, "Serialized file format for torch.save".
 """
 
+import math
 import pickle
 import zipfile
 from collections import OrderedDict
@@ -73,11 +74,15 @@ class PickledTensors:
             self._zip = zipfile.ZipFile(path)
             (index,) = [name for name in self._zip.namelist() if name.rpartition("/")[2] == "data.pkl"]
             self._root = index.removesuffix("data.pkl")
+            if any(member.compress_type != zipfile.ZIP_STORED for member in self._zip.infolist()):
+                raise ValueError("it is compressed, which torch's own never are")
             with self._zip.open(index) as file:
                 found = dict(_Unpickler(file).load())
+            self._tensors = {name: value for name, value in found.items() if isinstance(value, _Tensor)}
+            if not all(isinstance(name, str) for name in self._tensors):
+                raise ValueError("a name that is no string")
         except Exception as error:  # whatever a broken or hostile pickle makes the unpickler raise
             raise self._unreadable(error) from error
-        self._tensors = {str(name): value for name, value in found.items() if isinstance(value, _Tensor)}
 
     def _unreadable(self, reason: object) -> CheckpointError:
         return CheckpointError(
@@ -104,12 +109,12 @@ class PickledTensors:
         try:
             data = self._zip.read(f"{self._root}data/{tensor.storage.key}")
             flat = np.frombuffer(data, tensor.storage.dtype)
-            if _elements(tensor) > len(flat):
+            if max(_elements(tensor), math.prod(tensor.shape)) > len(flat):  # a stride of 0 makes much of one element
                 raise ValueError(f"{name} is larger than its storage")
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            strides = tuple(stride * flat.itemsize for stride in tensor.strides)
+            return np.lib.stride_tricks.as_strided(flat[tensor.offset :], tensor.shape, strides, writeable=False)
+        except Exception as error:  # zlib's, zipfile's and numpy's share no base but Exception
             raise self._unreadable(error) from error
-        strides = tuple(stride * flat.itemsize for stride in tensor.strides)
-        return np.lib.stride_tricks.as_strided(flat[tensor.offset :], tensor.shape, strides, writeable=False)
 
 
 def _elements(tensor: _Tensor) -> int:

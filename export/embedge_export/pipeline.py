@@ -103,6 +103,12 @@ def _make(order: Order, *, keep: Bundle | None, drop: Bundle | None) -> Bundle:
     from embedge_export.bundle import record_files, write_manifest, write_side_files
     from embedge_export.verify import verified
 
+    manifest = _manifest(order, {})
+    if keep is not None and keep.manifest.sparse != manifest.sparse:
+        raise BundleError(
+            f"{order.destination} holds graphs {'with' if keep.manifest.sparse else 'without'} lexical weights, and "
+            f"--exporter {order.exporter} makes the other kind; give -o another directory, or export with --force"
+        )
     with staging(order.destination, keep=keep, drop=drop) as (folder, scratch):
         write_side_files(order.checkpoint, folder)
         for precision, model in convert(order, scratch):
@@ -115,7 +121,7 @@ def _make(order: Order, *, keep: Bundle | None, drop: Bundle | None) -> Bundle:
             if keep is None
             else {name: keep.manifest.files[name] for other in others for name in keep.graph_files(other)}
         )
-        manifest = _manifest(order, others)
+        manifest = replace(manifest, precisions={**others, **manifest.precisions})
         if keep is not None and not manifest.prompts:  # given by --like then, and not now
             manifest = replace(manifest, prompts=keep.manifest.prompts)
         bundle = write_manifest(folder, replace(manifest, files=record_files(folder, keep=kept)))

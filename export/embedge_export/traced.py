@@ -29,7 +29,7 @@ def fuse_traced(traced: Path, checkpoint: Checkpoint) -> ModelProto:
         model: ModelProto = fused.model
     else:
         model = onnx.load(traced)
-    _drop_token_types(model)
+    _drop_token_types(model, checkpoint)
     if {tensor.name for tensor in model.graph.input} != {"input_ids", "attention_mask"}:
         names = ", ".join(tensor.name for tensor in model.graph.input)
         raise CheckpointError(
@@ -62,11 +62,20 @@ def convert_traced(model: ModelProto, precision: Precision) -> ModelProto:
         return halved
 
 
-def _drop_token_types(model: ModelProto) -> None:
-    """A bundle's graph has two inputs; token types, always 0 for an embedder, become a node."""
+def _drop_token_types(model: ModelProto, checkpoint: Checkpoint) -> None:
+    """A bundle's graph has two inputs; token types, always 0 for an embedder, become a node.
+
+    Raises:
+        CheckpointError: a reranker tells query and document apart by them.
+    """
     graph = model.graph
     for tensor in list(graph.input):
         if tensor.name == "token_type_ids":
+            if checkpoint.task == "rerank" and int(checkpoint.config.get("type_vocab_size", 2)) > 1:
+                raise CheckpointError(
+                    f"{checkpoint.directory} reranks with token types, which a bundle lacks; choose one without, "
+                    "such as bge-reranker-base"
+                )
             graph.input.remove(tensor)
             node = helper.make_node("Sub", ["input_ids", "input_ids"], ["token_type_ids"], name="token_types")
             graph.node.insert(0, node)

@@ -72,6 +72,12 @@ def check_runs(bundle: Bundle, precision: Precision) -> None:
                 "export --precision fp32, or get the checkpoint again"
             )
         return
+    if bundle.manifest.sparse:
+        weights = Embedder(bundle.path, precision=precision).encode_sparse(["hello world", "a a a"])
+        if not all(np.isfinite(found.values).all() for found in weights):
+            raise QualityError(
+                f"{bundle.manifest.model} {precision} gives lexical weights that are no numbers; get it again"
+            )
     with np.errstate(all="ignore"):  # what is not finite is told below
         vectors = Embedder(bundle.path, precision=precision).encode(["hello world", "", "a a a"], on_truncate="ignore")
     if vectors.shape[1] != bundle.manifest.dimension or not np.allclose(np.square(vectors).sum(axis=1), 1, atol=1e-4):

@@ -51,12 +51,16 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[str, .
             # On a CPU, fp16 needs ONNX Runtime to fold the casts of its weights.
             finished=bundle.manifest.precisions[precision].exporter == "native" and precision != "fp16",
             packed=packed,
+            check_files=check_again,
         )
+
+    def check_again() -> None:
+        if _identify(paths) != identity:
+            bundle.check(files)  # another bundle may have taken its place
 
     def open_again(threads: int, packed: bool) -> Session:
         session = open_session(threads, packed)
-        if _identify(paths) != identity:
-            bundle.check(files)  # another bundle may have taken its place
+        check_again()
         return session
 
     about_to_open = Event()

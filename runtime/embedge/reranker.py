@@ -92,8 +92,9 @@ class Reranker(Model):
         A pair's score does not depend on the others, bitwise. It is a logit, of no fixed range: rank by it.
 
         Args:
-            pairs: of query and document; or one pair of two strings.
-            normalize: put the scores between 0 and 1, by the sigmoid; the order stays.
+            pairs: of query and document; or one pair, a tuple of two strings.
+            normalize: put the scores between 0 and 1, by the sigmoid. High ones may become equal;
+                ``rank`` sorts by the logits.
             batch_tokens: token budget of one session run; None is a good value for a CPU.
             show_progress_bar: on stderr; None shows one when the work is long and stderr is a terminal.
             on_truncate: what to do about pairs longer than ``max_tokens``, whose documents lose their end:
@@ -145,7 +146,9 @@ class Reranker(Model):
             TextTypeError: as in ``score``.
             TextValueError: as in ``score``; or ``top_k`` is below 1.
         """
-        most = check_count("top_k", top_k)
+        from embedge.pool import sigmoid
+
+        most, wanted = check_count("top_k", top_k), check_bool("normalize", normalize)
         if not isinstance(query, str):
             raise TextTypeError(f"query must be a string, found {type(query).__name__}")
         if isinstance(documents, str):
@@ -153,12 +156,12 @@ class Reranker(Model):
         texts, _ = check_texts(documents)
         scores = self.score(
             [(query, text) for text in texts],
-            normalize=normalize,
             batch_tokens=batch_tokens,
             show_progress_bar=show_progress_bar,
             on_truncate=on_truncate,
         )
-        order = (-scores).argsort(kind="stable")[:most]
+        order = (-scores).argsort(kind="stable")[:most]  # by logits: high ones are all but 1 to the sigmoid, or 1
+        scores = sigmoid(scores) if wanted else scores
         return [(int(index), float(scores[index])) for index in order]
 
 
@@ -171,7 +174,7 @@ def check_pairs(pairs: Any) -> tuple[list[tuple[str, str]], bool]:
     if isinstance(pairs, str):
         raise TextTypeError("pairs must be pairs of query and document, found a string; score((query, document))")
     found = list(check_iterable(pairs))
-    if len(found) == 2 and all(isinstance(text, str) for text in found):
+    if isinstance(pairs, tuple) and len(found) == 2 and all(isinstance(text, str) for text in found):
         return [(found[0], found[1])], True
     for index, pair in enumerate(found):
         if not isinstance(pair, tuple | list) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):

@@ -1,7 +1,7 @@
 """ONNX Runtime: options, providers, threads; run one batch."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,8 @@ class Session:
         packed: rearrange the weights at load, as the kernels read them. Without, every run does that again; but the
             session opens in a third of the time, and all sessions of a process share the one copy that is mapped.
             Products of integers are the same either way, sums of floats are not.
+        check_files: raises BundleError where the graph's files are no longer those that were loaded first; asked when
+            they are loaded anew.
 
     Raises:
         ProviderError: the first provider did not start; there is no silent fallback to the CPU.
@@ -42,6 +44,7 @@ class Session:
         outputs: Mapping[str, int | None],
         finished: bool,
         packed: bool = True,
+        check_files: Callable[[], None] = lambda: None,
     ) -> None:
         self.packed = packed
         self._graph = graph
@@ -49,7 +52,9 @@ class Session:
         self._threads = threads
         self._outputs = outputs
         self._finished = finished
+        self._check_files = check_files
         self._open()
+        self._process = os.getpid()
         self._check_outputs()
 
     def _open(self) -> None:
@@ -71,7 +76,6 @@ class Session:
                 f"ONNX Runtime {ort.__version__} cannot load {self._graph} ({reason}); "
                 "`pip install -U onnxruntime` may, or export the bundle again"
             ) from error
-        self._process = os.getpid()
         started = self._session.get_providers()
         if started[0] != self._providers[0]:
             raise ProviderError(
@@ -80,10 +84,16 @@ class Session:
             )
 
     def reopen_after_fork(self) -> None:
-        """Load the graph anew in a forked child: a session's threads do not survive a fork."""
+        """Load the graph anew in a forked child: a session's threads do not survive a fork.
+
+        Raises:
+            BundleError: its files are gone, or those of another.
+        """
         if os.getpid() != self._process:
             _INHERITED.append(self._session)
             self._open()
+            self._check_files()
+            self._process = os.getpid()
 
     def _check_outputs(self) -> None:
         shapes = {output.name: output.shape for output in self._session.get_outputs()}

@@ -54,6 +54,7 @@ def to_sparse(ids: NDArray[np.int32], weights: NDArray[np.float32], *, leave_out
     """
     indices, places = np.unique(ids, return_inverse=True)
     highest = np.zeros(len(indices), np.float32)
-    np.maximum.at(highest, places, weights)
-    kept = (highest > 0) & ~np.isin(indices, list(leave_out))
+    with np.errstate(invalid="ignore"):
+        np.maximum.at(highest, places, weights)
+    kept = ~(highest <= 0) & ~np.isin(indices, list(leave_out))  # what is no number is kept, for the caller to see
     return SparseVector(indices[kept].astype(np.int32), highest[kept])

@@ -114,8 +114,9 @@ class Workers:
     def _borrow(self) -> Iterator[Session]:
         """A core, and a narrow session that nobody else runs meanwhile; the packed one, if it is idle."""
         with self._free:
-            session = self._pack(self._take())
+            session = self._take()
             try:
+                session = self._pack(session)  # an interrupt may come meanwhile
                 yield session
             finally:
                 self._idle.append(session)

@@ -1,5 +1,6 @@
 """pickled.py: torch's files without torch; and what is no dictionary of tensors is refused, unrun."""
 
+import io
 import pickle
 import zipfile
 from pathlib import Path
@@ -85,3 +86,44 @@ def test_what_is_broken_is_told(tmp_path: Path, broken: str) -> None:
         rewrite(path, "data/0", bytes(8))
     with pytest.raises(CheckpointError, match="holds no plain dictionary of tensors.*get the checkpoint again"):
         PickledTensors(path).get_tensor("weight")
+
+
+@pytest.mark.parametrize("hostile", ["stride 0", "long stride", "long axis", "name", "storage", "compressed"])
+def test_what_is_hostile_is_told_and_takes_no_memory(tmp_path: Path, hostile: str) -> None:
+    path = tmp_path / "a.bin"
+    arguments: dict[str, tuple[Any, ...]] = {
+        "stride 0": ("Storage", 0, (1 << 20, 1 << 20), (0, 0)),
+        "long stride": ("Storage", 0, (1,), (1 << 70,)),
+        "long axis": ("Storage", 0, (0, 1 << 70), (1, 1)),
+        "storage": (5, 0, (2,), (1,)),
+    }
+    tensor = Rebuilt((*arguments.get(hostile, ("Storage", 0, (2,), (1,))), False, None))
+    name = 10**5000 if hostile == "name" else "weight"
+    method = zipfile.ZIP_DEFLATED if hostile == "compressed" else zipfile.ZIP_STORED
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("a/data.pkl", pickled({name: tensor}))
+        archive.writestr("a/data/0", bytes(16))
+    with pytest.raises(CheckpointError, match="holds no plain dictionary of tensors.*get the checkpoint again"):
+        PickledTensors(path).get_tensor("weight")
+
+
+class Rebuilt:
+    """Pickles as the tensor that torch would make of these arguments."""
+
+    def __init__(self, arguments: tuple[Any, ...]) -> None:
+        self.arguments = arguments
+
+    def __reduce__(self) -> Any:
+        return torch._utils._rebuild_tensor_v2, self.arguments
+
+
+def pickled(value: object) -> bytes:
+    """A pickle in which the string ``Storage`` is the storage ``0``, of float32."""
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, found: object) -> Any:
+            return ("storage", torch.FloatStorage, "0", "cpu", 4) if found == "Storage" else None
+
+    file = io.BytesIO()
+    Pickler(file, protocol=2).dump(value)
+    return file.getvalue()

@@ -35,6 +35,7 @@ def model(bundle: Bundle) -> Reranker:
         ("how", "found a string"),
         (3, "found int"),
         ([("a", "b", "c")], r"pair 0 must be two strings, query and document, found \('a', 'b', 'c'\)"),
+        (["ab", "cd"], "pair 0 must be two strings.*found 'ab'"),
         ([("a", "b"), "cd"], "pair 1 must be two strings.*found 'cd'"),
         ([("a", "b"), ("a", None)], r"pair 1 .* found \('a', None\)"),
         ([("a", b"b")], "pair 0"),
@@ -127,3 +128,10 @@ def test_the_command_refuses_both_documents_and_a_file(bundle: Bundle) -> None:
     done = run("bread", "a", "-i", "b.txt", "-m", str(bundle.path))
     assert done.returncode == 2
     assert "not both" in done.stderr
+
+
+def test_normalised_ranks_are_those_of_the_logits(model: Reranker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logits this high are 1, all of them, in float32."""
+    logits = np.array([20, 22, 21, 23], np.float32)
+    monkeypatch.setattr(model._engine, "score", lambda *arguments, **options: logits)
+    assert [index for index, _ in model.rank("bread", DOCUMENTS, normalize=True)] == [3, 1, 2, 0]

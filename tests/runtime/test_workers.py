@@ -1,5 +1,7 @@
 """workers.py: which session runs which batch, with sessions that only say what they were asked."""
 
+import multiprocessing
+import os
 import pickle
 import shutil
 import subprocess
@@ -17,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedge import Bundle, Embedder
-from embedge.errors import BundleError
+from embedge.errors import BundleCorruptError, BundleError
 from embedge.plan import Batch, plan_batches
 from embedge.session import Session
 from embedge.task import Task
@@ -147,6 +149,23 @@ def test_a_session_that_cannot_be_opened_later_is_done_without(cores: int) -> No
     assert opened == [(1, False)]
 
 
+def test_an_interrupt_while_a_session_is_packed_loses_none() -> None:
+    workers, opened = open_workers(1, apart=True)
+    open_again = workers._open_again
+
+    def interrupted(threads: int, packed: bool) -> Session:
+        raise KeyboardInterrupt
+
+    for _ in range(15):
+        run(workers, one(8))
+    workers._open_again = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        run(workers, one(8))
+    workers._open_again = open_again
+    run(workers, one(8))
+    assert opened == [(1, False)]
+
+
 def test_a_short_text_stays_on_one_core() -> None:
     workers, opened = open_workers(4)
     assert [run(workers, one(15))[0][0] for _ in range(200)] == [1] * 200
@@ -265,6 +284,29 @@ def test_a_bundle_that_is_gone_or_another_by_now_changes_no_vector(
         assert not np.array_equal(Embedder(folder).encode(text), expected)
     for _ in range(40):  # some 1,600 tokens
         np.testing.assert_array_equal(model.encode(text), expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_forked_child_does_not_embed_with_another_bundle(
+    tiny_bundle: Bundle, make_checkpoint: Callable[..., Path], tmp_path: Path, precision: Any
+) -> None:
+    folder = Path(shutil.copytree(tiny_bundle.path, tmp_path / "bundle"))
+    _INHERITED["model"] = Embedder(folder, precision=precision, threads=2)
+    folder.rename(tmp_path / "aside")
+    export(make_checkpoint(seed=1), folder, precisions=(precision,), verify=False)
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        for _ in range(2):
+            with pytest.raises(BundleCorruptError):
+                pool.apply_async(_encode_inherited, ("the cat",)).get(timeout=20)
+
+
+_INHERITED: dict[str, Embedder] = {}  # by the child; an argument would be pickled
+
+
+def _encode_inherited(text: str) -> Any:
+    return _INHERITED["model"].encode(text)
 
 
 def test_a_relative_path_outlives_a_change_of_directory(
