@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedge.bundle import HIDDEN, SCORES, TOKEN_WEIGHTS, Manifest
-from embedge.options import Limits, Options
+from embedge.options import RANGED, Limits, Options, OutputPrecision
 from embedge.plan import Batch, plan_batches
 from embedge.pool import convert, normalise, pool
 from embedge.progress import progress
@@ -40,7 +40,7 @@ class Engine:
             TextValueError: a text is not valid Unicode, or too long where that is an error.
         """
         tokens = self._told(self.tokeniser.encode(texts, prefix=options.prefix), options.limits)
-        return convert(self._vectors(tokens, options, show_progress_bar), options.precision)
+        return self._vectors(tokens, options, show_progress_bar)
 
     def stream(self, source: Iterator[Any], window: int, options: Options) -> Iterator[NDArray[Any]]:
         """Vectors one by one; ``window`` texts are read and planned together.
@@ -54,7 +54,7 @@ class Engine:
             while texts := take_texts(source, window, start):
                 tokens = self.tokeniser.encode(texts, prefix=options.prefix, start=start)
                 truncation.add(tokens)
-                yield from convert(self._vectors(tokens, options, False), options.precision)
+                yield from self._vectors(tokens, options, False)
                 start += len(texts)
         except GeneratorExit:  # the reader has had enough
             truncation.warn()
@@ -101,16 +101,19 @@ class Engine:
         truncation.warn()
         return tokens
 
-    def _vectors(self, tokens: Tokens, options: Options, show_progress_bar: bool | None) -> NDArray[np.float32]:
-        """Pooled vectors, float32 [n, options.dimension], in input order."""
-        vectors = np.empty((len(tokens.ids), self._manifest.dimension), np.float32)
+    def _vectors(self, tokens: Tokens, options: Options, show_progress_bar: bool | None) -> NDArray[Any]:
+        """Vectors [n, ...] of ``options.precision``, in input order."""
+        ranged = options.precision in RANGED  # by all the vectors, so these are converted together
+        kept: OutputPrecision = "float32" if ranged else options.precision
+        none = convert(np.empty((0, options.dimension), np.float32), kept)
+        vectors = np.empty((len(tokens.ids), *none.shape[1:]), none.dtype)
 
         def keep(members: Sequence[int], hidden: NDArray[np.float32]) -> None:
-            vectors[list(members)] = pool(hidden, self._manifest.pooling)
+            pooled = pool(hidden, self._manifest.pooling)[:, : options.dimension]
+            vectors[list(members)] = convert(normalise(pooled) if options.normalize else pooled, kept)
 
         self._run(tokens, options.limits, HIDDEN, keep, show_progress_bar)
-        vectors = vectors[:, : options.dimension]
-        return normalise(vectors) if options.normalize else vectors
+        return convert(vectors, options.precision) if ranged else vectors
 
     def _run(
         self,

@@ -9,6 +9,7 @@ from embedge.errors import TextValueError, warn
 from embedge.options import RANGED, OutputPrecision
 
 Pooling = Literal["cls", "mean", "last"]
+_ROWS = 4096  # converted together
 _FEW = 100  # sentence-transformers warns below this many vectors, too.
 
 
@@ -87,8 +88,12 @@ def _ranged(vectors: NDArray[np.float32], precision: OutputPrecision) -> NDArray
     low, high = vectors.min(axis=0), vectors.max(axis=0)
     step = (high - low) / np.float32(255)
     step[step == 0] = 1  # a dimension that is the same everywhere has no range; any step gives the lowest code
-    codes: NDArray[Any] = np.clip(np.floor((vectors - low) / step), 0, 255)
-    return (codes - 128 if precision == "int8" else codes).astype(dtype)
+    codes = np.empty(vectors.shape, dtype)
+    for first in range(0, len(vectors), _ROWS):  # not all at once: there would be three copies of them in float32
+        rows = slice(first, first + _ROWS)
+        steps = np.clip(np.floor((vectors[rows] - low) / step), 0, 255)
+        codes[rows] = steps - 128 if precision == "int8" else steps
+    return codes
 
 
 def similarity(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float32]:

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import pickle
 import random
+import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -50,6 +51,24 @@ def test_shapes_and_types(tiny: Embedder) -> None:
     assert tiny.encode([]).shape == (0, 32)
     assert tiny.encode([], truncate_dim=8, precision="ubinary").shape == (0, 1)
     assert tiny.encode(text for text in ["the cat", "a dog"]).dtype == np.float32
+
+
+def test_all_vectors_are_held_once(tiny: Embedder) -> None:
+    """Normalised, or packed into bits, a batch at a time: whole copies would triple what a large call takes."""
+    texts = ["the cat"] * 20_000
+    tiny.encode(texts[:512])
+
+    def peak(**options: Any) -> int:
+        tracemalloc.start()
+        tiny.encode(texts, **options)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    size = len(texts) * tiny.dimension * 4
+    raw = peak(normalize=False)
+    assert peak() < raw + size / 4
+    assert peak(precision="binary") < raw - size / 2
 
 
 @pytest.mark.parametrize("name", ODD)

@@ -41,6 +41,15 @@ def test_small_types_are_those_of_sentence_transformers(
     np.testing.assert_array_equal(actual, expected)
 
 
+@pytest.mark.parametrize("precision", ["int8", "uint8"])
+def test_many_vectors_are_scaled_by_one_range(precision: OutputPrecision) -> None:
+    from sentence_transformers.util.quantization import quantize_embeddings
+
+    many = np.random.default_rng(2).standard_normal((9000, 8)).astype(np.float32)
+    many[5000] *= 3
+    np.testing.assert_array_equal(convert(many, precision), quantize_embeddings(many, precision=precision))
+
+
 def test_few_vectors_have_a_poor_range_and_say_so(vectors: NDArray[np.float32]) -> None:
     with pytest.warns(UserWarning, match="at least 100"):
         assert convert(vectors[:1], "int8").tolist() == [[-128] * 48]
