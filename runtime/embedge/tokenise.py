@@ -1,6 +1,6 @@
 """Text to token ids, never padded; truncation is explicit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,9 @@ from tokenizers import Encoding, Tokenizer
 from embedge.boundary import find_boundary
 from embedge.errors import BundleError, TextValueError
 
-_CHUNK = 512  # texts handed to the tokenizer at a time: its Encoding objects hold about 200 bytes a token
+# Texts, and characters of theirs, handed to the tokenizer at a time: its Encoding objects hold some 200 bytes a token.
+_CHUNK = 512
+_CHUNK_CHARACTERS = 65_536
 # Of a long text so many characters for each token are tokenised first; where they are too few, four times as many.
 _CHARACTERS_PER_TOKEN = 6
 _GROWTH = 4
@@ -56,8 +58,8 @@ class Tokeniser:
             TextValueError: a text is not valid Unicode (it holds a lone surrogate), or has no tokens.
         """
         tokens = Tokens([], [])
-        for first in range(0, len(texts), _CHUNK):
-            chunk = [prefix + text for text in texts[first : first + _CHUNK]]
+        for first, end in _chunks(texts):
+            chunk = [prefix + text for text in texts[first:end]]
             for index, content in enumerate(self._first_tokens(chunk, range(start + first, start + len(texts))), first):
                 if len(content) > self._content_tokens:
                     tokens.truncated.append(index)
@@ -78,8 +80,8 @@ class Tokeniser:
         """
         tokens = Tokens([], [])
         most = self._max_tokens - self._tokenizer.num_special_tokens_to_add(is_pair=True)
-        for first in range(0, len(pairs), _CHUNK):
-            chunk = pairs[first : first + _CHUNK]
+        for first, end in _chunks([document for _, document in pairs]):
+            chunk = pairs[first:end]
             places = {
                 query: index for index, (query, _) in reversed(list(enumerate(chunk, first)))
             }  # where it is first
@@ -110,8 +112,8 @@ class Tokeniser:
             TextValueError: a text is not valid Unicode.
         """
         counts: list[int] = []
-        for first in range(0, len(texts), _CHUNK):
-            chunk = {index: prefix + text for index, text in enumerate(texts[first : first + _CHUNK], first)}
+        for first, end in _chunks(texts):
+            chunk = {index: prefix + text for index, text in enumerate(texts[first:end], first)}
             counts += (len(content) + self._special_tokens for content in self._tokenise(chunk))
         return counts
 
@@ -151,6 +153,22 @@ class Tokeniser:
             _raise_surrogate(texts)
             raise
         return found
+
+
+def _chunks(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """First and end of every run of texts that goes to the tokenizer together: one text, or more that are not too much.
+
+    >>> list(_chunks(["short", "long" * 20_000, "short", "short"]))
+    [(0, 1), (1, 2), (2, 4)]
+    """
+    first = characters = 0
+    for end, text in enumerate(texts):
+        characters += len(text)
+        if end > first and (end - first == _CHUNK or characters > _CHUNK_CHARACTERS):
+            yield first, end
+            first, characters = end, len(text)
+    if first < len(texts):
+        yield first, len(texts)
 
 
 def _raise_surrogate(texts: Mapping[int, str]) -> None:
