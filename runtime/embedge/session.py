@@ -63,6 +63,8 @@ class Session:
         options.inter_op_num_threads = 1
         # Threads wait for work awake, but not beyond a run: other sessions and processes want the cores.
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        # A plan of memory for each shape that was ever run gains nothing here and leaves holes between plans.
+        options.enable_mem_pattern = False
         if not self.packed:
             options.add_session_config_entry("session.disable_prepacking", "1")
         options.log_severity_level = 4  # failures are raised, and so told already
