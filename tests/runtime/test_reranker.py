@@ -33,7 +33,9 @@ def model(bundle: Bundle) -> Reranker:
     ("pairs", "message"),
     [
         ("how", "found a string"),
-        (3, "found int"),
+        (3, "pairs must be a list of pairs of strings, found int"),
+        ({("a", "b")}, r"pairs must be .*, found set, which has no order; give sorted\(pairs\)"),
+        ({"a": "b"}, r"pairs must be .*, found dict; give list\(pairs\) for its keys, or list\(pairs.values\(\)\)"),
         ([("a", "b", "c")], r"pair 0 must be two strings, query and document, found \('a', 'b', 'c'\)"),
         (["ab", "cd"], "pair 0 must be two strings.*found 'ab'"),
         ([("a", "b"), "cd"], "pair 1 must be two strings.*found 'cd'"),
@@ -64,6 +66,8 @@ def test_rank_is_asked_one_query_about_a_list(model: Reranker) -> None:
         model.rank(["a"], DOCUMENTS)  # type: ignore[arg-type]
     with pytest.raises(TextTypeError, match="documents must be a list of strings, found one string"):
         model.rank("a", "b")
+    with pytest.raises(TextTypeError, match=r"documents must be a list of strings, found set.*sorted\(documents\)"):
+        model.rank("a", set(DOCUMENTS))
     with pytest.raises(TextValueError, match="top_k must be at least 1, found 0"):
         model.rank("a", DOCUMENTS, top_k=0)
 
