@@ -9,6 +9,8 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,6 +29,8 @@ _AGAIN = 3.0  # seconds after the last byte in which a broken connection is trie
 _PAUSE = 0.5  # seconds between tries
 _BLOCK = 1 << 18  # bytes
 _PASSING = (500, 502, 503, 504)  # statuses that may be others a second later
+
+_failure: ContextVar[HubError | None] = ContextVar("_failure", default=None)  # see not_asked_again
 
 Answer = TypeVar("Answer")
 
@@ -74,6 +78,8 @@ def find_snapshot(hub_id: str, revision: str | None = None) -> Snapshot:
     Raises:
         HubError: there is no such repository or revision, it may not be read, or the hub cannot be reached.
     """
+    if failure := _failure.get():
+        raise HubError(str(failure)) from failure
     if is_offline():
         raise HubError(f"{hub_id} cannot be asked for while HF_HUB_OFFLINE is set; unset it")
     patience = _patience("HF_HUB_ETAG_TIMEOUT")
@@ -85,6 +91,16 @@ def find_snapshot(hub_id: str, revision: str | None = None) -> Snapshot:
         sha256 = large["sha256"] if large else None
         files[found.rfilename] = HubFile(size=found.size, git_sha1=None if large else found.blob_id, sha256=sha256)
     return Snapshot(hub_id=hub_id, commit=str(info.sha), files=files)
+
+
+@contextmanager
+def not_asked_again(failure: Exception | None) -> Iterator[None]:
+    """Inside the block ``find_snapshot`` raises that failure, if it is a hub's, at once."""
+    token = _failure.set(failure if isinstance(failure, HubError) else None)
+    try:
+        yield
+    finally:
+        _failure.reset(token)
 
 
 def hub_api() -> "HfApi":

