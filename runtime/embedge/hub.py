@@ -84,7 +84,9 @@ def find_snapshot(hub_id: str, revision: str | None = None) -> Snapshot:
         raise HubError(f"{hub_id} cannot be asked for while HF_HUB_OFFLINE is set; unset it")
     patience = _patience("HF_HUB_ETAG_TIMEOUT")
     api = hub_api()
-    info = ask(hub_id, lambda: api.model_info(hub_id, revision=revision, files_metadata=True, timeout=patience))
+    info = ask(
+        hub_id, lambda: api.model_info(hub_id, revision=revision, files_metadata=True, timeout=patience), revision
+    )
     files = {}
     for found in info.siblings or ():
         large = found.lfs  # a dict or, since huggingface_hub 0.27, an object that is one, too
@@ -110,10 +112,10 @@ def hub_api() -> "HfApi":
     return HfApi(library_name="embedge", library_version=__version__)
 
 
-def ask(hub_id: str, question: Callable[[], Answer]) -> Answer:
+def ask(hub_id: str, question: Callable[[], Answer], revision: str | None = None) -> Answer:
     """The hub's answer to a short question; HubError where it is none, or late: a dead name server has no timeout."""
     patience = _patience("HF_HUB_ETAG_TIMEOUT")
-    with translated(hub_id):
+    with translated(hub_id, revision):
         return Task(question, daemon=True).result(patience + 0.5)
 
 
