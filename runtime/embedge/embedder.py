@@ -7,9 +7,9 @@ from os import PathLike
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from embedge.bundle import Precision
 from embedge.compat import check_arrays, check_device, choose_normalize
 from embedge.errors import BundleError, TextValueError
+from embedge.manifest import Precision
 from embedge.model import Model
 from embedge.options import RANGED, Limits, OnTruncate, Options, OutputPrecision, check_count, check_prefix
 from embedge.providers import CPU

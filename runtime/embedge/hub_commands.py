@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from embedge.bundle import CLASSES, PRECISIONS, Bundle, Precision
+from embedge.bundle import Bundle
+from embedge.manifest import CLASSES, PRECISIONS, Precision
 from embedge.progress import is_terminal
 from embedge.resolve import open_held
 from embedge.resolve import pull as bring

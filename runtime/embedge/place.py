@@ -9,8 +9,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from embedge.bundle import MANIFEST, Bundle
+from embedge.bundle import Bundle
 from embedge.errors import BundleError
+from embedge.manifest import MANIFEST
 from embedge.progress import Report
 
 _COMMIT = ".commit"

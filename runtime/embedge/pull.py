@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from embedge.bundle import MANIFEST, PRECISIONS, Bundle, Manifest
+from embedge.bundle import Bundle
 from embedge.errors import BundleError
 from embedge.hub import Snapshot, read_blocks
+from embedge.manifest import MANIFEST, PRECISIONS, Manifest
 from embedge.place import existing_bundle, lock_destination, read_commit, staging, write_commit, writing
 from embedge.progress import Report
 from embedge.transfer import local_blocks, narrow, pick_precisions, transfer

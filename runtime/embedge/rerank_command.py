@@ -6,9 +6,9 @@ from contextlib import nullcontext
 
 import click
 
-from embedge.bundle import PRECISIONS, Precision
 from embedge.items import FORMATS, Format, Item, open_items
 from embedge.logged import log_shown
+from embedge.manifest import PRECISIONS, Precision
 from embedge.progress import is_terminal
 
 

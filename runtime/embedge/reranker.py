@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any, overload
 
-from embedge.bundle import Precision
 from embedge.errors import TextTypeError
+from embedge.manifest import Precision
 from embedge.model import Model
 from embedge.options import Limits, OnTruncate, check_bool, check_count
 from embedge.texts import check_iterable, take_texts

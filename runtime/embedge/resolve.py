@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
-from embedge.bundle import MANIFEST, PRECISIONS, Bundle
+from embedge.bundle import Bundle
 from embedge.errors import (
     BundleError,
     BundleNotFoundError,
@@ -17,6 +17,7 @@ from embedge.errors import (
     PrecisionNotFoundError,
     TextTypeError,
 )
+from embedge.manifest import MANIFEST, PRECISIONS
 from embedge.progress import Report
 
 _NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
-from embedge.bundle import MANIFEST, Bundle
+from embedge.bundle import Bundle
 from embedge.errors import BundleNotFoundError, TextValueError
 from embedge.hub import find_snapshot
+from embedge.manifest import MANIFEST
 from embedge.options import check_string
 from embedge.place import existing_bundle, read_commit
 from embedge.progress import Report
