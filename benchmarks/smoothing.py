@@ -12,8 +12,8 @@ import click
 import numpy as np
 from onnx import ModelProto
 
-from embedge.bundle import HIDDEN, TOKENIZER
 from embedge.errors import EmbedgeError
+from embedge.manifest import HIDDEN, TOKENIZER
 from embedge.session import Session
 from embedge_export.calibrate import calibrate
 from embedge_export.checkpoint import Checkpoint

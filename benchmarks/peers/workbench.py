@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from embedge.bundle import TOKENIZER
+from embedge.manifest import TOKENIZER
 from embedge.place import fresh
 from embedge.resolve import cache_home
 from embedge_export.bundle import write_side_files

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from embedge.bundle import GRAPHS, MANIFEST, TOKENIZER, WEIGHTS_SUFFIX, Bundle, FileRecord, Manifest
+from embedge.bundle import Bundle
+from embedge.manifest import GRAPHS, MANIFEST, TOKENIZER, WEIGHTS_SUFFIX, FileRecord, Manifest
 from embedge.place import fresh
 from embedge_export.checkpoint import Checkpoint, read_json
 

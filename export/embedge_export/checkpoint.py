@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embedge.bundle import Task
 from embedge.errors import CheckpointError
+from embedge.manifest import Task
 from embedge.pool import Pooling
 from embedge_export.fetch import Fetched
 from embedge_export.recipe import Recipe

@@ -4,7 +4,7 @@ from typing import Literal
 
 import click
 
-from embedge.bundle import CLASSES, PRECISIONS, Precision, Quality
+from embedge.manifest import CLASSES, PRECISIONS, Precision, Quality
 
 
 def _say(line: str) -> None:

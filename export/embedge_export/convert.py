@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from embedge.bundle import PRECISIONS, TOKENIZER, Precision
+from embedge.manifest import PRECISIONS, TOKENIZER, Precision
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.extra import has_optimum_extra
 from embedge_export.graph_file import write_graph

@@ -1,7 +1,8 @@
 """What of an order is still to be made, where a bundle is already."""
 
-from embedge.bundle import PRECISIONS, Bundle, Precision, PrecisionRecord
+from embedge.bundle import Bundle
 from embedge.errors import BundleError
+from embedge.manifest import PRECISIONS, Precision, PrecisionRecord
 from embedge_export.order import Order
 
 

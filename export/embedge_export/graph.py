@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto
 
-from embedge.bundle import HIDDEN, SCORES, TOKEN_WEIGHTS
 from embedge.errors import CheckpointError
+from embedge.manifest import HIDDEN, SCORES, TOKEN_WEIGHTS
 from embedge_export.builder import CONTRIB, Builder
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.heads import score_pairs, weigh_tokens

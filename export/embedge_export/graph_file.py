@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embedge.bundle import WEIGHTS_SUFFIX
 from embedge.errors import CheckpointError
+from embedge.manifest import WEIGHTS_SUFFIX
 from embedge.place import fresh
 
 if TYPE_CHECKING:

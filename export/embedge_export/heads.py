@@ -5,7 +5,7 @@ what it gives is read as a number and not as a direction; and its sums are the s
 session packs its weights.
 """
 
-from embedge.bundle import SCORES, TOKEN_WEIGHTS
+from embedge.manifest import SCORES, TOKEN_WEIGHTS
 from embedge_export.builder import Builder
 from embedge_export.tensors import Tensors
 

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from embedge import Embedder, Reranker
-from embedge.bundle import SCORES, TOKENIZER, Bundle, Precision, Quality
+from embedge.bundle import Bundle
+from embedge.manifest import SCORES, TOKENIZER, Precision, Quality
 from embedge_export.reference import Reference
 from embedge_export.texts import passages, questions
 

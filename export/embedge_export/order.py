@@ -7,8 +7,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal
 
-from embedge.bundle import PRECISIONS, Calibration, Precision
 from embedge.errors import CheckpointError
+from embedge.manifest import PRECISIONS, Calibration, Precision
 from embedge.progress import Report
 from embedge.resolve import cached_path
 from embedge_export.checkpoint import Checkpoint

@@ -6,8 +6,9 @@ from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
 
-from embedge.bundle import GRAPHS, Bundle, Manifest, Precision, PrecisionRecord, Source
+from embedge.bundle import Bundle
 from embedge.errors import BundleError
+from embedge.manifest import GRAPHS, Manifest, Precision, PrecisionRecord, Source
 from embedge.place import existing_bundle, lock_destination, staging, writing
 from embedge.progress import Report
 from embedge.resolve import cache_home

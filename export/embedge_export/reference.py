@@ -12,8 +12,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from embedge.bundle import HIDDEN
 from embedge.errors import CheckpointError
+from embedge.manifest import HIDDEN
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.extra import require_optimum_extra
 

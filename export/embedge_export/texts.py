@@ -7,9 +7,9 @@ from importlib.resources import files
 from os import PathLike
 from pathlib import Path
 
-from embedge.bundle import Calibration
 from embedge.errors import TextValueError
 from embedge.items import open_items
+from embedge.manifest import Calibration
 from embedge_export.calibrate import FEWEST_TEXTS
 
 _LONG = 40  # texts joined from lines of all kinds, beside the lines themselves, so that late positions are seen

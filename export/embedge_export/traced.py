@@ -6,8 +6,8 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto, TensorProto, helper
 
-from embedge.bundle import Precision
 from embedge.errors import CheckpointError
+from embedge.manifest import Precision
 from embedge_export.builder import CONTRIB
 from embedge_export.checkpoint import Checkpoint, hidden_size
 from embedge_export.reference import quiet

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
-from embedge.bundle import HIDDEN
+from embedge.manifest import HIDDEN
 from embedge_export.linear import linear_layers
 
 Value = TypeVar("Value")

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from embedge import Embedder, Reranker
-from embedge.bundle import Bundle, Manifest, Precision, Quality
+from embedge.bundle import Bundle
 from embedge.errors import CheckpointError, QualityError
+from embedge.manifest import Manifest, Precision, Quality
 from embedge_export.checkpoint import Checkpoint, read_checkpoint
 from embedge_export.convert import OWN_REFERENCE, TRACED
 from embedge_export.extra import has_optimum_extra, require_optimum_extra

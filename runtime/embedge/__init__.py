@@ -20,7 +20,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from embedge.bundle import Bundle, Manifest, Precision
+    from embedge.bundle import Bundle
     from embedge.embedder import Embedder
     from embedge.errors import (
         BundleCorruptError,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         TextValueError,
         TruncationWarning,
     )
+    from embedge.manifest import Manifest, Precision
     from embedge.options import OnTruncate, OutputPrecision
     from embedge.reranker import Reranker
     from embedge.sparse import SparseVector
@@ -52,11 +53,11 @@ _HOME = {
     "Embedder": "embedge.embedder",
     "EmbedgeError": "embedge.errors",
     "HubError": "embedge.errors",
-    "Manifest": "embedge.bundle",
+    "Manifest": "embedge.manifest",
     "MissingExtraError": "embedge.errors",
     "OnTruncate": "embedge.options",
     "OutputPrecision": "embedge.options",
-    "Precision": "embedge.bundle",
+    "Precision": "embedge.manifest",
     "PrecisionNotFoundError": "embedge.errors",
     "ProviderError": "embedge.errors",
     "QualityError": "embedge.errors",

@@ -1,193 +1,21 @@
-"""The bundle: the directory that the runtime loads, and its manifest, ``embedge.json``.
+"""The bundle: the directory that the runtime loads, and what is checked of its files.
 
-The manifest's schema lives here, once; the exporter imports it. A bundle is also a valid sentence-transformers
-repository, so its other files keep the names that the Hugging Face ecosystem gives them.
+A bundle is also a valid sentence-transformers repository, so its other files keep the names that the Hugging Face
+ecosystem gives them.
 """
 
 import hashlib
 import mmap
 import os
 import shlex
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path, PurePosixPath
-from typing import Literal, Self, get_args
+from pathlib import Path
+from typing import Self
 
 from embedge.errors import BundleCorruptError, BundleError, BundleNotFoundError, PrecisionNotFoundError
-from embedge.records import read_record
-
-FORMAT_VERSION = 1
-MANIFEST = "embedge.json"
-Precision = Literal["int8", "fp32", "fp16"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-GRAPHS: Mapping[Precision, str] = {
-    "int8": "onnx/model_int8.onnx",
-    "fp32": "onnx/model.onnx",
-    "fp16": "onnx/model_fp16.onnx",
-}
-# What graphs give, float32: hidden states [batch, tokens, dimension]; a reranker's scores [batch, dimension], by their
-# name in exports of classifiers; with a sparse head, weights of tokens [batch, tokens].
-HIDDEN, SCORES, TOKEN_WEIGHTS = "last_hidden_state", "logits", "token_weights"
-Task = Literal["embed", "rerank"]
-CLASSES: Mapping[Task, str] = {"embed": "Embedder", "rerank": "Reranker"}  # that open a bundle of the task
-WEIGHTS_SUFFIX = "_data"  # of the file with a graph's weights, after the name of the graph's own
-TOKENIZER = "tokenizer.json"
-# Largest values of the manifest's numbers; memory is allocated by them.
-_RANGES: Mapping[str, int] = {"format_version": FORMAT_VERSION, "dimension": 2**16, "max_tokens": 2**20}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """Where a bundle's checkpoint came from.
-
-    Attributes:
-        origin: what was exported: a hub id with its revision, a package with its version, or a directory's name.
-        hub_id: the checkpoint's id on the Hugging Face hub, where it has one.
-        revision: the hub commit, where it came from there.
-        checkpoint_sha256: SHA-256 over weights, config, tokenizer and pooling; the same for the same checkpoint only.
-    """
-
-    origin: str
-    hub_id: str | None = None
-    revision: str | None = None
-    checkpoint_sha256: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileRecord:
-    """A file of the bundle: its size in bytes and its SHA-256 in hex."""
-
-    size: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quality:
-    """How far a graph is from its reference, measured when it was exported.
-
-    Attributes:
-        reference: what it was compared to.
-        texts: how many texts were embedded by both; none of them calibrated the graph.
-        cosine_mean: mean cosine of the two vectors of a text.
-        cosine_min: the smallest of them.
-        cosine_p1: their first percentile; None where not measured, like all that follow.
-        top10_overlap: mean share of a query's ten best passages, by the reference, that are among the graph's ten best.
-        max_abs_difference: largest difference between two elements of the last hidden states, padding left out.
-        batch_difference: largest difference between two elements of a text's vectors, alone and among others.
-    """
-
-    reference: str
-    texts: int
-    cosine_mean: float
-    cosine_min: float
-    cosine_p1: float | None = None
-    top10_overlap: float | None = None
-    max_abs_difference: float | None = None
-    batch_difference: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Calibration:
-    """The texts that an int8 graph was fitted to.
-
-    Attributes:
-        file: its name; None for the texts that come with the exporter.
-        texts: how many.
-        sha256: of all of them, in hex.
-    """
-
-    file: str | None = None
-    texts: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PrecisionRecord:
-    """One graph of the bundle.
-
-    Attributes:
-        file: its path in the bundle.
-        exporter: ``"native"`` (our fused graph, run as it is) or ``"optimum"`` (traced; ONNX Runtime optimises it).
-        quality: what verify measured; None where the export was told not to verify.
-        calibration: what an int8 graph was fitted to; None for other precisions, and for traced graphs.
-        made_by: packages and versions that made it.
-    """
-
-    file: str
-    exporter: Literal["native", "optimum"]
-    quality: Quality | None = None
-    calibration: Calibration | None = None
-    made_by: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
-    """What a bundle says of itself.
-
-    Attributes:
-        format_version: 1.
-        model: the recipe's name, or the checkpoint directory's.
-        source: where the checkpoint came from.
-        licence: SPDX identifier of the weights' licence; None where unknown.
-        task: ``embed`` texts or ``rerank`` pairs of them.
-        architecture: the config's ``model_type``, such as ``bert``.
-        dimension: of a vector; a reranker's 1, its number of scores.
-        max_tokens: longest text in tokens, or pair of texts, special ones included.
-        pooling: ``cls``, ``mean`` or ``last``.
-        sparse: whether the graphs give weights of tokens, too.
-        prompts: text put in front of an input, by kind: ``query``, ``document`` or a name of the checkpoint's own.
-        default_prompt: the name of the prompt that ``encode`` uses when told none; None for no prompt.
-        files: every file but the manifest, by path.
-        precisions: the graphs, by precision.
-    """
-
-    format_version: int = FORMAT_VERSION
-    model: str
-    source: Source
-    licence: str | None = None
-    task: Task = "embed"
-    architecture: str
-    dimension: int
-    max_tokens: int
-    pooling: Literal["cls", "mean", "last"]
-    sparse: bool = False
-    prompts: Mapping[str, str] = field(default_factory=dict)
-    default_prompt: str | None = None
-    files: Mapping[str, FileRecord]
-    precisions: Mapping[str, PrecisionRecord]
-
-    @property
-    def outputs(self) -> dict[str, int | None]:
-        """What its graphs give, by name, and the size of the last dimension; None for a number of tokens."""
-        if self.task == "rerank":
-            return {SCORES: self.dimension}
-        return {HIDDEN: self.dimension, TOKEN_WEIGHTS: None} if self.sparse else {HIDDEN: self.dimension}
-
-    @classmethod
-    def from_json(cls, text: str, *, where: str = MANIFEST) -> Self:
-        """A manifest from its JSON text; ``where`` names it in errors.
-
-        Raises:
-            BundleError: it is not JSON, of a newer format, or a field is missing, of another type or out of range.
-        """
-        manifest = read_record(cls, text, where=where, version=FORMAT_VERSION)
-        _check_ranges(manifest, where)
-        for name in (*manifest.files, *(record.file for record in manifest.precisions.values())):
-            if not _is_inside(name):
-                raise BundleError(f"{where} names a file outside the bundle, {name!r}; get the bundle again")
-        return manifest
-
-
-def _is_inside(name: str) -> bool:
-    """Whether a manifest may name a file so: by its plain path in the bundle, on any system.
-
-    >>> [_is_inside(name) for name in ("onnx/model.onnx", "../model.onnx", "/model.onnx", "onnx//model.onnx", "")]
-    [True, False, False, False, False]
-    """
-    path = PurePosixPath(name)
-    plain = path.as_posix() == name and not path.is_absolute() and not {"..", "."} & {*path.parts, name}
-    return plain and name != MANIFEST and not any(letter in name for letter in "\\:\0")
+from embedge.manifest import MANIFEST, PRECISIONS, TOKENIZER, WEIGHTS_SUFFIX, FileRecord, Manifest, Precision
 
 
 def _check_is_bundle(folder: Path) -> None:
@@ -202,21 +30,6 @@ def _check_is_bundle(folder: Path) -> None:
             f"`embedge export {shlex.quote(str(folder))} -o BUNDLE` makes one of it"
         )
     raise BundleNotFoundError(f"no bundle at {folder}: no {MANIFEST} there; `embedge export MODEL` makes one")
-
-
-def _check_ranges(manifest: Manifest, where: str) -> None:
-    """Raises BundleError where a number is one that no model has, or a graph or the default prompt is not there."""
-    mend = "get the bundle again, or export it again"
-    for name, most in _RANGES.items():
-        found = getattr(manifest, name)
-        if not 1 <= found <= most:
-            raise BundleError(f"{where}: {name} must be between 1 and {most}, found {found}; {mend}")
-    graphs = [record.file for record in manifest.precisions.values()]
-    if not graphs or len(set(graphs)) < len(graphs):
-        raise BundleError(f"{where} must name a graph for each precision, found {', '.join(graphs) or 'none'}; {mend}")
-    if manifest.default_prompt is not None and manifest.default_prompt not in manifest.prompts:
-        known = ", ".join(manifest.prompts) or "none"
-        raise BundleError(f"{where}: default_prompt {manifest.default_prompt!r} is not a prompt ({known}); {mend}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from embedge.bundle import CLASSES, PRECISIONS, Manifest, Task
+from embedge.manifest import CLASSES, PRECISIONS, Manifest, Task
 
 # The hub's own words for what a model is for.
 _METADATA: Mapping[Task, tuple[str, str]] = {

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from embedge.bundle import PRECISIONS, Precision
 from embedge.items import FORMATS, Format, Item, open_items
 from embedge.logged import log_shown
+from embedge.manifest import PRECISIONS, Precision
 from embedge.options import OUTPUT_PRECISIONS
 from embedge.progress import is_terminal, progress
 from embedge.writers import open_writer

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from embedge.bundle import MANIFEST, Bundle, Manifest
+from embedge.bundle import Bundle
 from embedge.errors import BundleError
+from embedge.manifest import MANIFEST, Manifest
 from embedge.place import existing_bundle, lock_destination, staging, writing
 from embedge.transfer import local_blocks, narrow, pick_precisions, transfer
 

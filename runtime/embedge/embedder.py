@@ -7,9 +7,9 @@ from os import PathLike
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from embedge.bundle import Precision
 from embedge.compat import check_arrays, check_device, choose_normalize
 from embedge.errors import BundleError, TextValueError
+from embedge.manifest import Precision
 from embedge.model import Model
 from embedge.options import RANGED, Limits, OnTruncate, Options, OutputPrecision, check_count, check_prefix
 from embedge.providers import CPU
@@ -122,7 +122,7 @@ class Embedder(Model):
         """Vectors of texts, in input order.
 
         Args:
-            texts: one string, or any number of them.
+            texts: one string, or any number of them in an order: a list, an iterator, but no set or dict.
             prompt: text to put in front of every input; wins over ``prompt_name``.
             prompt_name: name of one of ``prompts``. With neither, the checkpoint's default prompt, if it has one.
             batch_tokens: token budget of one session run; None is a good value for a CPU.
@@ -252,7 +252,7 @@ class Embedder(Model):
         """Vectors one by one, in input order, of texts that need not fit in memory.
 
         Args:
-            texts: any iterable of strings; read ``window`` at a time, as the vectors are asked for.
+            texts: any iterable of strings in an order; read ``window`` at a time, as the vectors are asked for.
             window: texts held at once, and so planned together.
             prompt: as in ``encode``, like all that follow.
             prompt_name: see ``encode``.

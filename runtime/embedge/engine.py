@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedge.bundle import HIDDEN, SCORES, TOKEN_WEIGHTS, Manifest
+from embedge.manifest import HIDDEN, SCORES, TOKEN_WEIGHTS, Manifest
 from embedge.options import RANGED, Limits, Options, OutputPrecision
 from embedge.plan import Batch, plan_batches
 from embedge.pool import convert, normalise, pool

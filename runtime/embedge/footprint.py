@@ -14,8 +14,9 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from embedge.bundle import MANIFEST, TOKENIZER, Bundle
+from embedge.bundle import Bundle
 from embedge.errors import EmbedgeError
+from embedge.manifest import MANIFEST, TOKENIZER
 from embedge.resolve import cached_bundles, open_held
 
 _RUNTIME = Path(__file__).parent

@@ -9,6 +9,8 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,6 +29,8 @@ _AGAIN = 3.0  # seconds after the last byte in which a broken connection is trie
 _PAUSE = 0.5  # seconds between tries
 _BLOCK = 1 << 18  # bytes
 _PASSING = (500, 502, 503, 504)  # statuses that may be others a second later
+
+_failure: ContextVar[HubError | None] = ContextVar("_failure", default=None)  # see not_asked_again
 
 Answer = TypeVar("Answer")
 
@@ -74,17 +78,31 @@ def find_snapshot(hub_id: str, revision: str | None = None) -> Snapshot:
     Raises:
         HubError: there is no such repository or revision, it may not be read, or the hub cannot be reached.
     """
+    if failure := _failure.get():
+        raise HubError(str(failure)) from failure
     if is_offline():
         raise HubError(f"{hub_id} cannot be asked for while HF_HUB_OFFLINE is set; unset it")
     patience = _patience("HF_HUB_ETAG_TIMEOUT")
     api = hub_api()
-    info = ask(hub_id, lambda: api.model_info(hub_id, revision=revision, files_metadata=True, timeout=patience))
+    info = ask(
+        hub_id, lambda: api.model_info(hub_id, revision=revision, files_metadata=True, timeout=patience), revision
+    )
     files = {}
     for found in info.siblings or ():
         large = found.lfs  # a dict or, since huggingface_hub 0.27, an object that is one, too
         sha256 = large["sha256"] if large else None
         files[found.rfilename] = HubFile(size=found.size, git_sha1=None if large else found.blob_id, sha256=sha256)
     return Snapshot(hub_id=hub_id, commit=str(info.sha), files=files)
+
+
+@contextmanager
+def not_asked_again(failure: Exception | None) -> Iterator[None]:
+    """Inside the block ``find_snapshot`` raises that failure, if it is a hub's, at once."""
+    token = _failure.set(failure if isinstance(failure, HubError) else None)
+    try:
+        yield
+    finally:
+        _failure.reset(token)
 
 
 def hub_api() -> "HfApi":
@@ -94,10 +112,10 @@ def hub_api() -> "HfApi":
     return HfApi(library_name="embedge", library_version=__version__)
 
 
-def ask(hub_id: str, question: Callable[[], Answer]) -> Answer:
+def ask(hub_id: str, question: Callable[[], Answer], revision: str | None = None) -> Answer:
     """The hub's answer to a short question; HubError where it is none, or late: a dead name server has no timeout."""
     patience = _patience("HF_HUB_ETAG_TIMEOUT")
-    with translated(hub_id):
+    with translated(hub_id, revision):
         return Task(question, daemon=True).result(patience + 0.5)
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from embedge.bundle import CLASSES, PRECISIONS, Bundle, Precision
+from embedge.bundle import Bundle
+from embedge.manifest import CLASSES, PRECISIONS, Precision
 from embedge.progress import is_terminal
 from embedge.resolve import open_held
 from embedge.resolve import pull as bring
@@ -33,19 +34,24 @@ def _describe(bundle: Bundle) -> str:
     show_default="what Embedder takes: int8, else what there is",
     help="May be given several times.",
 )
-def pull(model: str, precisions: tuple[Precision, ...]) -> None:
+@click.option(
+    "--revision", metavar="REV", help="Branch, tag or commit of a hub id that holds a bundle; replaces another's."
+)
+def pull(model: str, precisions: tuple[Precision, ...], revision: str | None) -> None:
     """Bring a model into the cache, so that Embedder needs no network.
 
     MODEL is a recipe's name or a hub id. A bundle that the hub holds is downloaded: of its graphs only the precisions
     that are asked for. Any other checkpoint is downloaded and exported, where the export extra is installed. What is in
-    the cache is checked, and only what it lacks or what is damaged is brought.
+    the cache is checked, and only what it lacks or what is damaged is brought, of the commit that is there; with
+    --revision, of that one.
 
     \b
     embedge pull bge-small-en-v1.5
     embedge pull my-organisation/my-bundle --precision int8 --precision fp32
+    embedge pull my-organisation/my-bundle --revision v2
     RUN embedge pull my-organisation/my-bundle      # in a Dockerfile: the image starts without the network
     """
-    bundle = bring(model, precisions=precisions or None, report=_say)
+    bundle = bring(model, precisions=precisions or None, revision=revision, report=_say)
     click.echo(_describe(bundle))
 
 

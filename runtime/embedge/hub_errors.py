@@ -20,18 +20,18 @@ def status_of(error: BaseException) -> int | None:
 
 
 @contextmanager
-def translated(what: str) -> Iterator[None]:
-    """Raises HubError for whatever huggingface_hub raises about ``what``: a repository, or a file of one."""
+def translated(what: str, revision: str | None = None) -> Iterator[None]:
+    """Raises HubError for whatever huggingface_hub raises about ``what``: a repository, at a revision, or its file."""
     try:
         yield
     # requests', httpx's, hf_xet's or its own, by version; and whatever an answer ends in that is not the hub's, such as
     # a hotel's page to log in.
     except Exception as error:
         cause = error.__cause__ if isinstance(error, RuntimeError) else None  # of an upload
-        raise HubError(_explain(cause or error, what)) from error
+        raise HubError(_explain(cause or error, what, revision)) from error
 
 
-def _explain(error: BaseException, what: str) -> str:
+def _explain(error: BaseException, what: str, revision: str | None) -> str:
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,
@@ -48,6 +48,8 @@ def _explain(error: BaseException, what: str) -> str:
             return f"{what} is gated; accept its terms on the hub and set HF_TOKEN"
         case RepositoryNotFoundError():
             return f"the hub has no {what}, or it is private (then set HF_TOKEN); `embedge models` lists recipes"
+        case RevisionNotFoundError() if revision is not None:
+            return f"the hub has no revision {revision!r} of {what}; give a branch, tag or commit that is there"
         case RevisionNotFoundError() | EntryNotFoundError():
             return f"the hub has no {what} at this revision; look at its files on the hub"
         case EOFError():

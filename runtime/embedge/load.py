@@ -11,8 +11,9 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
 
-from embedge.bundle import TOKENIZER, Bundle, Precision
+from embedge.bundle import Bundle
 from embedge.errors import EmbedgeError
+from embedge.manifest import TOKENIZER, Precision
 from embedge.providers import CPU
 from embedge.task import Task
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 from os import PathLike
 from typing import Any, ClassVar
 
-from embedge.bundle import CLASSES, Bundle, Precision, Task
+from embedge.bundle import Bundle
 from embedge.cpu import usable_cores
 from embedge.errors import BundleError
 from embedge.load import load_engine
+from embedge.manifest import CLASSES, Precision, Task
 from embedge.options import check_count
 from embedge.providers import CPU, CUDA, check_providers
 from embedge.resolve import resolve

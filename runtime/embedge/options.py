@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from operator import index
 from typing import Literal, Self, SupportsIndex, get_args
 
-from embedge.bundle import Manifest
 from embedge.errors import TextTypeError, TextValueError
+from embedge.manifest import Manifest
 from embedge.plan import DEFAULT_BATCH_TOKENS
 
 OnTruncate = Literal["ignore", "warn", "error"]

@@ -9,9 +9,27 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from embedge.bundle import MANIFEST, Bundle
+from embedge.bundle import Bundle
 from embedge.errors import BundleError
+from embedge.manifest import MANIFEST
 from embedge.progress import Report
+
+_COMMIT = ".commit"
+
+
+def read_commit(folder: Path) -> str | None:
+    """The commit of a hub's repository that the bundle in a folder is; None where it is none, or not that alone."""
+    try:
+        return (folder / _COMMIT).read_text(encoding="ascii").strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def write_commit(folder: Path, commit: str) -> None:
+    """Record of which commit the bundle in a folder is; there whole or not at all."""
+    new = fresh(folder / f"{_COMMIT}.partial")
+    new.write_text(f"{commit}\n", encoding="ascii")
+    new.replace(folder / _COMMIT)
 
 
 def existing_bundle(destination: Path) -> Bundle | None:
@@ -82,7 +100,7 @@ def staging(destination: Path, *, keep: Bundle | None, drop: Bundle | None) -> I
         before = keep or drop
         if before is not None:
             gone = {before.path / name for name in (*drop.manifest.files, MANIFEST)} if drop else set()
-            _link_tree(before.path, folder, gone)
+            _link_tree(before.path, folder, {*gone, before.path / _COMMIT})  # what is built now is not that commit
         yield folder, scratch
         _sync(folder)
         _put(folder, destination)

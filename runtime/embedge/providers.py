@@ -15,7 +15,7 @@ def check_providers(providers: Iterable[str]) -> tuple[str, ...]:
         ProviderError: one is not; the message says which are, and what brings CUDA.
         TextTypeError: they are no list of names.
     """
-    if isinstance(providers, str) or not isinstance(providers, Iterable):
+    if isinstance(providers, str | set | frozenset) or not isinstance(providers, Iterable):  # the first is tried first
         raise TextTypeError(f"providers must be a list of names, found {providers!r}; such as [{CPU!r}]")
     providers = tuple(providers)
     from onnxruntime import get_available_providers

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from embedge.bundle import MANIFEST, PRECISIONS, Bundle, Manifest
+from embedge.bundle import Bundle
 from embedge.errors import BundleError
 from embedge.hub import Snapshot, read_blocks
-from embedge.place import existing_bundle, lock_destination, staging, writing
+from embedge.manifest import MANIFEST, PRECISIONS, Manifest
+from embedge.place import existing_bundle, lock_destination, read_commit, staging, write_commit, writing
 from embedge.progress import Report
 from embedge.transfer import local_blocks, narrow, pick_precisions, transfer
 
@@ -14,7 +15,7 @@ _LARGEST_MANIFEST = 1 << 24  # bytes; real ones have some thousands
 
 
 def pull_bundle(snapshot: Snapshot, destination: Path, *, precisions: Sequence[str] | None, report: Report) -> Bundle:
-    """Download a repository's bundle, or of the one that is there what it lacks or what is damaged.
+    """Download a repository's bundle, or what the one that is there lacks of it: another revision's is replaced.
 
     Only the precisions that are asked for, beside those that are there already: an int8 graph is a quarter of fp32's
     size. The manifest is cut down to them, so that what is in the cache is whole.
@@ -41,7 +42,9 @@ def pull_bundle(snapshot: Snapshot, destination: Path, *, precisions: Sequence[s
         text = narrow(text, [name for name in PRECISIONS if name in wanted or name in held])
         manifest = Manifest.from_json(text)
         if before and before.manifest == manifest and before.is_whole():
-            return before  # another process was faster
+            if read_commit(destination) != snapshot.commit:
+                write_commit(destination, snapshot.commit)
+            return before  # another process was faster, or the commit changed other files
         size = sum(record.size for record in manifest.files.values())
         report(f"{'download':<11}{snapshot.hub_id}@{snapshot.commit[:12]}, {size / 1e6:.1f} MB")
 
@@ -54,6 +57,7 @@ def pull_bundle(snapshot: Snapshot, destination: Path, *, precisions: Sequence[s
         with staging(destination, keep=None, drop=before) as (folder, _):
             transfer(manifest, source, folder, where=where)
             (folder / MANIFEST).write_text(text, encoding="utf-8")
+            write_commit(folder, snapshot.commit)
     report(f"{'bundle':<11}{destination}")
     return Bundle(destination, manifest)
 

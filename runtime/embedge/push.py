@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embedge.bundle import MANIFEST, Bundle
+from embedge.bundle import Bundle
 from embedge.card import card
 from embedge.errors import HubError
 from embedge.hub import ask, hub_api, is_offline
 from embedge.hub_errors import translated
+from embedge.manifest import MANIFEST
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -6,9 +6,9 @@ from contextlib import nullcontext
 
 import click
 
-from embedge.bundle import PRECISIONS, Precision
 from embedge.items import FORMATS, Format, Item, open_items
 from embedge.logged import log_shown
+from embedge.manifest import PRECISIONS, Precision
 from embedge.progress import is_terminal
 
 
@@ -19,7 +19,11 @@ from embedge.progress import is_terminal
 @click.option("-i", "--input", "source", metavar="FILE", help='One text per line, or .jsonl with "text"; - is stdin.')
 @click.option("--format", "form", type=click.Choice(FORMATS), help="Of the input; by the name's ending without it.")
 @click.option("-k", "--top-k", type=click.IntRange(min=1), metavar="N", help="Only the N best; all by default.")
-@click.option("--normalize", is_flag=True, help="Scores between 0 and 1, by the sigmoid; logits without it.")
+@click.option(
+    "--normalize",
+    is_flag=True,
+    help="Scores between 0 and 1, by the sigmoid; logits without it. The order is the same.",
+)
 @click.option("--precision", type=click.Choice(PRECISIONS), help="Of the graph; int8 if the bundle holds it.")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Cores to use; all by default.")
 @click.option("--local-files-only", is_flag=True, help="Never touch the network.")
@@ -38,7 +42,7 @@ def rerank(
     """Sort documents by how well they answer QUERY, best first.
 
     Reads DOCUMENTs, or a file: one text per line, or JSON lines with "text" (and "title", joined to it by a space).
-    Writes a JSON line for each: its "index" in the input, its "id" where it has one, its "score" and "text".
+    Writes a JSON line for each: its "index" in the input, its "id" where it has one, its exact "score" and "text".
 
     \b
     embedge rerank "how do I bake bread?" "Yeast makes dough rise." "The bike has a flat tyre."
@@ -59,4 +63,5 @@ def rerank(
     for index, score in reranker.rank(query, [item.text for item in items], top_k=top_k, normalize=normalize):
         item = items[index]
         head = {"index": index} if item.id is None else {"index": index, "id": item.id}
-        click.echo(json.dumps({**head, "score": round(score, 6), "text": item.text}, ensure_ascii=False))
+        exact = float(f"{score:.9g}")  # nine significant digits give a float32 back
+        click.echo(json.dumps({**head, "score": exact, "text": item.text}, ensure_ascii=False))

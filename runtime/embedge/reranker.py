@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any, overload
 
-from embedge.bundle import Precision
 from embedge.errors import TextTypeError
+from embedge.manifest import Precision
 from embedge.model import Model
 from embedge.options import Limits, OnTruncate, check_bool, check_count
-from embedge.texts import check_iterable, check_texts
+from embedge.texts import check_iterable, take_texts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -132,7 +132,7 @@ class Reranker(Model):
 
         Args:
             query: a question, or what was searched for.
-            documents: any number of texts.
+            documents: any number of texts, in an order.
             top_k: how many to return; None returns all.
             normalize: as in ``score``, like all that follow.
             batch_tokens: see ``score``.
@@ -153,7 +153,7 @@ class Reranker(Model):
             raise TextTypeError(f"query must be a string, found {type(query).__name__}")
         if isinstance(documents, str):
             raise TextTypeError("documents must be a list of strings, found one string; put it in a list")
-        texts, _ = check_texts(documents)
+        texts = take_texts(check_iterable(documents, name="documents", kind="a list of strings"), None, 0)
         scores = self.score(
             [(query, text) for text in texts],
             batch_tokens=batch_tokens,
@@ -173,7 +173,7 @@ def check_pairs(pairs: Any) -> tuple[list[tuple[str, str]], bool]:
     """
     if isinstance(pairs, str):
         raise TextTypeError("pairs must be pairs of query and document, found a string; score((query, document))")
-    found = list(check_iterable(pairs))
+    found = list(check_iterable(pairs, name="pairs", kind="a list of pairs of strings"))
     if isinstance(pairs, tuple) and len(found) == 2 and all(isinstance(text, str) for text in found):
         return [(found[0], found[1])], True
     for index, pair in enumerate(found):

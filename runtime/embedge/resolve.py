@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
-from embedge.bundle import MANIFEST, PRECISIONS, Bundle
+from embedge.bundle import Bundle
 from embedge.errors import (
     BundleError,
     BundleNotFoundError,
@@ -17,6 +17,7 @@ from embedge.errors import (
     PrecisionNotFoundError,
     TextTypeError,
 )
+from embedge.manifest import MANIFEST, PRECISIONS
 from embedge.progress import Report
 
 _NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
@@ -103,22 +104,34 @@ def pull(
     model: str | PathLike[str],
     *,
     precisions: Sequence[str] | None = None,
+    revision: str | None = None,
     cache_dir: str | PathLike[str] | None = None,
     report: Report | None = None,
 ) -> Bundle:
     """The bundle of a model, with these precisions, every hash checked: at that path, or in the cache.
 
+    What is added to a bundle that was downloaded, or mended in it, is of the same commit.
+
     Args:
         model: as for ``resolve``.
         precisions: of the graphs; None is what an Embedder would take.
+        revision: branch, tag or commit of a hub id's repository, which holds a bundle. It takes the place of another
+            revision's in the cache.
         cache_dir: the cache; see ``cache_home``.
         report: told line by line what is brought; None is the logger ``embedge``.
 
     Raises:
         PrecisionNotFoundError: what is at that path or on the hub lacks a precision.
+        TextValueError: ``revision`` is empty, or ``model`` is no hub id.
         EmbedgeError: as for ``resolve``.
     """
     _check_name(model)
+    if revision is not None:
+        from embedge.revision import check_hub_id, pull_revision
+
+        name = check_hub_id(model, revision, is_path=is_path(model))
+        told = report or _Report(f"{name} at revision {revision}: downloading its bundle")
+        return pull_revision(name, revision, cached_path(name, cache_dir), precisions=precisions, report=told)
     if is_path(model):
         found = Bundle.open(model)
         for precision in precisions or ():
@@ -196,9 +209,10 @@ def _bring(
     failed: HubError | ModuleNotFoundError | None = None
     if "/" in name and not local_files_only and not Path(name).is_dir():
         from embedge.hub import find_snapshot
+        from embedge.place import read_commit
 
         try:
-            snapshot = find_snapshot(name)
+            snapshot = find_snapshot(name, read_commit(cached_path(name, cache_dir)))
         except (HubError, ModuleNotFoundError) as error:  # the exporter may have the checkpoint all the same
             failed = error
         else:
@@ -228,13 +242,17 @@ def _export(
         recipe = find_recipe(name)
         if Path(name).is_dir() and recipe is None:
             return Bundle.open(name)
-        return export(
-            name,
-            precisions=precisions or ("int8",),  # type: ignore[arg-type]  # the exporter checks them
-            cache_dir=cache_dir,
-            local_files_only=local_files_only or (failed is not None and (recipe is None or recipe.package is None)),
-            report=report or _Report(f"{name} is not in the cache yet: exporting it, once"),
-        )
+        from embedge.hub import not_asked_again
+
+        with not_asked_again(failed):
+            return export(
+                name,
+                precisions=precisions or ("int8",),  # type: ignore[arg-type]  # the exporter checks them
+                cache_dir=cache_dir,
+                # A wheel is another host's.
+                local_files_only=local_files_only or (failed is not None and not (recipe and recipe.package)),
+                report=report or _Report(f"{name} is not in the cache yet: exporting it, once"),
+            )
     except CheckpointError as error:
         reason = failed if isinstance(error.__cause__, HubError) and failed else error
         raise BundleNotFoundError(

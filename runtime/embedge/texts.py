@@ -18,19 +18,28 @@ def check_texts(texts: Any) -> tuple[list[str], bool]:
     return take_texts(check_iterable(texts), None, 0), False
 
 
-def check_iterable(texts: Any) -> Iterator[Any]:
-    """An iterator over the input, if it is an iterable of what may be strings.
+def check_iterable(texts: Any, *, name: str = "texts", kind: str = "a string or a list of strings") -> Iterator[Any]:
+    """An iterator over the input, if it is an iterable of what may be ``kind``; ``name`` is the input's in errors.
 
     Raises:
-        TextTypeError: it is not; bytes and dicts iterate over something else than texts.
+        TextTypeError: it is not; bytes and dicts iterate over something else than texts, and a set in an order that is
+            another in every process.
     """
     try:
-        found: Iterator[Any] | None = None if isinstance(texts, bytes | bytearray | Mapping) else iter(texts)
+        refused = isinstance(texts, bytes | bytearray | Mapping | set | frozenset)
+        found: Iterator[Any] | None = None if refused else iter(texts)
     except TypeError:  # an array of no dimensions has __iter__, too
         found = None
     if found is None:
-        raise TextTypeError(f"texts must be a string or a list of strings, found {type(texts).__name__}")
+        raise TextTypeError(f"{name} must be {kind}, found {type(texts).__name__}{_ordered(texts, name)}")
     return found
+
+
+def _ordered(texts: Any, name: str) -> str:
+    """What to write instead of a dict or a set."""
+    if isinstance(texts, Mapping):
+        return f"; give list({name}) for its keys, or list({name}.values())"
+    return f", which has no order; give sorted({name})" if isinstance(texts, set | frozenset) else ""
 
 
 def take_texts(texts: Iterator[Any], count: int | None, start: int) -> list[str]:

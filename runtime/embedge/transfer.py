@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embedge.bundle import PRECISIONS, WEIGHTS_SUFFIX, Manifest, Precision
 from embedge.errors import BundleCorruptError, PrecisionNotFoundError, TextValueError
+from embedge.manifest import PRECISIONS, WEIGHTS_SUFFIX, Manifest, Precision
 from embedge.progress import progress
 
 if TYPE_CHECKING:

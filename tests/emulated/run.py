@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from debian import CannotEmulateError
 from embedge import Embedder, EmbedgeError
-from embedge.bundle import PRECISIONS
+from embedge.manifest import PRECISIONS
 from embedge.resolve import cache_home, resolve
 from embedge_export.measure import documents
 from embedge_export.texts import questions

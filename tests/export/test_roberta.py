@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from embedge import Bundle, BundleError, CheckpointError, Embedder, QualityError, Reranker
-from embedge.bundle import HIDDEN, SCORES
 from embedge.card import card
+from embedge.manifest import HIDDEN, SCORES
 from embedge_export import export
 from embedge_export.checkpoint import Checkpoint, read_checkpoint
 from embedge_export.commands import export as export_command

@@ -1,5 +1,8 @@
 """haystack.py: vectors, meta data, pipelines that are saved and loaded, reranking."""
 
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +85,39 @@ def test_a_saved_pipeline_embeds_the_same(tiny_bundle: Bundle) -> None:
     inputs = {"query": {"text": "cat"}, "documents": {"documents": DOCUMENTS}}
     again = Pipeline.loads(pipeline.dumps(), allowed_modules=["embedge.integrations.haystack"])
     assert again.run(inputs) == pipeline.run(inputs)
+
+
+def test_a_pipeline_loads_in_a_process_that_knows_its_components_by_their_names_alone(tiny_bundle: Bundle) -> None:
+    """The names that pipelines have been saved with."""
+    text = f"""
+components:
+  query:
+    type: embedge.integrations.haystack.EmbedgeTextEmbedder
+    init_parameters: {{model: {tiny_bundle.path}}}
+  documents:
+    type: embedge.integrations.haystack.EmbedgeDocumentEmbedder
+    init_parameters: {{model: {tiny_bundle.path}}}
+  ranker:
+    type: embedge.integrations.haystack.EmbedgeRanker
+    init_parameters: {{top_k: 3}}
+connections: []
+"""
+    code = """
+import sys
+from haystack import Pipeline
+loaded = Pipeline.loads(sys.stdin.read(), allowed_modules=["embedge.integrations.haystack"])
+print(*(type(loaded.get_component(name)).__name__ for name in ("query", "documents", "ranker")))
+"""
+    done = subprocess.run([sys.executable, "-c", code], input=text, capture_output=True, text=True, check=False)
+    assert done.stdout == "EmbedgeTextEmbedder EmbedgeDocumentEmbedder EmbedgeRanker\n", done.stderr
+
+
+@pytest.mark.parametrize("kind", [EmbedgeTextEmbedder, EmbedgeDocumentEmbedder, EmbedgeRanker])
+def test_components_pickle_by_their_public_names(kind: Any, tiny_bundle: Bundle) -> None:
+    saved = pickle.dumps(kind(tiny_bundle.path))
+    assert b"embedge.integrations.haystack" in saved  # and of no module inside
+    assert b"embedge.integrations.haystack." not in saved
+    assert pickle.loads(saved).to_dict() == kind(tiny_bundle.path).to_dict()
 
 
 def test_a_model_is_loaded_when_it_is_needed(tmp_path: Path) -> None:

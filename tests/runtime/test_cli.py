@@ -166,6 +166,30 @@ def test_a_killed_embed_leaves_nothing_behind(model: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGTERM there")
+def test_an_embed_killed_as_soon_as_its_file_is_there_leaves_nothing_behind(model: str, tmp_path: Path) -> None:
+    """The signal comes on the way back from the very call that made the file."""
+    script = """
+import os, signal, sys
+from embedge import cli
+
+def profile(frame, event, argument):
+    if os.listdir(sys.argv[-1].rpartition("/")[0]):
+        sys.setprofile(None)
+        print("made", flush=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+sys.setprofile(profile)
+cli.main()
+"""
+    folder = tmp_path / "vectors"
+    folder.mkdir()
+    command = [sys.executable, "-c", script, "embed", "-m", model, "cat", "-o", str(folder / "out.npy")]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGTERM, b"made\n", b"")
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGTERM there")
 def test_a_signal_while_an_extension_is_imported_is_no_bug() -> None:
     """Numpy's import makes an ImportError of whatever is raised inside it."""
     script = """

@@ -126,6 +126,7 @@ def test_an_option_of_another_type_is_refused(tiny: Embedder, option: str, value
     [
         ("providers", "CPUExecutionProvider", "providers must be a list of names, found 'CPUExecutionProvider'"),
         ("providers", [1], "providers must be names, found 1"),
+        ("providers", {"CPUExecutionProvider"}, "providers must be a list of names, found {'CPUExecutionProvider'}"),
         ("threads", 1.5, "threads must be a whole number, found 1.5"),
         ("threads", "2", "threads must be a whole number, found '2'"),
         ("threads", True, "threads must be a whole number, found True"),
@@ -212,6 +213,26 @@ def test_stream_checks_before_it_is_read(tiny: Embedder) -> None:
         tiny.stream([], precision="int8")  # type: ignore[arg-type]
     with pytest.raises(TextTypeError, match="found NoneType"):
         tiny.stream(None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ({"cat", "dog"}, r"^texts must be .*, found set, which has no order; give sorted\(texts\)$"),
+        (frozenset({"cat"}), r"found frozenset, which has no order; give sorted\(texts\)$"),
+        ({"a": "cat"}, r"found dict; give list\(texts\) for its keys, or list\(texts.values\(\)\)$"),
+    ],
+)
+def test_what_has_no_order_is_refused(tiny: Embedder, texts: Any, message: str) -> None:
+    for method in (tiny.encode, tiny.encode_query, tiny.encode_document, tiny.count_tokens, tiny.stream):
+        with pytest.raises(TextTypeError, match=message):
+            method(texts)
+
+
+def test_views_of_a_dict_have_its_order(tiny: Embedder) -> None:
+    expected = tiny.encode(["cat", "a dog"])
+    np.testing.assert_array_equal(tiny.encode({1: "cat", 2: "a dog"}.values()), expected)
+    np.testing.assert_array_equal(tiny.encode({"cat": 1, "a dog": 2}.keys()), expected)
 
 
 def test_stream_warns_of_truncation_once_and_counts_all(tiny: Embedder) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from embedge import Bundle, Reranker, TextTypeError, TextValueError
+from embedge.cli import cli
 from embedge_export import export
 from seeded_roberta import write_roberta
 
@@ -33,7 +35,9 @@ def model(bundle: Bundle) -> Reranker:
     ("pairs", "message"),
     [
         ("how", "found a string"),
-        (3, "found int"),
+        (3, "pairs must be a list of pairs of strings, found int"),
+        ({("a", "b")}, r"pairs must be .*, found set, which has no order; give sorted\(pairs\)"),
+        ({"a": "b"}, r"pairs must be .*, found dict; give list\(pairs\) for its keys, or list\(pairs.values\(\)\)"),
         ([("a", "b", "c")], r"pair 0 must be two strings, query and document, found \('a', 'b', 'c'\)"),
         (["ab", "cd"], "pair 0 must be two strings.*found 'ab'"),
         ([("a", "b"), "cd"], "pair 1 must be two strings.*found 'cd'"),
@@ -64,6 +68,8 @@ def test_rank_is_asked_one_query_about_a_list(model: Reranker) -> None:
         model.rank(["a"], DOCUMENTS)  # type: ignore[arg-type]
     with pytest.raises(TextTypeError, match="documents must be a list of strings, found one string"):
         model.rank("a", "b")
+    with pytest.raises(TextTypeError, match=r"documents must be a list of strings, found set.*sorted\(documents\)"):
+        model.rank("a", set(DOCUMENTS))
     with pytest.raises(TextValueError, match="top_k must be at least 1, found 0"):
         model.rank("a", DOCUMENTS, top_k=0)
 
@@ -109,7 +115,7 @@ def test_the_command_sorts_documents(model: Reranker, bundle: Bundle) -> None:
     found = [json.loads(line) for line in done.stdout.splitlines()]
     ranked = model.rank("bake bread", DOCUMENTS[:3])
     assert [(line["index"], line["text"]) for line in found] == [(index, DOCUMENTS[index]) for index, _ in ranked]
-    assert [line["score"] for line in found] == pytest.approx([score for _, score in ranked], abs=1e-6)
+    assert [np.float32(line["score"]) for line in found] == [score for _, score in ranked]
 
 
 def test_the_command_reads_json_lines_and_keeps_ids(bundle: Bundle, tmp_path: Path) -> None:
@@ -128,6 +134,24 @@ def test_the_command_refuses_both_documents_and_a_file(bundle: Bundle) -> None:
     done = run("bread", "a", "-i", "b.txt", "-m", str(bundle.path))
     assert done.returncode == 2
     assert "not both" in done.stderr
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("logits", [[-20, -18, -30, -87], [3.3333333, 3.3333335, -0.1, 1e-30]])
+def test_the_commands_scores_are_exact(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, logits: list[float], normalize: bool
+) -> None:
+    """Also small ones, such as a passage gets that answers nothing: six decimals would make them all 0."""
+    given = np.array(logits, np.float32)
+    monkeypatch.setattr("embedge.engine.Engine.score", lambda *arguments, **options: given)
+    done = CliRunner().invoke(
+        cli, ["rerank", "q", "a", "b", "c", "d", "-m", str(bundle.path), *["--normalize"][:normalize]]
+    )
+    found = {line["index"]: line["score"] for line in map(json.loads, done.stdout.splitlines())}
+    expected = (1 / (1 + np.exp(-given.astype(np.float64))) if normalize else given).astype(np.float32)
+    assert list(found) == sorted(range(4), key=lambda index: -given[index])
+    scores = np.array([found[index] for index in range(4)], np.float32)
+    np.testing.assert_array_max_ulp(scores, expected, maxulp=2 if normalize else 0)
 
 
 def test_normalised_ranks_are_those_of_the_logits(model: Reranker, monkeypatch: pytest.MonkeyPatch) -> None:

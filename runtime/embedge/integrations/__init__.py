@@ -1,4 +1,4 @@
-"""embedge in other frameworks: one module each, imported only by its user.
+"""embedge in other frameworks: a module or package each, imported only by its user.
 
     langchain     EmbedgeEmbeddings, EmbedgeRerank                              pip install 'embedge[langchain]'
     llama_index   EmbedgeEmbedding, EmbedgeRerank                               pip install 'embedge[llama-index]'

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from embedge.bundle import Precision
 from embedge.errors import TextTypeError, TextValueError
+from embedge.manifest import Precision
 from embedge.model import Model
 
 if TYPE_CHECKING:
