@@ -28,3 +28,29 @@ def export_command(manifest: "Manifest", precision: str, *, output: Path | None 
     words += ["--calibration", fitted_to] if fitted_to else []
     words += ["-o", str(output)] if output else []
     return shlex.join([*words, "--precision", precision, *(["--force"] if force else [])])
+
+
+def mend(manifest: "Manifest", precision: str, path: Path) -> str:
+    """How to have a damaged bundle whole again: from where it came.
+
+    Args:
+        manifest: the bundle's.
+        precision: of the graph that is damaged, or any that the bundle holds.
+        path: the bundle's directory.
+    """
+    if repository := _pulled_from(manifest, path):
+        return f"`{shlex.join(['embedge', 'pull', repository])}` brings it again"
+    return f"copy the bundle again, or `{export_command(manifest, precision, output=path, force=True)}`"
+
+
+def _pulled_from(manifest: "Manifest", path: Path) -> str | None:
+    """The hub's repository that a bundle was downloaded from into the cache; None for any other bundle.
+
+    The cache calls it by the repository, as it does what was exported of a checkpoint in one; that says so of itself.
+    """
+    from embedge.resolve import cached_path  # which opens bundles
+
+    repository = path.name.replace("--", "/", 1)
+    if "/" not in repository or repository == manifest.source.hub_id:
+        return None
+    return repository if path.resolve() == cached_path(repository).resolve() else None

@@ -14,7 +14,7 @@ from os import PathLike
 from pathlib import Path, PurePosixPath
 from typing import Literal, Self, get_args
 
-from embedge.advice import export_command
+from embedge.advice import export_command, mend
 from embedge.errors import BundleCorruptError, BundleError, BundleNotFoundError, PrecisionNotFoundError
 from embedge.records import read_record
 
@@ -310,7 +310,7 @@ class Bundle:
         """What to do about a damaged file."""
         held = list(self.manifest.precisions)
         precision = next((one for one in held if name in self.graph_files(one)), held[0])
-        return f"copy the bundle again, or `{export_command(self.manifest, precision, output=self.path, force=True)}`"
+        return mend(self.manifest, precision, self.path)
 
     def _check_file(self, name: str, record: FileRecord) -> None:
         path = self.path / name
