@@ -78,6 +78,8 @@ class Quality:
         top10_overlap: mean share of a query's ten best passages, by the reference, that are among the graph's ten best.
         max_abs_difference: largest difference between two elements of the last hidden states, padding left out.
         batch_difference: largest difference between two elements of a text's vectors, alone and among others.
+        lexical_mean: mean agreement of a text's two lexical weights, 1 where they are the same; None also without such.
+        lexical_min: the smallest of them.
     """
 
     reference: str
@@ -88,6 +90,8 @@ class Quality:
     top10_overlap: float | None = None
     max_abs_difference: float | None = None
     batch_difference: float | None = None
+    lexical_mean: float | None = None
+    lexical_min: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
