@@ -33,6 +33,7 @@ class Checkpoint:
 
     Attributes:
         fetched: its directory, and where it came from.
+        like: the recipe that was named for what the files do not say; None for the checkpoint's own.
         task: ``embed`` or ``rerank``.
         config: ``config.json``.
         weights: the files that hold its tensors; safetensors, or torch's pickles where there are none.
@@ -47,6 +48,7 @@ class Checkpoint:
     """
 
     fetched: Fetched
+    like: str | None
     task: Task
     config: Mapping[str, Any]
     weights: tuple[Path, ...]
@@ -82,15 +84,15 @@ def read_checkpoint(fetched: Fetched, *, like: Recipe | None = None, pooling: Po
         CheckpointError: a file is missing or says something that cannot be exported.
     """
     try:
-        return _read(fetched, like or fetched.recipe, pooling)
+        return _read(fetched, like, pooling)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{fetched.directory} has a config with a value of the wrong type ({error!r}); get the checkpoint again"
         ) from error
 
 
-def _read(fetched: Fetched, recipe: Recipe | None, pooling: Pooling | None) -> Checkpoint:
-    folder = fetched.directory
+def _read(fetched: Fetched, like: Recipe | None, pooling: Pooling | None) -> Checkpoint:
+    folder, recipe = fetched.directory, like or fetched.recipe
     config = read_json(folder / "config.json")
     if config is None:
         raise CheckpointError(f"{folder} holds no config.json, so it is no checkpoint; `embedge export --help`")
@@ -108,6 +110,7 @@ def _read(fetched: Fetched, recipe: Recipe | None, pooling: Pooling | None) -> C
     default = saved.get("default_prompt_name")
     return Checkpoint(
         fetched=fetched,
+        like=like.name if like else None,
         task=task,
         config=config,
         weights=weights,

@@ -118,6 +118,8 @@ def _describe(quality: Quality) -> str:
         f"{quality.texts} texts",
         None if quality.top10_overlap is None else f"{quality.top10_overlap:.1%} of the ten best passages",
         None if quality.max_abs_difference is None else f"largest difference {quality.max_abs_difference:.2g}",
+        None if quality.lexical_mean is None else f"lexical weights {quality.lexical_mean:.5f} mean",
+        None if quality.lexical_min is None else f"{quality.lexical_min:.5f} min",
         None if quality.batch_difference is None else f"{quality.batch_difference:.2g} by company",
     ]
     return ", ".join(part for part in parts if part)

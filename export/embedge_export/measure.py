@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,8 @@ from tokenizers import Tokenizer
 from embedge import Embedder, Reranker
 from embedge.bundle import Bundle
 from embedge.manifest import SCORES, TOKENIZER, Precision, Quality
+from embedge.tokenise import Tokeniser
+from embedge_export.lexical import agreements, largest_by_token
 from embedge_export.reference import Reference
 from embedge_export.texts import passages, questions
 
@@ -26,8 +29,14 @@ def documents() -> list[str]:
 
 
 def measure(bundle: Bundle, precision: Precision, reference: Reference) -> Quality:
-    """Distance of one graph of a bundle to a reference; of a reranker as ``measure_scores`` says."""
-    return (measure_scores if bundle.manifest.task == "rerank" else measure_vectors)(bundle, precision, reference)
+    """Distance of one graph of a bundle to a reference: of scores, or of vectors and lexical weights, if it has any."""
+    if bundle.manifest.task == "rerank":
+        return measure_scores(bundle, precision, reference)
+    quality = measure_vectors(bundle, precision, reference)
+    if not bundle.manifest.sparse:
+        return quality
+    found = measure_weights(bundle, precision, reference)
+    return replace(quality, lexical_mean=round(float(found.mean()), 7), lexical_min=round(float(found.min()), 7))
 
 
 def measure_vectors(bundle: Bundle, precision: Precision, reference: Reference) -> Quality:
@@ -37,8 +46,7 @@ def measure_vectors(bundle: Bundle, precision: Precision, reference: Reference) 
     nearest to each query. The difference is over every element of the last hidden states that both graphs give, padding
     left out, of the two graphs fed the same padded batches.
     """
-    prompt = bundle.manifest.prompts.get("query", "")
-    texts = [*documents(), *(prompt + question.text for question in questions())]
+    texts = _texts(bundle)
     model = Embedder(bundle.path, precision=precision)
     found = model.encode(texts, prompt="", on_truncate="ignore")
     graph = Reference(bundle.graph(precision), precision)
@@ -61,6 +69,23 @@ def measure_vectors(bundle: Bundle, precision: Precision, reference: Reference) 
         max_abs_difference=float(f"{max(differences):.3g}"),
         batch_difference=float(f"{batch_difference(model, texts):.3g}"),
     )
+
+
+def measure_weights(bundle: Bundle, precision: Precision, reference: Reference) -> NDArray[np.float64]:
+    """How far each text's lexical weights, by the runtime, agree with a reference's that is fed padded batches [texts].
+
+    The texts are those of ``measure_vectors``.
+    """
+    texts = _texts(bundle)
+    unused = Tokeniser(bundle.path / TOKENIZER, max_tokens=bundle.manifest.max_tokens).special_ids()
+    model = Embedder(bundle.path, precision=precision)
+    found = model.encode_sparse(texts, prompt="", on_truncate="ignore")
+    wanted = [
+        largest_by_token(row.tolist(), weights.tolist(), leave_out=unused)
+        for ids, mask in _padded_batches(bundle, texts)
+        for row, weights in zip(ids, reference.weigh_tokens(ids, mask) * mask, strict=True)
+    ]
+    return agreements([weights.as_dict() for weights in found], wanted)
 
 
 def measure_scores(bundle: Bundle, precision: Precision, reference: Reference) -> Quality:
@@ -88,6 +113,12 @@ def measure_scores(bundle: Bundle, precision: Precision, reference: Reference) -
         max_abs_difference=float(f"{np.abs(found - wanted).max():.3g}"),
         batch_difference=float(f"{_pair_difference(model, pairs[::_EVERY], found[::_EVERY]):.3g}"),
     )
+
+
+def _texts(bundle: Bundle) -> list[str]:
+    """Documents, and queries with their prompt."""
+    prompt = bundle.manifest.prompts.get("query", "")
+    return [*documents(), *(prompt + question.text for question in questions())]
 
 
 def _pair_difference(

@@ -1,61 +1,25 @@
 """Tensors out of torch's own files (``pytorch_model.bin``, ``.pt``), without torch and without running what is in them.
 
 Such a file is a zip: a pickle that says how the tensors are made of storages, and a member for each storage's bytes.
-A pickle can call anything that can be imported; this reader knows the names that a dictionary of tensors needs, refuses
-every other, and answers even those with stand-ins of its own.
+A pickle can call anything that can be imported; ``unpickle`` knows what a dictionary of tensors needs, and refuses all
+else.
 Source of the format: PyTorch's notes on serialization, "Serialized file format for torch.save".
 """
 
 import math
-import pickle
 import zipfile
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from embedge.errors import CheckpointError
+from embedge_export.unpickle import LARGEST, Place, unpickle
 
-
-def _dtypes() -> Mapping[str, DTypeLike]:
-    """The type in numpy of the elements of each of torch's storages."""
-    import ml_dtypes
-
-    return {
-        "DoubleStorage": np.float64,
-        "FloatStorage": np.float32,
-        "HalfStorage": np.float16,
-        "BFloat16Storage": ml_dtypes.bfloat16,
-        "LongStorage": np.int64,
-        "IntStorage": np.int32,
-        "ShortStorage": np.int16,
-        "CharStorage": np.int8,
-        "ByteStorage": np.uint8,
-        "BoolStorage": np.bool_,
-    }
-
-
-@dataclass(frozen=True, slots=True)
-class _Storage:
-    """Bytes that tensors are views of: the member's name, and the elements' type."""
-
-    key: str
-    dtype: DTypeLike
-
-
-@dataclass(frozen=True, slots=True)
-class _Tensor:
-    """Where a tensor is in its storage; offset and strides in elements."""
-
-    storage: _Storage
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
+_LONGEST_REASON = 200  # characters; a hostile file's names are as long as it likes
 
 
 class PickledTensors:
@@ -77,14 +41,17 @@ class PickledTensors:
             if any(member.compress_type != zipfile.ZIP_STORED for member in self._zip.infolist()):
                 raise ValueError("it is compressed, which torch's own never are")
             with self._zip.open(index) as file:
-                found = dict(_Unpickler(file).load())
-            self._tensors = {name: value for name, value in found.items() if isinstance(value, _Tensor)}
+                found = unpickle(file.read(LARGEST + 1))
+            if not isinstance(found, dict):
+                raise ValueError(f"a {type(found).__name__} instead")
+            self._tensors = {name: value for name, value in found.items() if isinstance(value, Place)}
             if not all(isinstance(name, str) for name in self._tensors):
                 raise ValueError("a name that is no string")
         except Exception as error:  # whatever a broken or hostile pickle makes the unpickler raise
             raise self._unreadable(error) from error
 
-    def _unreadable(self, reason: object) -> CheckpointError:
+    def _unreadable(self, error: Exception) -> CheckpointError:
+        reason = str(error)[:_LONGEST_REASON] or type(error).__name__
         return CheckpointError(
             f"{self._path} holds no plain dictionary of tensors ({reason}); get the checkpoint again, or convert it: "
             f"`python -c \"from transformers import AutoModel as M; M.from_pretrained('{self._path.parent}')"
@@ -117,43 +84,8 @@ class PickledTensors:
             raise self._unreadable(error) from error
 
 
-def _elements(tensor: _Tensor) -> int:
-    """Elements of the storage up to the tensor's last; raises ValueError where a number is negative."""
-    if min((tensor.offset, *tensor.shape, *tensor.strides)) < 0 or len(tensor.shape) != len(tensor.strides):
-        raise ValueError("a tensor with a negative size")
+def _elements(tensor: Place) -> int:
+    """Elements of the storage up to the tensor's last."""
     if 0 in tensor.shape:
         return 0
     return tensor.offset + 1 + sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.strides, strict=True))
-
-
-class _Unpickler(pickle.Unpickler):
-    """Knows what a dictionary of tensors is made of, and nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _rebuild
-        if (module, name) == ("torch._utils", "_rebuild_parameter"):
-            return _first
-        if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict
-        if module == "torch" and name in _dtypes():
-            return _dtypes()[name]
-        return _refuse(module, name)
-
-    def persistent_load(self, identifier: Any) -> _Storage:
-        kind, dtype, key, _, _ = identifier
-        if kind != "storage" or not isinstance(key, str):
-            raise ValueError(f"an unknown reference, {kind!r}")
-        return _Storage(key, dtype)
-
-
-def _refuse(module: str, name: str) -> Callable[..., NoReturn]:
-    raise ValueError(f"it would run {module}.{name}, which no tensor needs")
-
-
-def _rebuild(storage: _Storage, offset: int, shape: Any, strides: Any, *rest: object) -> _Tensor:
-    return _Tensor(storage, int(offset), tuple(map(int, shape)), tuple(map(int, strides)))
-
-
-def _first(tensor: _Tensor, *rest: object) -> _Tensor:
-    return tensor

@@ -123,8 +123,9 @@ def _make(order: Order, *, keep: Bundle | None, drop: Bundle | None) -> Bundle:
             else {name: keep.manifest.files[name] for other in others for name in keep.graph_files(other)}
         )
         manifest = replace(manifest, precisions={**others, **manifest.precisions})
-        if keep is not None and not manifest.prompts:  # given by --like then, and not now
-            manifest = replace(manifest, prompts=keep.manifest.prompts)
+        if keep is not None:  # --like may have been given then, and not now
+            source = replace(manifest.source, like=manifest.source.like or keep.manifest.source.like)
+            manifest = replace(manifest, source=source, prompts=manifest.prompts or keep.manifest.prompts)
         bundle = write_manifest(folder, replace(manifest, files=record_files(folder, keep=kept)))
         if order.verify:
             bundle = write_manifest(folder, verified(order, bundle, scratch))
@@ -153,6 +154,7 @@ def _manifest(order: Order, others: Mapping[str, PrecisionRecord]) -> Manifest:
             origin=fetched.origin,
             hub_id=fetched.hub_id,
             revision=fetched.revision,
+            like=checkpoint.like,
             checkpoint_sha256=checkpoint.sha256,
         ),
         licence=checkpoint.licence,

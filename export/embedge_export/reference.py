@@ -13,9 +13,10 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from embedge.errors import CheckpointError
-from embedge.manifest import HIDDEN
+from embedge.manifest import HIDDEN, TOKEN_WEIGHTS
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.extra import require_optimum_extra
+from embedge_export.lexical import SparseHead
 
 _TASKS = {"embed": "feature-extraction", "rerank": "text-classification"}  # as optimum calls them
 
@@ -26,10 +27,12 @@ class Reference:
     Args:
         graph: the ONNX file.
         name: what it is, for the quality report.
+        head: gives weights of tokens by the graph's hidden states; None is for a graph that gives them itself.
     """
 
-    def __init__(self, graph: Path, name: str) -> None:
+    def __init__(self, graph: Path, name: str, head: SparseHead | None = None) -> None:
         self.name = name
+        self._head = head
         options = ort.SessionOptions()
         options.log_severity_level = 3
         self._session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
@@ -41,6 +44,10 @@ class Reference:
         feed = {name: value for name, value in feed.items() if name in self._inputs}
         found: NDArray[np.float32] = self._session.run([output], feed)[0]
         return found
+
+    def weigh_tokens(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Weights of tokens, float32 [batch, sequence], as ``run``."""
+        return self.run(ids, mask, TOKEN_WEIGHTS) if self._head is None else self._head.weigh(self.run(ids, mask))
 
 
 def trace(checkpoint: Checkpoint, folder: Path) -> Path:

@@ -15,6 +15,7 @@ from embedge_export.checkpoint import Checkpoint, read_checkpoint
 from embedge_export.convert import OWN_REFERENCE, TRACED
 from embedge_export.extra import has_optimum_extra, require_optimum_extra
 from embedge_export.fetch import Fetched, fetch
+from embedge_export.lexical import read_head
 from embedge_export.measure import measure
 from embedge_export.order import Order
 from embedge_export.recipe import Floor, find_recipe
@@ -29,6 +30,9 @@ FLOORS: Mapping[Precision, Floor] = {
 }
 # A reranker's is the cosine of a question's scores, about their mean. That of the published ones is yet to be measured.
 RERANK_FLOORS: Mapping[Precision, Floor] = {**FLOORS, "int8": Floor(0.995, 0.98)}
+# Of lexical weights, how far they agree: each is a small sum of large products, and int8 changes it by more than it
+# turns a vector. That of the published ones is yet to be measured.
+LEXICAL_FLOORS: Mapping[Precision, Floor] = {**FLOORS, "int8": Floor(0.97, 0.9)}
 # Other tools' int8 has one scale for a whole batch, and is fitted to nothing.
 TRACED_FLOORS: Mapping[Precision, Floor] = {**FLOORS, "int8": Floor(0.99, 0.97)}
 
@@ -60,7 +64,9 @@ def _reference(order: Order, scratch: Path) -> Reference | None:
     """Optimum's trace where it is installed, else the native fp32 graph, which itself then has no reference."""
     if has_optimum_extra():
         return traced_reference(order.checkpoint, scratch / TRACED)
-    return None if order.precisions == ("fp32",) else Reference(scratch / OWN_REFERENCE, "fp32 graph")
+    if order.precisions == ("fp32",):
+        return None
+    return Reference(scratch / OWN_REFERENCE, "fp32 graph", read_head(order.checkpoint))
 
 
 def check_runs(bundle: Bundle, precision: Precision) -> None:
@@ -98,7 +104,7 @@ def floor_of(manifest: Manifest, precision: Precision) -> Floor:
 
 
 def check_floor(manifest: Manifest, precision: Precision, quality: Quality) -> None:
-    """Raises QualityError where a graph is further from its reference than ``floor_of`` allows, or minds its batch."""
+    """Raises QualityError where a graph is further from its reference than its floors allow, or minds its batch."""
     floor, native = floor_of(manifest, precision), manifest.precisions[precision].exporter == "native"
     # Asked this way round, NaN fails.
     if not (quality.cosine_mean >= floor.mean and quality.cosine_min >= floor.minimum):
@@ -107,10 +113,23 @@ def check_floor(manifest: Manifest, precision: Precision, quality: Quality) -> N
             f"{quality.cosine_min:.5f} at worst, the floor is {floor.mean} and {floor.minimum}; "
             f"{_ways(manifest, precision)}"
         )
+    _check_lexical(manifest, precision, quality)
     if native and precision != "fp16" and quality.batch_difference:
         raise QualityError(
             f"{manifest.model} {precision}: a text's vector changes by {quality.batch_difference:.1e} with what else "
             "is in its batch; this is a bug in embedge or ONNX Runtime, please report it with `embedge info`"
+        )
+
+
+def _check_lexical(manifest: Manifest, precision: Precision, quality: Quality) -> None:
+    mean, least, floor = quality.lexical_mean, quality.lexical_min, LEXICAL_FLOORS[precision]
+    if mean is None or least is None:
+        return
+    if not (mean >= floor.mean and least >= floor.minimum):
+        raise QualityError(
+            f"{manifest.model} {precision}: lexical weights agree with those of {quality.reference} by {mean:.5f} on "
+            f"average and {least:.5f} at worst, the floor is {floor.mean} and {floor.minimum}; "
+            f"{_ways(manifest, precision)}"
         )
 
 
@@ -129,7 +148,7 @@ def _ways(manifest: Manifest, precision: Precision) -> str:
 
 def traced_reference(checkpoint: Checkpoint, folder: Path) -> Reference:
     """The reference that optimum traces, its file in ``folder``."""
-    return Reference(trace(checkpoint, folder), traced_by())
+    return Reference(trace(checkpoint, folder), traced_by(), read_head(checkpoint))
 
 
 def reverify(bundle: Bundle, *, checkpoint: str | None, cache: Path) -> Iterator[tuple[Precision, Quality | None]]:

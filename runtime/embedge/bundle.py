@@ -14,6 +14,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Self
 
+from embedge.advice import export_command, mend
 from embedge.errors import BundleCorruptError, BundleError, BundleNotFoundError, PrecisionNotFoundError
 from embedge.manifest import MANIFEST, PRECISIONS, TOKENIZER, WEIGHTS_SUFFIX, FileRecord, Manifest, Precision
 
@@ -77,7 +78,7 @@ class Bundle:
             raise PrecisionNotFoundError(f"precision must be one of {', '.join(PRECISIONS)}, found {precision!r}")
         raise PrecisionNotFoundError(
             f"{self.path} holds {', '.join(sorted(held)) or 'no precision'}, not {precision or 'a known one'}; "
-            f"`{self._export_command()} --precision {precision or 'int8'}` adds it"
+            f"`{export_command(self.manifest, precision or 'int8', output=self.path)}` adds it"
         )
 
     def graph(self, precision: Precision) -> Path:
@@ -104,7 +105,8 @@ class Bundle:
         graphs = (record.file for record in self.manifest.precisions.values())
         for name in dict.fromkeys((*self.manifest.files, TOKENIZER, *graphs)) if names is None else names:
             if name not in self.manifest.files:
-                raise BundleCorruptError(f"{self.path / MANIFEST} uses {name} but records no hash of it; export again")
+                found = f"{self.path / MANIFEST} uses {name} but records no hash of it"
+                raise BundleCorruptError(f"{found}; {self._mend(name)}")
             self._check_file(name, self.manifest.files[name])
 
     def is_whole(self, names: Iterable[str] | None = None) -> bool:
@@ -115,23 +117,27 @@ class Bundle:
             return False
         return True
 
-    def _export_command(self) -> str:
-        """What to type to make the bundle again, in its place; CHECKPOINT stands for a directory of the user's."""
-        return shlex.join(["embedge", "export", self.manifest.source.hub_id or "CHECKPOINT", "-o", str(self.path)])
+    def _mend(self, name: str) -> str:
+        """What to do about a damaged file."""
+        held = list(self.manifest.precisions)
+        precision = next((one for one in held if name in self.graph_files(one)), held[0])
+        return mend(self.manifest, precision, self.path)
 
     def _check_file(self, name: str, record: FileRecord) -> None:
         path = self.path / name
-        mend = f"copy the bundle again, or `{self._export_command()} --force`"
         try:
             size = path.stat().st_size
             if size != record.size:
-                raise BundleCorruptError(f"{path} has {size} bytes, not the {record.size} that were exported; {mend}")
+                raise BundleCorruptError(
+                    f"{path} has {size} bytes, not the {record.size} that were exported; {self._mend(name)}"
+                )
             found = _sha256(path)
         except OSError as error:
-            raise BundleCorruptError(f"{path} cannot be read ({error.strerror}); {mend}") from error
+            raise BundleCorruptError(f"{path} cannot be read ({error.strerror}); {self._mend(name)}") from error
         if found != record.sha256:
             raise BundleCorruptError(
-                f"{path} has changed since it was exported (SHA-256 {found[:12]}, not {record.sha256[:12]}); {mend}"
+                f"{path} has changed since it was exported (SHA-256 {found[:12]}, not {record.sha256[:12]}); "
+                f"{self._mend(name)}"
             )
 
 

@@ -39,12 +39,14 @@ class Source:
         origin: what was exported: a hub id with its revision, a package with its version, or a directory's name.
         hub_id: the checkpoint's id on the Hugging Face hub, where it has one.
         revision: the hub commit, where it came from there.
+        like: the recipe that an export was told to take what the checkpoint does not say from; None where it was not.
         checkpoint_sha256: SHA-256 over weights, config, tokenizer and pooling; the same for the same checkpoint only.
     """
 
     origin: str
     hub_id: str | None = None
     revision: str | None = None
+    like: str | None = None
     checkpoint_sha256: str
 
 
@@ -69,6 +71,8 @@ class Quality:
         top10_overlap: mean share of a query's ten best passages, by the reference, that are among the graph's ten best.
         max_abs_difference: largest difference between two elements of the last hidden states, padding left out.
         batch_difference: largest difference between two elements of a text's vectors, alone and among others.
+        lexical_mean: mean agreement of a text's two lexical weights, 1 where they are the same; None also without such.
+        lexical_min: the smallest of them.
     """
 
     reference: str
@@ -79,6 +83,8 @@ class Quality:
     top10_overlap: float | None = None
     max_abs_difference: float | None = None
     batch_difference: float | None = None
+    lexical_mean: float | None = None
+    lexical_min: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

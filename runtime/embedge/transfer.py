@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from embedge.advice import export_command
 from embedge.errors import BundleCorruptError, PrecisionNotFoundError, TextValueError
 from embedge.manifest import PRECISIONS, WEIGHTS_SUFFIX, Manifest, Precision
 from embedge.progress import progress
@@ -32,7 +33,7 @@ def pick_precisions(manifest: Manifest, wanted: Sequence[str] | None, *, where: 
     if missing := [name for name in wanted or PRECISIONS[:1] if name not in held]:
         raise PrecisionNotFoundError(
             f"{where} holds {', '.join(held) or 'no precision'}, not {missing[0]}; "
-            f"`embedge export {manifest.source.hub_id or 'CHECKPOINT'} --precision {missing[0]}` makes it"
+            f"`{export_command(manifest, missing[0])}` makes it"
         )
     return tuple(name for name in held if name in (wanted or ()))
 

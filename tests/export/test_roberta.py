@@ -1,5 +1,8 @@
 """XLM-RoBERTa, its reranker's head and bge-m3's sparse head: against optimum's graph and transformers' own modules."""
 
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +13,18 @@ from numpy.typing import NDArray
 
 from embedge import Bundle, BundleError, CheckpointError, Embedder, QualityError, Reranker
 from embedge.card import card
-from embedge.manifest import HIDDEN, SCORES
-from embedge_export import export
+from embedge.manifest import HIDDEN, SCORES, Precision
+from embedge_export import export, verify
 from embedge_export.checkpoint import Checkpoint, read_checkpoint
 from embedge_export.commands import export as export_command
 from embedge_export.fetch import fetch
 from embedge_export.graph import build_graph
+from embedge_export.measure import documents
 from embedge_export.order import Exporter
 from embedge_export.reference import Reference, trace
+from embedge_export.tensors import Tensors
 from embedge_export.texts import passages, questions
+from embedge_export.verify import reverify, traced_reference
 from seeded_roberta import write_roberta
 
 TEXTS = [passage.joined for passage in passages()[:12]] + ["", "bread", "a <mask> b", "東京 🚲"]
@@ -196,6 +202,117 @@ def test_lexical_weights_are_flagembeddings(m3_checkpoint: Path, m3_bundle: Bund
     assert model.encode_sparse([]) == []
 
 
+def test_the_reference_of_lexical_weights_is_torchs(m3_checkpoint: Path, tmp_path: Path) -> None:
+    """By the checkpoint's own layer in numpy, on what optimum traced."""
+    import torch
+    from transformers import AutoModel
+
+    ids, mask = padded([3, 60, 17])
+    head = torch.nn.Linear(32, 1)
+    head.load_state_dict(torch.load(m3_checkpoint / "sparse_linear.pt", weights_only=True))
+    model = AutoModel.from_pretrained(m3_checkpoint).eval()
+    with torch.no_grad():
+        hidden = model(input_ids=torch.tensor(ids), attention_mask=torch.tensor(mask)).last_hidden_state
+        expected = torch.relu(head(hidden))[..., 0].numpy()
+    found = traced_reference(checkpoint_of(m3_checkpoint), tmp_path).weigh_tokens(ids, mask)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found[mask == 1], expected[mask == 1], atol=2e-5)
+
+
+def test_the_report_tells_how_far_lexical_weights_agree(
+    m3_checkpoint: Path, m3_bundle: Bundle, reranker_bundle: Bundle
+) -> None:
+    """With FlagEmbedding's formula by torch, on the same texts."""
+    texts = [*documents(), *(question.text for question in questions())]
+    wanted = _dense(lexical_weights(m3_checkpoint, texts))
+    precisions: tuple[tuple[Precision, float], ...] = (("fp32", 0.999999), ("int8", 0.99))
+    for precision, least in precisions:
+        quality = m3_bundle.manifest.precisions[precision].quality
+        assert quality
+        vectors = Embedder(m3_bundle.path, precision=precision).encode_sparse(texts, on_truncate="ignore")
+        found = _dense([vector.as_dict() for vector in vectors])
+        apart = np.square(found - wanted).sum(axis=1)
+        sizes = np.square(found).sum(axis=1) + np.square(wanted).sum(axis=1)
+        agreements = 1 - apart / np.maximum(sizes, sizes.mean())
+        assert quality.lexical_mean == pytest.approx(agreements.mean(), abs=1e-6)
+        assert quality.lexical_min == pytest.approx(agreements.min(), abs=1e-6)
+        assert agreements.min() > least
+    scores = reranker_bundle.manifest.precisions["int8"].quality
+    assert scores
+    assert scores.lexical_mean is None
+
+
+def _dense(weights: Sequence[Mapping[int, float]]) -> NDArray[np.float64]:
+    """[texts, vocabulary]."""
+    rows = np.zeros((len(weights), 500))
+    for row, found in zip(rows, weights, strict=True):
+        row[list(found)] = list(found.values())
+    return rows
+
+
+Change = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+WRONG_HEADS: list[tuple[Precision, str, Change]] = [
+    ("fp32", "weight", lambda values: values * np.float32(1.01)),
+    ("fp32", "bias", lambda values: values + np.float32(0.05)),
+    ("int8", "weight", lambda values: np.roll(values, 1)),
+    ("int8", "weight", lambda values: -values),
+    ("int8", "bias", lambda values: values - np.float32(5)),
+]
+
+
+@pytest.mark.parametrize(("precision", "name", "change"), WRONG_HEADS)
+def test_a_wrong_sparse_head_fails_the_export_and_verify(
+    m3_checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    precision: Precision,
+    name: str,
+    change: Change,
+) -> None:
+    """Its vectors are right: nothing else would tell."""
+    real = Tensors.get
+
+    def wrong(tensors: Tensors, full: str, *shape: int) -> NDArray[np.float32]:
+        """As the graph asks for them; verify reads the file anew."""
+        found = real(tensors, full, *shape)
+        return change(found) if full == f"sparse_linear.{name}" else found
+
+    monkeypatch.setattr(Tensors, "get", wrong)
+    message = f"{precision}: lexical weights agree with those of optimum.* the floor is"
+    with pytest.raises(QualityError, match=message):
+        export(m3_checkpoint, tmp_path / "m3", precisions=(precision,))
+    assert not (tmp_path / "m3").exists()
+    bundle = export(m3_checkpoint, tmp_path / "m3", precisions=(precision,), verify=False)
+    with pytest.raises(QualityError, match=message):
+        list(reverify(bundle, checkpoint=str(m3_checkpoint), cache=tmp_path))
+
+
+def test_without_a_checkpoint_lexical_weights_are_held_to_the_fp32_graphs(
+    m3_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "has_optimum_extra", lambda: False)
+    found = dict(reverify(m3_bundle, checkpoint=None, cache=tmp_path))
+    traced = m3_bundle.manifest.precisions["int8"].quality
+    assert found["fp32"] is None
+    assert found["int8"]
+    assert traced
+    assert found["int8"].reference == "fp32 graph"
+    assert found["int8"].lexical_min == pytest.approx(traced.lexical_min, abs=1e-5)
+
+
+def test_a_report_without_lexical_weights_is_read(m3_bundle: Bundle, tmp_path: Path) -> None:
+    """As written before they were measured."""
+    folder = Path(shutil.copytree(m3_bundle.path, tmp_path / "m3"))
+    manifest = json.loads((folder / "embedge.json").read_text())
+    for record in manifest["precisions"].values():
+        del record["quality"]["lexical_mean"], record["quality"]["lexical_min"]
+    (folder / "embedge.json").write_text(json.dumps(manifest))
+    quality = Bundle.open(folder).manifest.precisions["int8"].quality
+    assert quality
+    assert quality.lexical_min is None
+    assert Embedder(folder).encode_sparse("bread")
+
+
 def test_int8_lexical_weights_do_not_depend_on_the_batch(m3_bundle: Bundle) -> None:
     model = Embedder(m3_bundle.path)
     for text, found in zip(TEXTS, model.encode_sparse(TEXTS), strict=True):
@@ -235,8 +352,6 @@ def test_sentence_transformers_scores_pairs_with_the_same_bundle(reranker_bundle
 
 
 def test_a_classifier_of_several_labels_is_no_reranker(tmp_path: Path) -> None:
-    import json
-
     folder = write_roberta(tmp_path / "classifier", rerank=True)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"id2label": {"0": "bad", "1": "good"}}))
@@ -265,8 +380,6 @@ def test_export_says_which_class_loads_a_reranker(reranker_checkpoint: Path, tmp
 
 def test_a_reranker_with_token_types_is_refused_by_either_exporter(tmp_path: Path) -> None:
     """A bundle's graph has no such input: every document would be read as more of the query."""
-    import json
-
     from safetensors.numpy import load_file, save_file
 
     folder = write_roberta(tmp_path / "bert", rerank=True)
@@ -297,8 +410,6 @@ def test_precisions_with_and_without_lexical_weights_do_not_mix(m3_checkpoint: P
 
 
 def test_lexical_weights_that_overflow_are_noticed(m3_checkpoint: Path, tmp_path: Path) -> None:
-    import shutil
-
     import torch
 
     folder = Path(shutil.copytree(m3_checkpoint, tmp_path / "m3"))

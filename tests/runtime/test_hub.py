@@ -123,6 +123,36 @@ def test_a_damaged_file_is_brought_again(hub: Hub) -> None:
     assert hub.count("GET", "/resolve/") == 2  # the manifest and that file
 
 
+@pytest.mark.parametrize("name", ["tokenizer.json", "onnx/model_int8.onnx"])
+def test_the_error_about_a_damaged_file_of_a_pulled_bundle_says_to_pull_it(hub: Hub, name: str) -> None:
+    run(hub, "pull", NAME)
+    damaged = cached_path(NAME) / name
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:-1])
+    for model in (NAME, cached_path(NAME)):
+        with pytest.raises(BundleCorruptError, match=f"; `embedge pull {NAME}` brings it again$"):
+            Embedder(model, local_files_only=True)
+    assert run(hub, "pull", NAME).returncode == 0
+    assert damaged.read_bytes() == whole
+
+
+@pytest.mark.parametrize("kept", ["in the cache, exported", "elsewhere"])
+def test_the_error_about_a_damaged_file_of_another_bundle_says_to_export_it(
+    tiny_bundle: Bundle, tmp_path: Path, kept: str
+) -> None:
+    """A checkpoint's bundle, by its hub id in the cache; or one of a repository, copied out of it."""
+    exported = kept != "elsewhere"
+    folder = cached_path(NAME) if exported else tmp_path / cached_path(NAME).name
+    shutil.copytree(tiny_bundle.path, folder)
+    manifest = json.loads((folder / "embedge.json").read_text())
+    manifest["source"]["hub_id"] = NAME if exported else None
+    (folder / "embedge.json").write_text(json.dumps(manifest))
+    (folder / "tokenizer.json").unlink()
+    wanted = f"copy the bundle again, or `embedge export {NAME if exported else 'CHECKPOINT'} -o {folder} "
+    with pytest.raises(BundleCorruptError, match=re.escape(wanted)):
+        Embedder(folder)
+
+
 def test_embedder_downloads_on_first_use_and_never_asks_again(hub: Hub) -> None:
     for place in (hub, hub, None):
         done = subprocess.run(

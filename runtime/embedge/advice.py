@@ -1,0 +1,53 @@
+"""What to type to have a bundle again, or more of it: the last part of errors about bundles."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from embedge.manifest import Manifest
+
+
+def export_command(manifest: "Manifest", precision: str, *, output: Path | None = None, force: bool = False) -> str:
+    """The command that makes a bundle's graph as it was made; one that it lacks, as its others were.
+
+    CHECKPOINT stands for a directory of the user's; of a calibration's file, too, only the name is known.
+
+    Args:
+        manifest: the bundle's.
+        precision: of the graph.
+        output: the bundle's directory; None leaves it to the user.
+        force: make anew what is there.
+    """
+    source, made = manifest.source, manifest.precisions.get(precision)
+    exporters = {record.exporter for record in ([made] if made else manifest.precisions.values())}
+    fitted_to = made.calibration.file if made and made.calibration else None
+    words = ["embedge", "export", source.hub_id or "CHECKPOINT"]
+    words += ["--like", source.like] if source.like else []
+    words += ["--exporter", "optimum"] if exporters == {"optimum"} else []
+    words += ["--calibration", fitted_to] if fitted_to else []
+    words += ["-o", str(output)] if output else []
+    return shlex.join([*words, "--precision", precision, *(["--force"] if force else [])])
+
+
+def mend(manifest: "Manifest", precision: str, path: Path) -> str:
+    """How to have a damaged bundle whole again: from where it came.
+
+    Args:
+        manifest: the bundle's.
+        precision: of the graph that is damaged, or any that the bundle holds.
+        path: the bundle's directory.
+    """
+    if repository := _pulled_from(path):
+        return f"`{shlex.join(['embedge', 'pull', repository])}` brings it again"
+    return f"copy the bundle again, or `{export_command(manifest, precision, output=path, force=True)}`"
+
+
+def _pulled_from(path: Path) -> str | None:
+    """The hub's repository that a bundle was downloaded from into the cache, where it is called by that."""
+    from embedge.place import read_commit
+    from embedge.resolve import cached_path  # which opens bundles
+
+    repository = path.name.replace("--", "/", 1)
+    is_cached = "/" in repository and path.resolve() == cached_path(repository).resolve()
+    return repository if is_cached and read_commit(path) else None
