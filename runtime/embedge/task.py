@@ -4,6 +4,7 @@ concurrent.futures takes 5 ms to import, and refuses once the main thread has en
 """
 
 from collections.abc import Callable
+from contextvars import copy_context
 from threading import Thread
 from typing import Generic, TypeVar
 
@@ -11,7 +12,7 @@ Result = TypeVar("Result")
 
 
 class Task(Generic[Result]):
-    """Starts at once.
+    """Starts at once, in the caller's context: a ``numpy.errstate`` of the caller's holds there, too.
 
     Args:
         function: what to call.
@@ -21,7 +22,7 @@ class Task(Generic[Result]):
     def __init__(self, function: Callable[[], Result], *, daemon: bool = False) -> None:
         self._function = function
         self._error: BaseException | None = None
-        self._thread = Thread(target=self._run, daemon=daemon)
+        self._thread = Thread(target=copy_context().run, args=(self._run,), daemon=daemon)
         self._thread.start()
 
     def _run(self) -> None:
