@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from embedge import Embedder
+from embedge.bring import pull
 from embedge.bundle import Bundle
-from embedge.resolve import find_cached, is_path, pull
+from embedge.resolve import find_cached, is_path
 from embedge_export.texts import Passage, passages
 
 QUESTIONS = (

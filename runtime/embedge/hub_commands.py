@@ -5,11 +5,11 @@ from pathlib import Path
 
 import click
 
+from embedge.bring import pull as bring_model
 from embedge.bundle import Bundle
 from embedge.manifest import CLASSES, PRECISIONS, Precision
 from embedge.progress import is_terminal
 from embedge.resolve import open_held
-from embedge.resolve import pull as bring
 
 
 def _say(line: str) -> None:
@@ -51,7 +51,7 @@ def pull(model: str, precisions: tuple[Precision, ...], revision: str | None) ->
     embedge pull my-organisation/my-bundle --revision v2
     RUN embedge pull my-organisation/my-bundle      # in a Dockerfile: the image starts without the network
     """
-    bundle = bring(model, precisions=precisions or None, revision=revision, report=_say)
+    bundle = bring_model(model, precisions=precisions or None, revision=revision, report=_say)
     click.echo(_describe(bundle))
 
 
@@ -82,7 +82,7 @@ def bundle(model: str, output: str, precisions: tuple[Precision, ...]) -> None:
     """
     from embedge.copy_out import copy_bundle
 
-    source = bring(model, precisions=precisions or None, report=_say)
+    source = bring_model(model, precisions=precisions or None, report=_say)
     copy = copy_bundle(source, Path(output), precisions=precisions or None)
     click.echo(_describe(copy))
 
