@@ -30,9 +30,9 @@ FLOORS: Mapping[Precision, Floor] = {
 }
 # A reranker's is the cosine of a question's scores, about their mean. That of the published ones is yet to be measured.
 RERANK_FLOORS: Mapping[Precision, Floor] = {**FLOORS, "int8": Floor(0.995, 0.98)}
-# Of lexical weights, how far they agree: each is a small sum of large products, and int8 changes it by more than it
-# turns a vector. That of the published ones is yet to be measured.
-LEXICAL_FLOORS: Mapping[Precision, Floor] = {**FLOORS, "int8": Floor(0.97, 0.9)}
+# Of lexical weights, how far they agree; MiniLM's with random heads do by 0.9994 on average and 0.995 at worst. That of
+# the published ones is yet to be measured.
+LEXICAL_FLOORS: Mapping[Precision, Floor] = {**FLOORS, "int8": Floor(0.995, 0.97)}
 # Other tools' int8 has one scale for a whole batch, and is fitted to nothing.
 TRACED_FLOORS: Mapping[Precision, Floor] = {**FLOORS, "int8": Floor(0.99, 0.97)}
 
