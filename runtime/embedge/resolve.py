@@ -93,7 +93,7 @@ def resolve(
 
 
 def check_name(model: object) -> None:
-    """Raises TextTypeError where it is neither a string nor a path, BundleNotFoundError where it cannot be a model's."""
+    """Raises TextTypeError where it is no string or path, BundleNotFoundError where it cannot be a model's."""
     if not isinstance(model, str | PathLike):
         raise TextTypeError(f"model must be a name or a path, found {type(model).__name__}")
     if not str(model) or (_NAME.fullmatch(str(model)) and len(str(model)) > _LONGEST_NAME):
