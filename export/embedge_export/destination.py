@@ -33,6 +33,12 @@ def missing_precisions(before: Bundle, order: Order, *, force: bool) -> tuple[Pr
     return tuple(name for name in PRECISIONS if name in broken or (name in order.precisions and name not in held))
 
 
+def side_files(before: Bundle) -> list[str]:
+    """The bundle's files but for its graphs."""
+    graphs = {name for precision in before.manifest.precisions for name in before.graph_files(precision)}
+    return [name for name in before.manifest.files if name not in graphs]
+
+
 def _is_outdated(record: PrecisionRecord, order: Order) -> bool:
     if order.calibration is None:
         return False

@@ -14,7 +14,7 @@ from embedge.progress import Report
 from embedge.resolve import cache_home
 from embedge_export.checkpoint import read_checkpoint
 from embedge_export.convert import convert
-from embedge_export.destination import missing_precisions
+from embedge_export.destination import missing_precisions, side_files
 from embedge_export.fetch import fetch
 from embedge_export.graph_file import write_graph
 from embedge_export.order import Exporter, Order, cache_place, check_choices
@@ -86,18 +86,24 @@ def _export_locked(order: Order, *, force: bool) -> Bundle:
     if destination == Path.cwd():
         raise BundleError(f"{destination} is the current directory; give -o another, such as -o bundle")
     with writing(destination):
-        if (before := existing_bundle(destination)) and not missing_precisions(before, order, force=force):
+        if (before := existing_bundle(destination)) and _left(before, order, force=force) is None:
             order.report(f"{'bundle':<11}{destination} holds {', '.join(order.precisions)} already")
             return before
         with lock_destination(destination, order.report):
             before = existing_bundle(destination)  # again: another export may have just ended
             if before is None:
                 return _make(order, keep=None, drop=None)
-            order = replace(order, precisions=missing_precisions(before, order, force=force))
-            same = before.manifest.source.checkpoint_sha256 == order.checkpoint.sha256
-            if not order.precisions:
+            left = _left(before, order, force=force)
+            if left is None:
                 return before
-            return _make(order, keep=before if same else None, drop=None if same else before)
+            same = before.manifest.source.checkpoint_sha256 == order.checkpoint.sha256
+            return _make(left, keep=before if same else None, drop=None if same else before)
+
+
+def _left(before: Bundle, order: Order, *, force: bool) -> Order | None:
+    """What of the order is to be made: of no precision where only other files are damaged; None where all is there."""
+    missing = missing_precisions(before, order, force=force)
+    return replace(order, precisions=missing) if missing or not before.is_whole(side_files(before)) else None
 
 
 def _make(order: Order, *, keep: Bundle | None, drop: Bundle | None) -> Bundle:
@@ -112,7 +118,7 @@ def _make(order: Order, *, keep: Bundle | None, drop: Bundle | None) -> Bundle:
         )
     with staging(order.destination, keep=keep, drop=drop) as (folder, scratch):
         write_side_files(order.checkpoint, folder)
-        for precision, model in convert(order, scratch):
+        for precision, model in convert(order, scratch) if order.precisions else ():
             write_graph(model, folder / GRAPHS[precision])
         others = (
             {} if keep is None else {k: v for k, v in keep.manifest.precisions.items() if k not in order.precisions}
@@ -127,7 +133,7 @@ def _make(order: Order, *, keep: Bundle | None, drop: Bundle | None) -> Bundle:
             source = replace(manifest.source, like=manifest.source.like or keep.manifest.source.like)
             manifest = replace(manifest, source=source, prompts=manifest.prompts or keep.manifest.prompts)
         bundle = write_manifest(folder, replace(manifest, files=record_files(folder, keep=kept)))
-        if order.verify:
+        if order.verify and order.precisions:
             bundle = write_manifest(folder, verified(order, bundle, scratch))
     size = sum(record.size for record in bundle.manifest.files.values())
     order.report(f"{'bundle':<11}{order.destination}, {size / 1e6:.1f} MB")

@@ -494,6 +494,21 @@ def test_what_is_advised_for_a_precision_that_is_missing_adds_it(tiny_checkpoint
     assert (set(after.precisions), after.source.like) == ({"int8", "fp32"}, "bge-small-en-v1.5")
 
 
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"junk"), Path.unlink], ids=["changed", "gone"])
+def test_a_damaged_side_file_is_made_again_and_no_graph(
+    tiny_checkpoint: Path, tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
+    said: list[str] = []
+    bundle = export(tiny_checkpoint, tmp_path / "bundle")
+    damage(bundle.path / "tokenizer.json")
+    again = export(tiny_checkpoint, bundle.path, report=said.append)
+    again.check()
+    assert again.manifest == bundle.manifest
+    assert not [line for line in said if line.startswith(("graph", "int8", "verify"))]
+    assert export(tiny_checkpoint, bundle.path, report=said.append) == again
+    assert said[-1].endswith("holds int8 already")
+
+
 def test_a_damaged_graph_is_made_again(tiny_checkpoint: Path, tmp_path: Path) -> None:
     """By the export that adds another precision, too: a bundle is never written with a bad file in it."""
     bundle = export(tiny_checkpoint, tmp_path / "b", precisions=("int8", "fp32"), verify=False)
