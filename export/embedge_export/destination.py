@@ -1,9 +1,27 @@
 """What of an order is still to be made, where a bundle is already."""
 
+from dataclasses import replace
+
 from embedge.bundle import Bundle
 from embedge.errors import BundleError
 from embedge.manifest import PRECISIONS, Precision, PrecisionRecord
+from embedge_export.checkpoint import Checkpoint, read_checkpoint
 from embedge_export.order import Order
+from embedge_export.recipe import load_recipe
+
+
+def as_before(before: Bundle, order: Order) -> Order:
+    """The order, or where it names no recipe for what the checkpoint does not say, the same with the bundle's."""
+    made, checkpoint = before.manifest.source, order.checkpoint
+    if made.like is None or checkpoint.like is not None or made.checkpoint_sha256 != checkpoint.sha256:
+        return order
+    return replace(order, checkpoint=read_checkpoint(checkpoint.fetched, like=load_recipe(made.like)))
+
+
+def is_of(before: Bundle, checkpoint: Checkpoint) -> bool:
+    """Whether a bundle was made from the checkpoint, what it does not say being taken from the same recipe."""
+    made = before.manifest.source
+    return made.checkpoint_sha256 == checkpoint.sha256 and made.like == checkpoint.like
 
 
 def missing_precisions(before: Bundle, order: Order, *, force: bool) -> tuple[Precision, ...]:
@@ -13,16 +31,13 @@ def missing_precisions(before: Bundle, order: Order, *, force: bool) -> tuple[Pr
     fit it yet.
 
     Raises:
-        BundleError: without ``force``: the bundle is of another checkpoint, or holds a damaged graph that this order
-            would not make as it was made.
+        BundleError: without ``force``: the bundle is of another checkpoint, or made with another ``like``, or holds a
+            damaged graph that this order would not make as it was made.
     """
-    if before.manifest.source.checkpoint_sha256 != order.checkpoint.sha256:
+    if not is_of(before, order.checkpoint):
         if force:
             return order.precisions
-        raise BundleError(
-            f"{before.path} was made from another checkpoint, {before.manifest.source.origin}, or before it changed; "
-            "give -o another directory, or --force to replace it"
-        )
+        raise BundleError(f"{_other(before, order)}; give -o another directory, or --force to replace it")
     records = before.manifest.precisions
     broken = {name for name in records if not before.is_whole(before.graph_files(name))}
     for name in () if force else sorted(broken):
@@ -31,6 +46,14 @@ def missing_precisions(before: Bundle, order: Order, *, force: bool) -> tuple[Pr
     if "int8" in held and _is_outdated(records["int8"], order):
         held.remove("int8")
     return tuple(name for name in PRECISIONS if name in broken or (name in order.precisions and name not in held))
+
+
+def _other(before: Bundle, order: Order) -> str:
+    """What a bundle was made from, or with, that is not the order's."""
+    made = before.manifest.source
+    if made.checkpoint_sha256 != order.checkpoint.sha256:
+        return f"{before.path} was made from another checkpoint, {made.origin}, or before it changed"
+    return f"{before.path} was made {f'with --like {made.like}' if made.like else 'without --like'}; leave --like out"
 
 
 def side_files(before: Bundle) -> list[str]:

@@ -8,6 +8,7 @@ Source of the format: PyTorch's notes on serialization, "Serialized file format 
 
 import math
 import zipfile
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -47,15 +48,19 @@ class PickledTensors:
             self._tensors = {name: value for name, value in found.items() if isinstance(value, Place)}
             if not all(isinstance(name, str) for name in self._tensors):
                 raise ValueError("a name that is no string")
+            uses = Counter(tensor.storage.key for tensor in self._tensors.values())
+            self._shared: dict[str, bytes | None] = {key: None for key, count in uses.items() if count > 1}
         except Exception as error:  # whatever a broken or hostile pickle makes the unpickler raise
             raise self._unreadable(error) from error
 
     def _unreadable(self, error: Exception) -> CheckpointError:
         reason = str(error)[:_LONGEST_REASON] or type(error).__name__
+        found, folder = f"{self._path} holds no plain dictionary of tensors ({reason})", self._path.parent
+        if not self._path.name.startswith("pytorch_model"):  # a layer beside the encoder
+            return CheckpointError(f"{found}; get the checkpoint again")
         return CheckpointError(
-            f"{self._path} holds no plain dictionary of tensors ({reason}); get the checkpoint again, or convert it: "
-            f"`python -c \"from transformers import AutoModel as M; M.from_pretrained('{self._path.parent}')"
-            f".save_pretrained('{self._path.parent}')\"`"
+            f'{found}; get the checkpoint again, or convert it: `python -c "from transformers import AutoModel as M; '
+            f"M.from_pretrained('{folder}').save_pretrained('{folder}')\"`"
         )
 
     def __enter__(self) -> Self:
@@ -74,14 +79,20 @@ class PickledTensors:
         """The tensor of that name, read now; raises CheckpointError where its bytes are not there."""
         tensor = self._tensors[name]
         try:
-            data = self._zip.read(f"{self._root}data/{tensor.storage.key}")
-            flat = np.frombuffer(data, tensor.storage.dtype)
+            flat = np.frombuffer(self._read(tensor.storage.key), tensor.storage.dtype)
             if max(_elements(tensor), math.prod(tensor.shape)) > len(flat):  # a stride of 0 makes much of one element
                 raise ValueError(f"{name} is larger than its storage")
             strides = tuple(stride * flat.itemsize for stride in tensor.strides)
             return np.lib.stride_tricks.as_strided(flat[tensor.offset :], tensor.shape, strides, writeable=False)
         except Exception as error:  # zlib's, zipfile's and numpy's share no base but Exception
             raise self._unreadable(error) from error
+
+    def _read(self, key: str) -> bytes:
+        """A storage's bytes; kept, if several tensors are views of it."""
+        data = self._shared.get(key) or self._zip.read(f"{self._root}data/{key}")
+        if key in self._shared:
+            self._shared[key] = data
+        return data
 
 
 def _elements(tensor: Place) -> int:

@@ -14,7 +14,7 @@ from embedge.progress import Report
 from embedge.resolve import cache_home
 from embedge_export.checkpoint import read_checkpoint
 from embedge_export.convert import convert
-from embedge_export.destination import missing_precisions, side_files
+from embedge_export.destination import as_before, is_of, missing_precisions, side_files
 from embedge_export.fetch import fetch
 from embedge_export.graph_file import write_graph
 from embedge_export.order import Exporter, Order, cache_place, check_choices
@@ -96,12 +96,13 @@ def _export_locked(order: Order, *, force: bool) -> Bundle:
             left = _left(before, order, force=force)
             if left is None:
                 return before
-            same = before.manifest.source.checkpoint_sha256 == order.checkpoint.sha256
+            same = is_of(before, left.checkpoint)
             return _make(left, keep=before if same else None, drop=None if same else before)
 
 
 def _left(before: Bundle, order: Order, *, force: bool) -> Order | None:
     """What of the order is to be made: of no precision where only other files are damaged; None where all is there."""
+    order = as_before(before, order)
     missing = missing_precisions(before, order, force=force)
     return replace(order, precisions=missing) if missing or not before.is_whole(side_files(before)) else None
 
@@ -129,9 +130,6 @@ def _make(order: Order, *, keep: Bundle | None, drop: Bundle | None) -> Bundle:
             else {name: keep.manifest.files[name] for other in others for name in keep.graph_files(other)}
         )
         manifest = replace(manifest, precisions={**others, **manifest.precisions})
-        if keep is not None:  # --like may have been given then, and not now
-            source = replace(manifest.source, like=manifest.source.like or keep.manifest.source.like)
-            manifest = replace(manifest, source=source, prompts=manifest.prompts or keep.manifest.prompts)
         bundle = write_manifest(folder, replace(manifest, files=record_files(folder, keep=kept)))
         if order.verify and order.precisions:
             bundle = write_manifest(folder, verified(order, bundle, scratch))

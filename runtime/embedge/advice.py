@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from embedge.manifest import Manifest
 
 
-def export_command(manifest: "Manifest", precision: str, *, output: Path | None = None, force: bool = False) -> str:
+def export_command(manifest: "Manifest", precision: str, *, output: Path | None = None) -> str:
     """The command that makes a bundle's graph as it was made; one that it lacks, as its others were.
 
     CHECKPOINT stands for a directory of the user's; of a calibration's file, too, only the name is known.
@@ -17,7 +17,6 @@ def export_command(manifest: "Manifest", precision: str, *, output: Path | None 
         manifest: the bundle's.
         precision: of the graph.
         output: the bundle's directory; None leaves it to the user.
-        force: make anew what is there.
     """
     source, made = manifest.source, manifest.precisions.get(precision)
     exporters = {record.exporter for record in ([made] if made else manifest.precisions.values())}
@@ -27,7 +26,7 @@ def export_command(manifest: "Manifest", precision: str, *, output: Path | None 
     words += ["--exporter", "optimum"] if exporters == {"optimum"} else []
     words += ["--calibration", fitted_to] if fitted_to else []
     words += ["-o", str(output)] if output else []
-    return shlex.join([*words, "--precision", precision, *(["--force"] if force else [])])
+    return shlex.join([*words, "--precision", precision])
 
 
 def mend(manifest: "Manifest", precision: str, path: Path) -> str:
@@ -38,16 +37,18 @@ def mend(manifest: "Manifest", precision: str, path: Path) -> str:
         precision: of the graph that is damaged, or any that the bundle holds.
         path: the bundle's directory.
     """
-    if repository := _pulled_from(path):
-        return f"`{shlex.join(['embedge', 'pull', repository])}` brings it again"
-    return f"copy the bundle again, or `{export_command(manifest, precision, output=path, force=True)}`"
+    if pull := _pull_command(path):
+        return f"`{pull}` brings it again"
+    return f"copy the bundle again, or `{export_command(manifest, precision, output=path)}`"
 
 
-def _pulled_from(path: Path) -> str | None:
-    """The hub's repository that a bundle was downloaded from into the cache, where it is called by that."""
+def _pull_command(path: Path) -> str | None:
+    """The command that brings a bundle again that was downloaded from the hub into a cache; None for any other."""
     from embedge.place import read_commit
-    from embedge.resolve import cached_path  # which opens bundles
+    from embedge.resolve import cache_home, cached_path  # which opens bundles
 
-    repository = path.name.replace("--", "/", 1)
-    is_cached = "/" in repository and path.resolve() == cached_path(repository).resolve()
-    return repository if is_cached and read_commit(path) else None
+    repository, home = path.name.replace("--", "/", 1), path.parent.parent
+    if "/" not in repository or path != cached_path(repository, home) or not read_commit(path):
+        return None
+    words = ["embedge", "pull", repository]
+    return shlex.join(words if home == cache_home() else ["env", f"EMBEDGE_HOME={home}", *words])

@@ -44,7 +44,7 @@ def existing_bundle(destination: Path) -> Bundle | None:
         except BundleError as error:
             raise BundleError(f"{error}; delete {destination} to make it anew") from error
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
-        raise BundleError(f"{destination} is there and is no bundle; give -o a new or empty directory")
+        raise BundleError(f"{destination} is there and is no bundle; delete it, or give -o a new or empty directory")
     return None
 
 

@@ -1,6 +1,6 @@
 """ONNX Runtime's execution providers, by name."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from embedge.errors import ProviderError, TextTypeError
 
@@ -15,7 +15,8 @@ def check_providers(providers: Iterable[str]) -> tuple[str, ...]:
         ProviderError: one is not; the message says which are, and what brings CUDA.
         TextTypeError: they are no list of names.
     """
-    if isinstance(providers, str | set | frozenset) or not isinstance(providers, Iterable):  # the first is tried first
+    # The first is tried first; a dictionary would hold options, which are not taken.
+    if isinstance(providers, str | set | frozenset | Mapping) or not isinstance(providers, Iterable):
         raise TextTypeError(f"providers must be a list of names, found {providers!r}; such as [{CPU!r}]")
     providers = tuple(providers)
     from onnxruntime import get_available_providers

@@ -110,7 +110,11 @@ def find_cached(name: str, cache_dir: str | PathLike[str] | None) -> Bundle | No
     """The cached bundle of a recipe's name or hub id; a recipe's bundle answers to its hub id too."""
     folder = cached_path(name, cache_dir)
     if _is_file(folder / MANIFEST):
-        return Bundle.open(folder)
+        try:
+            return Bundle.open(folder)
+        except BundleError as error:
+            again = f"`embedge pull {shlex.quote(name)}` brings it anew"
+            raise BundleError(f"{error}; delete {folder}, and {again}") from error
     if "/" not in name:
         return None
     # Not one from another repository on the hub, whatever that says of itself: their folders have a -- in their names.

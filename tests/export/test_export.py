@@ -447,6 +447,24 @@ def test_a_prompt_given_by_like_stays_when_a_precision_is_added(tiny_checkpoint:
     first = export(folder, tmp_path / "b", like="bge-small-en-v1.5", verify=False).manifest
     second = export(folder, tmp_path / "b", precisions=("fp32",), verify=False).manifest
     assert first.prompts == second.prompts != {}
+    for_others = json.loads((tmp_path / "b/config_sentence_transformers.json").read_text(encoding="utf-8"))
+    assert for_others["prompts"]["query"] == second.prompts["query"]
+
+
+@pytest.mark.parametrize("first", ["bge-small-en-v1.5", None])
+def test_another_like_needs_force_and_makes_all_anew(tiny_checkpoint: Path, tmp_path: Path, first: str | None) -> None:
+    """It may pool in another way: the graphs that are there would no longer be what the manifest says."""
+    folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "c"))
+    (folder / "config_sentence_transformers.json").unlink()
+    if first:
+        shutil.rmtree(folder / "1_Pooling")
+    made = export(folder, tmp_path / "b", precisions=("int8", "fp32"), like=first, verify=False)
+    for options in ({"precisions": ("fp16",)}, {}):
+        with pytest.raises(BundleError, match="was made with.*leave --like out; .*--force"):
+            export(folder, tmp_path / "b", like="all-MiniLM-L6-v2", verify=False, **options)  # type: ignore[arg-type]
+    assert Bundle.open(tmp_path / "b") == made
+    anew = export(folder, tmp_path / "b", like="all-MiniLM-L6-v2", force=True, verify=False).manifest
+    assert (set(anew.precisions), anew.source.like) == ({"int8"}, "all-MiniLM-L6-v2")
 
 
 def advised(error: BaseException, **places: Path) -> list[str]:

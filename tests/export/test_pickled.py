@@ -100,6 +100,22 @@ def test_what_torch_saves_loads_as_torch_loads_it(tmp_path: Path, kind: str) -> 
             )
 
 
+def test_a_buffer_that_tensors_share_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = torch.arange(60.0)
+    torch.save({f"{n}": buffer[n : n + 3] for n in range(50)}, tmp_path / "a.bin")
+    reads: list[str] = []
+    read = zipfile.ZipFile.read
+
+    def counted(self: zipfile.ZipFile, name: str) -> bytes:
+        reads.append(name)
+        return read(self, name)
+
+    monkeypatch.setattr(zipfile.ZipFile, "read", counted)
+    with PickledTensors(tmp_path / "a.bin") as tensors:
+        assert [tensors.get_tensor(f"{n}")[0] for n in range(50)] == list(range(50))
+    assert len(reads) == 1
+
+
 class Trap:
     def __init__(self, path: Path) -> None:
         self.path = path

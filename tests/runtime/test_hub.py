@@ -123,6 +123,27 @@ def test_a_damaged_file_is_brought_again(hub: Hub) -> None:
     assert hub.count("GET", "/resolve/") == 2  # the manifest and that file
 
 
+def test_the_error_about_a_damaged_file_in_another_cache_says_which(hub: Hub, tmp_path: Path) -> None:
+    run(hub, "pull", NAME, EMBEDGE_HOME=str(tmp_path / "other"))
+    bundle = Bundle.open(cached_path(NAME, tmp_path / "other"))
+    (bundle.path / "tokenizer.json").write_bytes(b"")
+    with pytest.raises(BundleCorruptError) as seen:
+        bundle.check()
+    found = re.search("`env EMBEDGE_HOME=(.*) embedge (.*)` brings it again$", str(seen.value))
+    assert found
+    assert run(hub, *found[2].split(), EMBEDGE_HOME=found[1]).returncode == 0
+    bundle.check()
+
+
+def test_a_manifest_in_the_cache_that_cannot_be_read_is_a_way_on(hub: Hub) -> None:
+    run(hub, "pull", NAME)
+    (cached_path(NAME) / "embedge.json").write_text("{")
+    for words in (["pull", NAME], ["embed", "-m", NAME, "a text"]):
+        assert f"delete {cached_path(NAME)}, and `embedge pull {NAME}` brings it anew" in run(hub, *words).stderr
+    (cached_path(NAME) / "embedge.json").unlink()
+    assert "delete it" in run(hub, "pull", NAME).stderr
+
+
 @pytest.mark.parametrize("name", ["tokenizer.json", "onnx/model_int8.onnx"])
 def test_the_error_about_a_damaged_file_of_a_pulled_bundle_says_to_pull_it(hub: Hub, name: str) -> None:
     run(hub, "pull", NAME)
@@ -582,7 +603,7 @@ def test_a_revision_that_is_not_there_is_one_error(hub: Hub, cached: bool) -> No
     before = {path: path.read_bytes() for path in cached_path(NAME).rglob("*") if path.is_file()}
     done = run(hub, "pull", NAME, "--revision", "v9")
     assert (done.returncode, done.stdout) == (1, "")
-    message = f"the hub has no revision 'v9' of {NAME}; give a branch, tag or commit that is there"
+    message = f"the hub has no revision 'v9' of {NAME}; `embedge pull {NAME} --revision main` takes its branch"
     assert done.stderr == f"Error: {message}\n"
     assert before == {path: path.read_bytes() for path in cached_path(NAME).rglob("*") if path.is_file()}
 
