@@ -40,7 +40,7 @@ _SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 
 
 def write_roberta(folder: Path, *, seed: int = 0, rerank: bool, pickled: bool = False) -> Path:
-    """A reranker in ``folder``; or an embedder with a sparse head, as bge-m3.
+    """A reranker in ``folder``; or an embedder with a sparse and a multi-vector head, as bge-m3.
 
     Args:
         folder: made here.
@@ -65,8 +65,9 @@ def write_roberta(folder: Path, *, seed: int = 0, rerank: bool, pickled: bool = 
         (folder / "1_Pooling").mkdir()
         modes = {"word_embedding_dimension": 32, "pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
         (folder / "1_Pooling" / "config.json").write_text(json.dumps(modes))
-        head = {name.removeprefix("."): torch.tensor(v) for name, v in _linear("", 1, 32, random).items()}
-        torch.save(head, folder / "sparse_linear.pt")
+        for name, outputs in (("sparse_linear.pt", 1), ("colbert_linear.pt", 32)):
+            head = {key.removeprefix("."): torch.tensor(v) for key, v in _linear("", outputs, 32, random).items()}
+            torch.save(head, folder / name)
     if pickled:
         torch.save({name: torch.tensor(tensor) for name, tensor in tensors.items()}, folder / "pytorch_model.bin")
     else:

@@ -13,8 +13,9 @@ from embedge.pool import Pooling
 from embedge_export.fetch import Fetched
 from embedge_export.recipe import Recipe
 
-# A linear layer of one output that bge-m3's repository keeps beside the encoder: the weight of a token.
-SPARSE_HEAD = "sparse_linear.pt"
+# Linear layers that bge-m3's repository keeps beside the encoder: of one output, the weight of a token; and of as many
+# as a hidden state has, the vector of a token.
+SPARSE_HEAD, MULTI_VECTOR_HEAD = "sparse_linear.pt", "colbert_linear.pt"
 _KNOWN_MODULES = ("Transformer", "Pooling", "Normalize")
 # sentence-transformers 5 writes one pooling_mode; before, one boolean for each.
 _POOLINGS: Mapping[str, Pooling] = {
@@ -38,6 +39,7 @@ class Checkpoint:
         config: ``config.json``.
         weights: the files that hold its tensors; safetensors, or torch's pickles where there are none.
         sparse_head: the file with the layer that gives weights of tokens, if there is one.
+        multi_vector_head: the file with the layer that gives vectors of tokens, if there is one.
         sha256: SHA-256 over its weights, config, tokenizer and pooling: what makes it another checkpoint.
         pooling: ``cls``, ``mean`` or ``last``.
         prompts: text put in front of an input, by kind.
@@ -53,6 +55,7 @@ class Checkpoint:
     config: Mapping[str, Any]
     weights: tuple[Path, ...]
     sparse_head: Path | None
+    multi_vector_head: Path | None
     sha256: str
     pooling: Pooling
     prompts: Mapping[str, str]
@@ -104,7 +107,8 @@ def _read(fetched: Fetched, like: Recipe | None, pooling: Pooling | None) -> Che
         )
     pooling_config = _find_pooling(folder)
     weights = _find_weights(folder)
-    sparse_head = folder / SPARSE_HEAD if task == "embed" and (folder / SPARSE_HEAD).is_file() else None
+    heads = [folder / name for name in (SPARSE_HEAD, MULTI_VECTOR_HEAD)]
+    sparse_head, multi_vector_head = (head if task == "embed" and head.is_file() else None for head in heads)
     saved = read_json(folder / "config_sentence_transformers.json") or {}
     prompts = {name: text for name, text in (saved.get("prompts") or {}).items() if text}
     default = saved.get("default_prompt_name")
@@ -115,9 +119,8 @@ def _read(fetched: Fetched, like: Recipe | None, pooling: Pooling | None) -> Che
         config=config,
         weights=weights,
         sparse_head=sparse_head,
-        sha256=_hash(
-            (*weights, folder / "config.json", folder / "tokenizer.json", pooling_config, folder / SPARSE_HEAD)
-        ),
+        multi_vector_head=multi_vector_head,
+        sha256=_hash((*weights, folder / "config.json", folder / "tokenizer.json", pooling_config, *heads)),
         pooling="cls" if task == "rerank" else _pooling(pooling_config, recipe.pooling if recipe else pooling),
         prompts=prompts or (recipe.prompts if recipe else {}),
         default_prompt=default if default in prompts else None,

@@ -120,6 +120,8 @@ def _describe(quality: Quality) -> str:
         None if quality.max_abs_difference is None else f"largest difference {quality.max_abs_difference:.2g}",
         None if quality.lexical_mean is None else f"lexical weights {quality.lexical_mean:.5f} mean",
         None if quality.lexical_min is None else f"{quality.lexical_min:.5f} min",
+        None if quality.multi_vector_mean is None else f"multi-vectors {quality.multi_vector_mean:.5f} mean",
+        None if quality.multi_vector_min is None else f"{quality.multi_vector_min:.5f} min",
         None if quality.batch_difference is None else f"{quality.batch_difference:.2g} by company",
     ]
     return ", ".join(part for part in parts if part)

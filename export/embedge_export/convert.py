@@ -78,7 +78,8 @@ def _fit(order: Order, model: "ModelProto") -> "ModelProto":
 
 def _reads_first_token(checkpoint: Checkpoint) -> bool:
     """Whether nothing reads the last layer's other tokens."""
-    return checkpoint.pooling == "cls" and checkpoint.sparse_head is None
+    heads = (checkpoint.sparse_head, checkpoint.multi_vector_head)
+    return checkpoint.pooling == "cls" and heads == (None, None)
 
 
 def _as_it_is(model: "ModelProto") -> "ModelProto":

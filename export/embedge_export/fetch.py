@@ -3,10 +3,12 @@
 import contextlib
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib.metadata import PackageNotFoundError, distribution
@@ -19,7 +21,7 @@ from embedge.progress import progress
 from embedge_export.recipe import Package, Recipe, find_recipe, load_recipe
 
 # What an export reads; onnx, openvino and pickled copies of the weights stay on the hub.
-CONFIGS = ("*.json", "sparse_linear.pt")
+CONFIGS = ("*.json", "sparse_linear.pt", "colbert_linear.pt")
 WEIGHTS = ("model*.safetensors",)
 PICKLES = ("pytorch_model*.bin",)  # where there are no safetensors
 
@@ -125,19 +127,36 @@ def _download(snapshot: Snapshot, cache: Path) -> Path:
 
     wanted = _wanted(snapshot)
     folder = _folder(cache, snapshot.hub_id, snapshot.commit)
-    if folder.is_dir():
+    if not _missing(folder, wanted):
         return folder
     found = [try_to_load_from_cache(snapshot.hub_id, name, revision=snapshot.commit) for name in wanted]
     if all(isinstance(path, str) for path in found):
         return Path(str(found[0])).parents[wanted[0].count("/")]
     with writing(folder), lock_destination(folder, lambda line: None):
-        if folder.is_dir():  # another process was faster
+        missing = _missing(folder, wanted)
+        if not missing:  # another process was faster
             return folder
-        size = sum(snapshot.files[name].size or 0 for name in wanted) or None
+        size = sum(snapshot.files[name].size or 0 for name in missing) or None
         with staging(folder, keep=None, drop=None) as (new, _), progress(size, None, unit="B") as advance:
             for name in wanted:
-                receive(snapshot, name, new / name, advance=advance)
+                if name in missing:
+                    receive(snapshot, name, new / name, advance=advance)
+                else:
+                    _link(folder / name, new / name)
     return folder
+
+
+def _missing(folder: Path, wanted: Sequence[str]) -> list[str]:
+    """What an earlier embedge, which read fewer files, did not bring; all, where there is no folder."""
+    return [name for name in wanted if not (folder / name).is_file()]
+
+
+def _link(path: Path, copy: Path) -> None:
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(path, copy)
+    except OSError:  # no hard links here
+        shutil.copy2(path, copy)
 
 
 def _wanted(snapshot: Snapshot) -> list[str]:

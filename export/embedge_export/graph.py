@@ -20,10 +20,10 @@ import numpy as np
 from onnx import ModelProto
 
 from embedge.errors import CheckpointError
-from embedge.manifest import HIDDEN, SCORES, TOKEN_WEIGHTS
+from embedge.manifest import HIDDEN, SCORES, TOKEN_VECTORS, TOKEN_WEIGHTS
 from embedge_export.builder import CONTRIB, Builder
 from embedge_export.checkpoint import Checkpoint
-from embedge_export.heads import score_pairs, weigh_tokens
+from embedge_export.heads import project_tokens, score_pairs, weigh_tokens
 from embedge_export.tensors import Tensors
 
 # Those whose positions count on from the padding token's id, over the tokens that are none.
@@ -118,7 +118,7 @@ def read_shape(checkpoint: Checkpoint) -> Shape:
 def build_graph(checkpoint: Checkpoint) -> ModelProto:
     """The graph: ``input_ids`` and ``attention_mask`` in; out ``last_hidden_state``, or a reranker's ``logits``.
 
-    With a sparse head, ``token_weights`` too.
+    With a sparse head, ``token_weights`` too; with a multi-vector head, ``token_vectors``.
 
     Raises:
         CheckpointError: an architecture that is not known, or a tensor that is missing or misshapen.
@@ -143,6 +143,10 @@ def _finish(encoder: "_Encoder", hidden: str, checkpoint: Checkpoint) -> ModelPr
         with Tensors(checkpoint, files=(checkpoint.sparse_head,), put_in_front="sparse_linear.") as head:
             weigh_tokens(b, head, hidden, width=width)
         outputs[TOKEN_WEIGHTS] = ["batch", "sequence"]
+    if checkpoint.multi_vector_head is not None:
+        with Tensors(checkpoint, files=(checkpoint.multi_vector_head,), put_in_front="colbert_linear.") as head:
+            project_tokens(b, head, hidden, width=width)
+        outputs[TOKEN_VECTORS] = ["batch", "sequence", width]
     return b.model(outputs)
 
 

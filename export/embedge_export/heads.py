@@ -1,11 +1,14 @@
-"""What stands on top of an encoder: a reranker's score of a pair, and bge-m3's weights of tokens.
+"""What stands on top of an encoder: a reranker's score of a pair, and bge-m3's weights and vectors of tokens.
 
 A layer of one output is a product of each row and a sum, not a matrix product: int8 graphs keep it in float32, since
 what it gives is read as a number and not as a direction; and its sums are the same in any batch, and whether or not a
 session packs its weights.
+
+Vectors of tokens are read as directions, and are a matrix product: int8 graphs quantise its rows like all others, whose
+integer sums are the same in any case, too.
 """
 
-from embedge.manifest import SCORES, TOKEN_WEIGHTS
+from embedge.manifest import SCORES, TOKEN_VECTORS, TOKEN_WEIGHTS
 from embedge_export.builder import Builder
 from embedge_export.tensors import Tensors
 
@@ -30,6 +33,17 @@ def weigh_tokens(b: Builder, tensors: Tensors, hidden: str, *, width: int) -> st
     Source: FlagEmbedding, ``BGEM3ForInference.sparse_embedding``.
     """
     return b.op("Relu", [_one_output(b, tensors, hidden, "sparse_linear", width=width)], name=TOKEN_WEIGHTS)
+
+
+def project_tokens(b: Builder, tensors: Tensors, hidden: str, *, width: int) -> str:
+    """A linear layer on every token; [batch, sequence, width], the first token's among them, and not normalised.
+
+    Source: FlagEmbedding, ``EncoderOnlyEmbedderM3Model._colbert_embedding``.
+    """
+    at = "colbert_linear"
+    weight = b.constant(f"{at}.weight", tensors.get(f"{at}.weight", width, width).T)
+    product = b.op("MatMul", [hidden, weight], name=at)
+    return b.op("Add", [product, b.constant(f"{at}.bias", tensors.get(f"{at}.bias", width))], name=TOKEN_VECTORS)
 
 
 def _one_output(b: Builder, tensors: Tensors, rows: str, at: str, *, width: int) -> str:

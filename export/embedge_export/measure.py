@@ -13,6 +13,7 @@ from embedge.bundle import Bundle
 from embedge.manifest import SCORES, TOKENIZER, Precision, Quality
 from embedge.tokenise import Tokeniser
 from embedge_export.lexical import agreements, largest_by_token
+from embedge_export.multi_vector import token_cosines
 from embedge_export.reference import Reference
 from embedge_export.texts import passages, questions
 
@@ -29,14 +30,17 @@ def documents() -> list[str]:
 
 
 def measure(bundle: Bundle, precision: Precision, reference: Reference) -> Quality:
-    """Distance of one graph of a bundle to a reference: of scores, or of vectors and lexical weights, if it has any."""
+    """Distance of one graph of a bundle to a reference: of scores, or of vectors and what else it gives of texts."""
     if bundle.manifest.task == "rerank":
         return measure_scores(bundle, precision, reference)
     quality = measure_vectors(bundle, precision, reference)
-    if not bundle.manifest.sparse:
-        return quality
-    found = measure_weights(bundle, precision, reference)
-    return replace(quality, lexical_mean=round(float(found.mean()), 7), lexical_min=round(float(found.min()), 7))
+    if bundle.manifest.sparse:
+        found = measure_weights(bundle, precision, reference)
+        mean, least = round(float(found.mean()), 7), round(float(found.min()), 7)
+        quality = replace(quality, lexical_mean=mean, lexical_min=least)
+    if bundle.manifest.multi_vector:
+        quality = measure_multi_vectors(bundle, precision, reference, quality)
+    return quality
 
 
 def measure_vectors(bundle: Bundle, precision: Precision, reference: Reference) -> Quality:
@@ -86,6 +90,30 @@ def measure_weights(bundle: Bundle, precision: Precision, reference: Reference) 
         for row, weights in zip(ids, reference.weigh_tokens(ids, mask) * mask, strict=True)
     ]
     return agreements([weights.as_dict() for weights in found], wanted)
+
+
+def measure_multi_vectors(bundle: Bundle, precision: Precision, reference: Reference, quality: Quality) -> Quality:
+    """The report with the cosines of tokens' vectors, by the runtime, to a reference's that is fed padded batches.
+
+    The texts are those of ``measure_vectors``. What company makes of these vectors counts as what it makes of a text's.
+    """
+    texts = _texts(bundle)
+    model = Embedder(bundle.path, precision=precision)
+    alone = [model.encode_multi_vector(text, prompt="", on_truncate="ignore") for text in texts]
+    among = model.encode_multi_vector(texts, prompt="", on_truncate="ignore")
+    worst = max(float(np.abs(one - other).max()) for one, other in zip(alone, among, strict=True))
+    wanted = [
+        rows[kept == 1][1:]
+        for ids, mask in _padded_batches(bundle, texts)
+        for rows, kept in zip(reference.project_tokens(ids, mask), mask, strict=True)
+    ]
+    cosines = np.concatenate(token_cosines(among, wanted))
+    return replace(
+        quality,
+        batch_difference=float(f"{max(worst, quality.batch_difference or 0):.3g}"),
+        multi_vector_mean=round(float(cosines.mean()), 7),
+        multi_vector_min=round(float(cosines.min()), 7),
+    )
 
 
 def measure_scores(bundle: Bundle, precision: Precision, reference: Reference) -> Quality:

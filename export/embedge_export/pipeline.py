@@ -112,10 +112,11 @@ def _make(order: Order, *, keep: Bundle | None, drop: Bundle | None) -> Bundle:
     from embedge_export.verify import verified
 
     manifest = _manifest(order, {})
-    if keep is not None and keep.manifest.sparse != manifest.sparse:
+    if keep is not None and keep.manifest.outputs != manifest.outputs:
         raise BundleError(
-            f"{order.destination} holds graphs {'with' if keep.manifest.sparse else 'without'} lexical weights, and "
-            f"--exporter {order.exporter} makes the other kind; give -o another directory, or export with --force"
+            f"{order.destination} holds graphs that give {', '.join(keep.manifest.outputs)}, and --exporter "
+            f"{order.exporter} makes such as give {', '.join(manifest.outputs)}; give -o another directory, or export "
+            "with --force"
         )
     with staging(order.destination, keep=keep, drop=drop) as (folder, scratch):
         write_side_files(order.checkpoint, folder)
@@ -168,6 +169,7 @@ def _manifest(order: Order, others: Mapping[str, PrecisionRecord]) -> Manifest:
         max_tokens=checkpoint.max_tokens,
         pooling=checkpoint.pooling,
         sparse=checkpoint.sparse_head is not None and order.exporter == "native",
+        multi_vector=checkpoint.multi_vector_head is not None and order.exporter == "native",
         prompts=checkpoint.prompts,
         default_prompt=checkpoint.default_prompt,
         files={},

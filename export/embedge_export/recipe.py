@@ -63,6 +63,7 @@ class Recipe:
         architecture: the config's ``model_type``.
         pooling: ``cls``, ``mean`` or ``last``.
         sparse: whether it gives lexical weights of tokens, too.
+        multi_vector: whether it gives vectors of tokens, too.
         dimension: of a vector; a reranker's 1, its number of scores.
         max_tokens: longest text in tokens, or pair of texts, special ones included.
         parameters: how many weights; an int8 graph has about as many bytes.
@@ -81,6 +82,7 @@ class Recipe:
     architecture: str
     pooling: Literal["cls", "mean", "last"]
     sparse: bool = False
+    multi_vector: bool = False
     dimension: int
     max_tokens: int
     parameters: int

@@ -13,10 +13,11 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from embedge.errors import CheckpointError
-from embedge.manifest import HIDDEN, TOKEN_WEIGHTS
+from embedge.manifest import HIDDEN, TOKEN_VECTORS, TOKEN_WEIGHTS
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.extra import require_optimum_extra
 from embedge_export.lexical import SparseHead
+from embedge_export.multi_vector import MultiVectorHead
 
 _TASKS = {"embed": "feature-extraction", "rerank": "text-classification"}  # as optimum calls them
 
@@ -27,12 +28,21 @@ class Reference:
     Args:
         graph: the ONNX file.
         name: what it is, for the quality report.
-        head: gives weights of tokens by the graph's hidden states; None is for a graph that gives them itself.
+        sparse: gives weights of tokens by the graph's hidden states; None is for a graph that gives them itself.
+        multi_vector: gives vectors of tokens likewise.
     """
 
-    def __init__(self, graph: Path, name: str, head: SparseHead | None = None) -> None:
+    def __init__(
+        self,
+        graph: Path,
+        name: str,
+        *,
+        sparse: SparseHead | None = None,
+        multi_vector: MultiVectorHead | None = None,
+    ) -> None:
         self.name = name
-        self._head = head
+        self._sparse = sparse
+        self._multi_vector = multi_vector
         options = ort.SessionOptions()
         options.log_severity_level = 3
         self._session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
@@ -47,7 +57,13 @@ class Reference:
 
     def weigh_tokens(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """Weights of tokens, float32 [batch, sequence], as ``run``."""
-        return self.run(ids, mask, TOKEN_WEIGHTS) if self._head is None else self._head.weigh(self.run(ids, mask))
+        return self.run(ids, mask, TOKEN_WEIGHTS) if self._sparse is None else self._sparse.weigh(self.run(ids, mask))
+
+    def project_tokens(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Vectors of tokens of any length, float32 [batch, sequence, dimension], as ``run``."""
+        if self._multi_vector is None:
+            return self.run(ids, mask, TOKEN_VECTORS)
+        return self._multi_vector.project(self.run(ids, mask))
 
 
 def trace(checkpoint: Checkpoint, folder: Path) -> Path:

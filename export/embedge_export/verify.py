@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from embedge import Embedder, Reranker
 from embedge.bundle import Bundle
@@ -17,6 +18,7 @@ from embedge_export.extra import has_optimum_extra, require_optimum_extra
 from embedge_export.fetch import Fetched, fetch
 from embedge_export.lexical import read_head
 from embedge_export.measure import measure
+from embedge_export.multi_vector import read_multi_vector_head
 from embedge_export.order import Order
 from embedge_export.recipe import Floor, find_recipe
 from embedge_export.reference import Reference, trace, traced_by
@@ -33,6 +35,9 @@ RERANK_FLOORS: Mapping[Precision, Floor] = {**FLOORS, "int8": Floor(0.995, 0.98)
 # Of lexical weights, how far they agree; MiniLM's with random heads do by 0.9994 on average and 0.995 at worst. That of
 # the published ones is yet to be measured.
 LEXICAL_FLOORS: Mapping[Precision, Floor] = {**FLOORS, "int8": Floor(0.995, 0.97)}
+# Of multi-vectors, the cosine of a token's; MiniLM's with a random head have 0.9993 on average and 0.9977 at worst. That
+# of the published ones is yet to be measured.
+MULTI_VECTOR_FLOORS: Mapping[Precision, Floor] = {**FLOORS, "int8": Floor(0.998, 0.99)}
 # Other tools' int8 has one scale for a whole batch, and is fitted to nothing.
 TRACED_FLOORS: Mapping[Precision, Floor] = {**FLOORS, "int8": Floor(0.99, 0.97)}
 
@@ -66,7 +71,7 @@ def _reference(order: Order, scratch: Path) -> Reference | None:
         return traced_reference(order.checkpoint, scratch / TRACED)
     if order.precisions == ("fp32",):
         return None
-    return Reference(scratch / OWN_REFERENCE, "fp32 graph", read_head(order.checkpoint))
+    return _with_heads(scratch / OWN_REFERENCE, "fp32 graph", order.checkpoint)
 
 
 def check_runs(bundle: Bundle, precision: Precision) -> None:
@@ -85,13 +90,24 @@ def check_runs(bundle: Bundle, precision: Precision) -> None:
             raise QualityError(
                 f"{bundle.manifest.model} {precision} gives lexical weights that are no numbers; get it again"
             )
+    if bundle.manifest.multi_vector:
+        with np.errstate(all="ignore"):  # as below
+            found = Embedder(bundle.path, precision=precision).encode_multi_vector(["hello world", ""])
+        if not _are_unit(np.concatenate(found)):
+            raise QualityError(
+                f"{bundle.manifest.model} {precision} gives multi-vectors that are no unit vectors; get it again"
+            )
     with np.errstate(all="ignore"):  # what is not finite is told below
         vectors = Embedder(bundle.path, precision=precision).encode(["hello world", "", "a a a"], on_truncate="ignore")
-    if vectors.shape[1] != bundle.manifest.dimension or not np.allclose(np.square(vectors).sum(axis=1), 1, atol=1e-4):
+    if vectors.shape[1] != bundle.manifest.dimension or not _are_unit(vectors):
         raise QualityError(
             f"{bundle.manifest.model} {precision} does not give unit vectors: its weights overflow or are empty; "
             "export --precision fp32, or get the checkpoint again"
         )
+
+
+def _are_unit(vectors: NDArray[np.float32]) -> bool:
+    return np.allclose(np.square(vectors).sum(axis=1), 1, atol=1e-4)
 
 
 def floor_of(manifest: Manifest, precision: Precision) -> Floor:
@@ -113,7 +129,7 @@ def check_floor(manifest: Manifest, precision: Precision, quality: Quality) -> N
             f"{quality.cosine_min:.5f} at worst, the floor is {floor.mean} and {floor.minimum}; "
             f"{_ways(manifest, precision)}"
         )
-    _check_lexical(manifest, precision, quality)
+    _check_of_tokens(manifest, precision, quality)
     if native and precision != "fp16" and quality.batch_difference:
         raise QualityError(
             f"{manifest.model} {precision}: a text's vector changes by {quality.batch_difference:.1e} with what else "
@@ -121,16 +137,19 @@ def check_floor(manifest: Manifest, precision: Precision, quality: Quality) -> N
         )
 
 
-def _check_lexical(manifest: Manifest, precision: Precision, quality: Quality) -> None:
-    mean, least, floor = quality.lexical_mean, quality.lexical_min, LEXICAL_FLOORS[precision]
-    if mean is None or least is None:
-        return
-    if not (mean >= floor.mean and least >= floor.minimum):
-        raise QualityError(
-            f"{manifest.model} {precision}: lexical weights agree with those of {quality.reference} by {mean:.5f} on "
-            f"average and {least:.5f} at worst, the floor is {floor.mean} and {floor.minimum}; "
-            f"{_ways(manifest, precision)}"
-        )
+def _check_of_tokens(manifest: Manifest, precision: Precision, quality: Quality) -> None:
+    """The same of lexical weights and multi-vectors, where there are such."""
+    measured = (
+        ("lexical weights agree with those of", quality.lexical_mean, quality.lexical_min, LEXICAL_FLOORS),
+        ("multi-vectors agree with those of", quality.multi_vector_mean, quality.multi_vector_min, MULTI_VECTOR_FLOORS),
+    )
+    for agree_with, mean, least, floors in measured:
+        floor = floors[precision]
+        if mean is not None and least is not None and not (mean >= floor.mean and least >= floor.minimum):
+            raise QualityError(
+                f"{manifest.model} {precision}: {agree_with} {quality.reference} by {mean:.5f} on average and "
+                f"{least:.5f} at worst, the floor is {floor.mean} and {floor.minimum}; {_ways(manifest, precision)}"
+            )
 
 
 def _ways(manifest: Manifest, precision: Precision) -> str:
@@ -148,7 +167,12 @@ def _ways(manifest: Manifest, precision: Precision) -> str:
 
 def traced_reference(checkpoint: Checkpoint, folder: Path) -> Reference:
     """The reference that optimum traces, its file in ``folder``."""
-    return Reference(trace(checkpoint, folder), traced_by(), read_head(checkpoint))
+    return _with_heads(trace(checkpoint, folder), traced_by(), checkpoint)
+
+
+def _with_heads(graph: Path, name: str, checkpoint: Checkpoint) -> Reference:
+    """A graph of the checkpoint's encoder, and the layers beside it as they are."""
+    return Reference(graph, name, sparse=read_head(checkpoint), multi_vector=read_multi_vector_head(checkpoint))
 
 
 def reverify(bundle: Bundle, *, checkpoint: str | None, cache: Path) -> Iterator[tuple[Precision, Quality | None]]:

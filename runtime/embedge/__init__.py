@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         TextValueError,
         TruncationWarning,
     )
+    from embedge.late_interaction import max_similarity
     from embedge.manifest import Manifest, Precision
     from embedge.options import OnTruncate, OutputPrecision
     from embedge.reranker import Reranker
@@ -66,6 +67,7 @@ _HOME = {
     "TextTypeError": "embedge.errors",
     "TextValueError": "embedge.errors",
     "TruncationWarning": "embedge.errors",
+    "max_similarity": "embedge.late_interaction",
 }
 
 __all__ = [
@@ -90,6 +92,7 @@ __all__ = [
     "TextTypeError",
     "TextValueError",
     "TruncationWarning",
+    "max_similarity",
 ]
 
 

@@ -47,6 +47,7 @@ def card(manifest: Manifest, hub_id: str) -> str:
         f'model = {opener}("{hub_id}")',
         *_USES[manifest.task],
         *(['weights = model.encode_sparse(["some text"])'] if manifest.sparse else []),
+        *(['multi_vectors = model.encode_multi_vector(["some text"])'] if manifest.multi_vector else []),
         "```",
         "",
         f"{_shape(manifest)}. Licence of the weights: {manifest.licence or 'see ' + origin}.",

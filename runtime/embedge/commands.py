@@ -11,7 +11,7 @@ import click
 
 from embedge.items import FORMATS, Format, Item, open_items
 from embedge.logged import log_shown
-from embedge.manifest import PRECISIONS, Precision
+from embedge.manifest import PRECISIONS, Manifest, Precision
 from embedge.options import OUTPUT_PRECISIONS
 from embedge.progress import is_terminal, progress
 from embedge.writers import open_writer
@@ -151,6 +151,13 @@ def _footprint(model: str | None, as_json: bool) -> None:
     click.echo(found.to_json() if as_json else table(found))
 
 
+def _describe(manifest: Manifest) -> str:
+    """The precisions of a bundle, and what it gives beside vectors or scores."""
+    beside = {"lexical weights": manifest.sparse, "multi-vectors": manifest.multi_vector}
+    given = [name for name, held in beside.items() if held]
+    return ", ".join(sorted(manifest.precisions)) + (f"; gives {' and '.join(given)}, too" if given else "")
+
+
 def _info() -> None:
     import platform
     from importlib.metadata import PackageNotFoundError, version
@@ -184,7 +191,7 @@ def _info() -> None:
         "cache": f"{cache_home()}{_unreadable(cache_home())}",
     }
     for bundle in cached_bundles():
-        lines[f"  {bundle.path.name}"] = ", ".join(sorted(bundle.manifest.precisions))
+        lines[f"  {bundle.path.name}"] = _describe(bundle.manifest)
     width = max(map(len, lines))
     for name, value in lines.items():
         click.echo(f"{name:<{width}}  {value}")

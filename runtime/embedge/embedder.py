@@ -347,6 +347,68 @@ class Embedder(Model):
         return found[0] if single else found
 
     @overload
+    def encode_multi_vector(  # type: ignore[overload-overlap]  # a str iterates over str
+        self,
+        texts: str,
+        *,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        batch_tokens: int | None = None,
+        show_progress_bar: bool | None = None,
+        on_truncate: OnTruncate = "warn",
+    ) -> NDArray[np.float32]: ...
+    @overload
+    def encode_multi_vector(
+        self,
+        texts: Iterable[str],
+        *,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        batch_tokens: int | None = None,
+        show_progress_bar: bool | None = None,
+        on_truncate: OnTruncate = "warn",
+    ) -> list[NDArray[np.float32]]: ...
+    def encode_multi_vector(
+        self,
+        texts: str | Iterable[str],
+        *,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        batch_tokens: int | None = None,
+        show_progress_bar: bool | None = None,
+        on_truncate: OnTruncate = "warn",
+    ) -> NDArray[np.float32] | list[NDArray[np.float32]]:
+        """A vector for each token of texts, in input order, by a model that has them, such as bge-m3.
+
+        What FlagEmbedding calls ``colbert_vecs``: of all tokens but the first; the last, which ends the text, is one.
+        The score of two texts is ``embedge.max_similarity``.
+
+        Args:
+            texts: one string, or any number of them.
+            prompt: as in ``encode``, like all that follow.
+            prompt_name: see ``encode``.
+            batch_tokens: see ``encode``.
+            show_progress_bar: see ``encode``.
+            on_truncate: see ``encode``.
+
+        Returns:
+            A list of one array for each text, float32 [tokens - 1, dimension], each row of length 1 (L2); one array for
+            one string.
+
+        Raises:
+            BundleError: the model gives no vectors of tokens.
+            TextTypeError: as in ``encode``.
+            TextValueError: as in ``encode``.
+        """
+        if not self._manifest.multi_vector:
+            raise BundleError(f"{self._manifest.model} gives no multi-vectors; bge-m3 does, `embedge export bge-m3`")
+        limits = Limits.check(batch_tokens=batch_tokens, on_truncate=on_truncate)
+        prefix = check_prefix(self._manifest, prompt=prompt, prompt_name=prompt_name)
+        strings, single = check_texts(texts)
+        found = self._engine.encode_multi_vector(strings, limits, prefix=prefix, show_progress_bar=show_progress_bar)
+        return found[0] if single else found
+
+    @overload
     def count_tokens(self, texts: str) -> int: ...  # type: ignore[overload-overlap]  # a str iterates over str
     @overload
     def count_tokens(self, texts: Iterable[str]) -> list[int]: ...

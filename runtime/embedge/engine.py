@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedge.manifest import HIDDEN, SCORES, TOKEN_WEIGHTS, Manifest
+from embedge.manifest import HIDDEN, SCORES, TOKEN_VECTORS, TOKEN_WEIGHTS, Manifest
 from embedge.options import RANGED, Limits, Options, OutputPrecision
 from embedge.plan import Batch, plan_batches
 from embedge.pool import convert, normalise, pool
@@ -74,6 +74,20 @@ class Engine:
                 found[member] = to_sparse(tokens.ids[member], row, leave_out=leave_out)
 
         self._run(tokens, limits, TOKEN_WEIGHTS, keep, show_progress_bar)
+        return [found[member] for member in range(len(texts))]
+
+    def encode_multi_vector(
+        self, texts: list[str], limits: Limits, *, prefix: str, show_progress_bar: bool | None
+    ) -> list[NDArray[np.float32]]:
+        """Unit vectors of all tokens but the first of each text, in input order; raises as ``encode``."""
+        tokens = self._told(self.tokeniser.encode(texts, prefix=prefix), limits)
+        found: dict[int, NDArray[np.float32]] = {}
+
+        def keep(members: Sequence[int], vectors: NDArray[np.float32]) -> None:
+            for member, rows in zip(members, vectors, strict=True):
+                found[member] = normalise(rows[1:])
+
+        self._run(tokens, limits, TOKEN_VECTORS, keep, show_progress_bar)
         return [found[member] for member in range(len(texts))]
 
     def score(

@@ -21,8 +21,9 @@ GRAPHS: Mapping[Precision, str] = {
     "fp16": "onnx/model_fp16.onnx",
 }
 # What graphs give, float32: hidden states [batch, tokens, dimension]; a reranker's scores [batch, dimension], by their
-# name in exports of classifiers; with a sparse head, weights of tokens [batch, tokens].
-HIDDEN, SCORES, TOKEN_WEIGHTS = "last_hidden_state", "logits", "token_weights"
+# name in exports of classifiers; with a sparse head, weights of tokens [batch, tokens]; with a multi-vector head,
+# vectors of tokens [batch, tokens, dimension], the first's among them and of any length.
+HIDDEN, SCORES, TOKEN_WEIGHTS, TOKEN_VECTORS = "last_hidden_state", "logits", "token_weights", "token_vectors"
 Task = Literal["embed", "rerank"]
 CLASSES: Mapping[Task, str] = {"embed": "Embedder", "rerank": "Reranker"}  # that open a bundle of the task
 WEIGHTS_SUFFIX = "_data"  # of the file with a graph's weights, after the name of the graph's own
@@ -70,9 +71,12 @@ class Quality:
         cosine_p1: their first percentile; None where not measured, like all that follow.
         top10_overlap: mean share of a query's ten best passages, by the reference, that are among the graph's ten best.
         max_abs_difference: largest difference between two elements of the last hidden states, padding left out.
-        batch_difference: largest difference between two elements of a text's vectors, alone and among others.
+        batch_difference: largest difference between two elements of a text's vectors, alone and among others; its
+            tokens' vectors included, where there are such.
         lexical_mean: mean agreement of a text's two lexical weights, 1 where they are the same; None also without such.
         lexical_min: the smallest of them.
+        multi_vector_mean: mean cosine of the two vectors of a token, over all texts; None also without such.
+        multi_vector_min: the smallest of them.
     """
 
     reference: str
@@ -85,6 +89,8 @@ class Quality:
     batch_difference: float | None = None
     lexical_mean: float | None = None
     lexical_min: float | None = None
+    multi_vector_mean: float | None = None
+    multi_vector_min: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +142,7 @@ class Manifest:
         max_tokens: longest text in tokens, or pair of texts, special ones included.
         pooling: ``cls``, ``mean`` or ``last``.
         sparse: whether the graphs give weights of tokens, too.
+        multi_vector: whether the graphs give vectors of tokens, too.
         prompts: text put in front of an input, by kind: ``query``, ``document`` or a name of the checkpoint's own.
         default_prompt: the name of the prompt that ``encode`` uses when told none; None for no prompt.
         files: every file but the manifest, by path.
@@ -152,6 +159,7 @@ class Manifest:
     max_tokens: int
     pooling: Literal["cls", "mean", "last"]
     sparse: bool = False
+    multi_vector: bool = False
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt: str | None = None
     files: Mapping[str, FileRecord]
@@ -162,7 +170,12 @@ class Manifest:
         """What its graphs give, by name, and the size of the last dimension; None for a number of tokens."""
         if self.task == "rerank":
             return {SCORES: self.dimension}
-        return {HIDDEN: self.dimension, TOKEN_WEIGHTS: None} if self.sparse else {HIDDEN: self.dimension}
+        outputs: dict[str, int | None] = {HIDDEN: self.dimension}
+        if self.sparse:
+            outputs[TOKEN_WEIGHTS] = None
+        if self.multi_vector:
+            outputs[TOKEN_VECTORS] = self.dimension
+        return outputs
 
     @classmethod
     def from_json(cls, text: str, *, where: str = MANIFEST) -> Self:

@@ -92,11 +92,8 @@ def reranker(folder: Path) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def m3(folder: Path) -> tuple[Path, Path]:
-    """A small seeded model with a sparse head, and its bundle."""
-    import torch
-
+    """A small seeded model with a sparse and a multi-vector head, and its bundle."""
     checkpoint = write_roberta(folder / "m3", rerank=False)
-    torch.save(torch.nn.Linear(32, 32).state_dict(), checkpoint / "colbert_linear.pt")  # FlagEmbedding wants it
     return checkpoint, export(checkpoint, folder / "m3-bundle", precisions=("fp32",), verify=False).path
 
 

@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 from onnx import ModelProto
 
+from embedge import Bundle
+from embedge_export import export
 from embedge_export.checkpoint import read_checkpoint
 from embedge_export.fetch import fetch
 from embedge_export.graph import build_graph
+from seeded_roberta import write_roberta
 
 
 @pytest.fixture
@@ -15,3 +18,15 @@ def model(tiny_checkpoint: Path, tmp_path: Path) -> ModelProto:
     """The float32 graph of the tiny checkpoint."""
     fetched = fetch(str(tiny_checkpoint), cache=tmp_path, local_files_only=True)
     return build_graph(read_checkpoint(fetched))
+
+
+@pytest.fixture(scope="session")
+def m3_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As on the hub: pickled, with the sparse and the multi-vector head beside it."""
+    return write_roberta(tmp_path_factory.mktemp("roberta") / "m3", rerank=False, pickled=True)
+
+
+@pytest.fixture(scope="session")
+def m3_bundle(m3_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """int8 and fp32, verified against optimum's graph."""
+    return export(m3_checkpoint, tmp_path_factory.mktemp("bundles") / "m3", precisions=("int8", "fp32"))

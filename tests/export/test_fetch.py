@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -117,12 +118,27 @@ def test_a_mirror_that_only_names_files(hub: Hub, tiny_checkpoint: Path) -> None
     assert export_in_process("someone/tiny", HF_ENDPOINT=hub.url).returncode == 0
 
 
-def test_a_checkpoint_of_pickles_alone_with_a_sparse_head(hub: Hub, tmp_path: Path) -> None:
+def test_a_checkpoint_of_pickles_alone_with_two_heads(hub: Hub, tmp_path: Path) -> None:
     """As bge-m3 is published."""
     hub.add("someone/m3", write_roberta(tmp_path / "m3", rerank=False, pickled=True))
     done = export_in_process("someone/m3", HF_ENDPOINT=hub.url)
     assert done.returncode == 0, done.stderr
     assert Embedder("someone/m3").encode_sparse("bread")
+    assert len(Embedder("someone/m3").encode_multi_vector("bread"))
+
+
+def test_a_checkpoint_that_was_downloaded_without_a_head_is_completed(hub: Hub, tmp_path: Path) -> None:
+    """By an embedge that did not know of it; the weights are not fetched again."""
+    hub.add("someone/m3", write_roberta(tmp_path / "m3", rerank=False, pickled=True))
+    assert export_in_process("someone/m3", HF_ENDPOINT=hub.url).returncode == 0
+    (checkpoint,) = (tmp_path / "home/checkpoints").glob("someone--m3@*")
+    (checkpoint / "colbert_linear.pt").unlink()
+    shutil.rmtree(tmp_path / "home/bundles")
+    done = export_in_process("someone/m3", HF_ENDPOINT=hub.url)
+    assert done.returncode == 0, done.stderr
+    assert Embedder("someone/m3").bundle.manifest.multi_vector
+    assert hub.count("GET", "colbert_linear.pt") == 2
+    assert hub.count("GET", "pytorch_model.bin") == 1
 
 
 def test_pickles_are_left_on_the_hub_where_there_are_safetensors(hub: Hub, tiny_checkpoint: Path) -> None:

@@ -15,7 +15,16 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from embedge import Bundle
 from embedge_export import export
-from figure_kinds import Figure, LexicalScores, LexicalWeights, Scores, Similarities, StsB, VectorHead
+from figure_kinds import (
+    Figure,
+    LexicalScores,
+    LexicalWeights,
+    MultiVectorScores,
+    Scores,
+    Similarities,
+    StsB,
+    VectorHead,
+)
 from published_figures import logits
 
 
@@ -121,6 +130,11 @@ def write_xlm_r(folder: Path, architecture: str) -> Any:
     return model
 
 
+def say_cls(folder: Path) -> None:
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_cls_token": True}))
+
+
 def test_the_check_of_scores_holds_on_a_seeded_reranker(tmp_path: Path) -> None:
     import torch
 
@@ -143,8 +157,7 @@ def test_checks_of_lexical_weights_hold_on_a_seeded_checkpoint(tmp_path: Path) -
     write_xlm_r(folder, "XLMRobertaModel")
     linear = torch.nn.Linear(32, 1)
     torch.save(linear.state_dict(), folder / "sparse_linear.pt")
-    (folder / "1_Pooling").mkdir()
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_cls_token": True}))
+    say_cls(folder)
     weights: list[dict[int, float]] = [{} for _ in SENTENCES]
     for text, states, kept in zip(SENTENCES, hidden_states(folder, SENTENCES), weights, strict=True):
         given = torch.relu(linear(torch.tensor(states)))[:, 0].tolist()
@@ -164,3 +177,23 @@ def test_checks_of_lexical_weights_hold_on_a_seeded_checkpoint(tmp_path: Path) -
         model="tiny", first=SENTENCES, second=SENTENCES, expected=products, within=1e-3, source="transformers"
     )
     assert_holds_and_can_fail(scores, made.path)
+
+
+def test_the_check_of_multi_vector_scores_holds_on_a_seeded_checkpoint(tmp_path: Path) -> None:
+    import torch
+
+    folder = tmp_path / "tiny"
+    write_xlm_r(folder, "XLMRobertaModel")
+    linear = torch.nn.Linear(32, 32)
+    torch.save(linear.state_dict(), folder / "colbert_linear.pt")
+    say_cls(folder)
+    with torch.no_grad():
+        given = [linear(torch.tensor(states[1:])) for states in hidden_states(folder, SENTENCES)]
+    vectors = [torch.nn.functional.normalize(rows, dim=-1) for rows in given]
+    scores = [[float((q @ d.T).amax(dim=-1).sum() / len(q)) for d in vectors] for q in vectors]
+    assert np.ptp(scores) > 0.1
+    made = export(folder, tmp_path / "bundle", precisions=("fp32",), verify=False)
+    figure = MultiVectorScores(
+        model="tiny", first=SENTENCES, second=SENTENCES, expected=scores, within=1e-4, source="transformers"
+    )
+    assert_holds_and_can_fail(figure, made.path)

@@ -71,7 +71,7 @@ def test_bge_pools_cls_and_prefixes_queries_in_its_language(name: str) -> None:
     assert recipe.max_tokens == (8192 if "m3" in name else 512)
     assert recipe.licence == ("Apache-2.0" if name == "bge-reranker-v2-m3" else "MIT")
     assert (recipe.task == "rerank") == ("reranker" in name)
-    assert recipe.sparse == (name == "bge-m3")
+    assert recipe.sparse == recipe.multi_vector == (name == "bge-m3")
     assert recipe.architecture == ("xlm-roberta" if "m3" in name or "reranker" in name else "bert")
     languages = [language for language in PROMPTS if language in name.split("-")]
     assert recipe.prompts == (PROMPTS[languages[0]] if languages else {})

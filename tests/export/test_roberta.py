@@ -1,4 +1,4 @@
-"""XLM-RoBERTa, its reranker's head and bge-m3's sparse head: against optimum's graph and transformers' own modules."""
+"""XLM-RoBERTa, its reranker's head and bge-m3's two: against optimum's graph and transformers' own modules."""
 
 import json
 import shutil
@@ -37,20 +37,9 @@ def reranker_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def m3_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As on the hub: pickled, with the sparse head beside it."""
-    return write_roberta(tmp_path_factory.mktemp("roberta") / "m3", rerank=False, pickled=True)
-
-
-@pytest.fixture(scope="module")
 def reranker_bundle(reranker_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """int8 and fp32, verified against optimum's graph."""
     return export(reranker_checkpoint, tmp_path_factory.mktemp("bundles") / "r", precisions=("int8", "fp32"))
-
-
-@pytest.fixture(scope="module")
-def m3_bundle(m3_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return export(m3_checkpoint, tmp_path_factory.mktemp("bundles") / "m3", precisions=("int8", "fp32"))
 
 
 def checkpoint_of(folder: Path) -> Checkpoint:
@@ -360,7 +349,11 @@ def test_a_classifier_of_several_labels_is_no_reranker(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "made"), [("reranker_bundle", {"model", "best_first"}), ("m3_bundle", {"model", "vectors", "weights"})]
+    ("name", "made"),
+    [
+        ("reranker_bundle", {"model", "best_first"}),
+        ("m3_bundle", {"model", "vectors", "weights", "multi_vectors"}),
+    ],
 )
 def test_the_lines_of_a_model_card_run(request: pytest.FixtureRequest, name: str, made: set[str]) -> None:
     bundle: Bundle = request.getfixturevalue(name)
@@ -404,7 +397,8 @@ def test_a_reranker_with_token_types_is_refused_by_either_exporter(tmp_path: Pat
 def test_precisions_with_and_without_lexical_weights_do_not_mix(m3_checkpoint: Path, tmp_path: Path) -> None:
     """The manifest says for all of them whether they have any."""
     export(m3_checkpoint, tmp_path / "m3", precisions=("fp32",), verify=False)
-    with pytest.raises(BundleError, match="holds graphs with lexical weights, and --exporter optimum makes the other"):
+    held = "holds graphs that give last_hidden_state, token_weights, token_vectors"
+    with pytest.raises(BundleError, match=f"{held}, and --exporter optimum makes such as give last_hidden_state;"):
         export(m3_checkpoint, tmp_path / "m3", precisions=("int8",), exporter="optimum", verify=False)
     assert Embedder(tmp_path / "m3").encode_sparse("bread")
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from embedge import Embedder, Precision
+from embedge import Embedder, Precision, max_similarity
 from metrics import cosines, spearman
 from tasks import read_pairs
 
@@ -121,6 +121,19 @@ class LexicalScores(Figure):
     def found(self, model: Path) -> Any:
         first, second = (lexical_weights(model, self.precision, texts) for texts in (self.first, self.second))
         return [[sum(a[token] * b[token] for token in a.keys() & b.keys()) for b in second] for a in first]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MultiVectorScores(Figure):
+    """Late interaction of texts with others by their tokens' vectors: [first, second]."""
+
+    first: Sequence[str]
+    second: Sequence[str]
+
+    def found(self, model: Path) -> Any:
+        embedder = Embedder(model, precision=self.precision)
+        first, second = (embedder.encode_multi_vector(texts) for texts in (self.first, self.second))
+        return [[max_similarity(query, document) for document in second] for query in first]
 
 
 def lexical_weights(model: Path, precision: Precision, texts: Sequence[str]) -> list[dict[int, float]]:

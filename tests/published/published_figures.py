@@ -2,7 +2,16 @@
 
 import math
 
-from figure_kinds import Figure, LexicalScores, LexicalWeights, Scores, Similarities, StsB, VectorHead
+from figure_kinds import (
+    Figure,
+    LexicalScores,
+    LexicalWeights,
+    MultiVectorScores,
+    Scores,
+    Similarities,
+    StsB,
+    VectorHead,
+)
 
 FASTEMBED = "https://github.com/qdrant/fastembed tests/test_text_onnx_embeddings.py"
 FASTEMBED_RERANKERS = "https://github.com/qdrant/fastembed tests/test_text_cross_encoder.py"
@@ -150,6 +159,14 @@ FIGURES: tuple[Figure, ...] = (
         second=ANSWERS,
         expected=((0.195556640625, 0.00879669189453125), (0, 0.1802978515625)),
         within=HALF_WEIGHT,
+        source=M3,
+    ),
+    MultiVectorScores(
+        model="bge-m3",
+        first=QUESTIONS,
+        second=ANSWERS,
+        expected=((0.7796499729156494, 0.4621465802192688), (0.4523794651031494, 0.7898575067520142)),
+        within=HALF_COSINE,
         source=M3,
     ),
     VectorHead(
