@@ -35,8 +35,8 @@ RERANK_FLOORS: Mapping[Precision, Floor] = {**FLOORS, "int8": Floor(0.995, 0.98)
 # Of lexical weights, how far they agree; MiniLM's with random heads do by 0.9994 on average and 0.995 at worst. That of
 # the published ones is yet to be measured.
 LEXICAL_FLOORS: Mapping[Precision, Floor] = {**FLOORS, "int8": Floor(0.995, 0.97)}
-# Of multi-vectors, the cosine of a token's; MiniLM's with a random head have 0.9993 on average and 0.9977 at worst. That
-# of the published ones is yet to be measured.
+# Of multi-vectors, the cosine of a token's; MiniLM's with a random head have 0.9993 on average and 0.9977 at worst.
+# That of the published ones is yet to be measured.
 MULTI_VECTOR_FLOORS: Mapping[Precision, Floor] = {**FLOORS, "int8": Floor(0.998, 0.99)}
 # Other tools' int8 has one scale for a whole batch, and is fitted to nothing.
 TRACED_FLOORS: Mapping[Precision, Floor] = {**FLOORS, "int8": Floor(0.99, 0.97)}
