@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from embedge import Bundle, BundleError, CheckpointError, Embedder, QualityError, max_similarity
+from embedge.commands import info
 from embedge.manifest import TOKEN_VECTORS, Precision
 from embedge.providers import CPU
+from embedge.resolve import cached_path
 from embedge.session import Session
 from embedge_export import export
 from embedge_export.checkpoint import read_checkpoint
@@ -233,6 +236,15 @@ def test_without_that_file_a_model_gives_what_it_gave(
     for path in (bundle.path, tiny_bundle.path):
         with pytest.raises(BundleError, match="gives no multi-vectors; bge-m3 does, `embedge export bge-m3`"):
             Embedder(path).encode_multi_vector("bread")
+
+
+def test_info_names_what_a_cached_bundle_gives(m3_bundle: Bundle, tiny_bundle: Bundle) -> None:
+    for name, bundle in (("someone/m3", m3_bundle), ("someone/tiny", tiny_bundle)):
+        shutil.copytree(bundle.path, cached_path(name))
+    lines = CliRunner().invoke(info, catch_exceptions=False).output.splitlines()
+    found = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines if line.startswith("  ")}
+    assert found["someone--m3"] == "fp32, int8; gives lexical weights and multi-vectors, too"
+    assert "gives" not in found["someone--tiny"]
 
 
 def test_a_manifest_that_knows_of_no_multi_vectors_is_read(m3_bundle: Bundle, tmp_path: Path) -> None:
