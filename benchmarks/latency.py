@@ -26,9 +26,9 @@ _KINDS: Mapping[str, tuple[int, int]] = {"query of 10 tokens": (10, 200), "docum
 def main(setup: Setup, rounds: int) -> None:
     """Measure the milliseconds that one text takes, warm, in turns, each peer in a fresh process every turn.
 
-    A turn embeds one text again and again, alone in its call: 200 times a query, 20 times a document. embedge takes
-    a turn before that of every peer; a peer's ratio is the median over its turns, of its median time by embedge's, and
-    likewise of the 99th percentiles.
+    A turn embeds one text again and again, alone in its call: 200 times a query, 20 times a document, and half as
+    often before that, to warm up. embedge takes a turn before that of every peer; a peer's ratio is the median over
+    its turns, of its median time by embedge's, and likewise of the 99th percentiles.
 
     \b
     python benchmarks/latency.py --peers all

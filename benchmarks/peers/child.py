@@ -49,9 +49,9 @@ def _encode(encoder: "Encoder", texts: str) -> dict[str, Any]:
 
 
 def _latency(encoder: "Encoder", text: str, count: int) -> dict[str, Any]:
-    """Milliseconds of each of several calls for one text; some more, first, to warm up."""
+    """Milliseconds of each of several calls for one text; half as many more, first, to warm up."""
     milliseconds = []
-    for turn in range(-2, count):
+    for turn in range(-count // 2, count):
         start = time.perf_counter()
         encoder.encode([text])
         if turn >= 0:

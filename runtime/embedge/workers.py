@@ -7,20 +7,21 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from threading import Lock, Semaphore
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from embedge.errors import BundleError
+from embedge.pace import Pace
 from embedge.plan import Batch
 from embedge.task import Task
 
 if TYPE_CHECKING:
     from embedge.session import Session
 
-# Below so many tokens a run is faster on one core: waking the others takes longer than what they would do.
-_FEWEST_TO_SHARE = 16
 # Tokens that were run on one core while others were idle, from which the time to open a second session is as good as
-# lost: that takes as long as some 500 tokens do. (To buy what was rented for its price costs at most twice the best.)
-_WORTH_OPENING = 1024
+# lost: that takes as long as two cores save on so many. (To buy what was rented for its price costs at most twice the
+# best.)
+_WORTH_OPENING = 512
 # Runs that packed the weights for themselves, from which a session that has them packed pays, by the same reasoning.
 _WORTH_PACKING = 16
 _FEW = 2  # cores, whose sessions may all be packed
@@ -31,8 +32,8 @@ class Workers:
 
     *Narrow* sessions take one thread for a run, and every core makes a run of its own: cores that share a run wait for
     one another after each of its some hundred operators, so side by side they do more in the same time. Where there are
-    fewer batches than cores, as for one text, a *wide* session over all cores answers sooner. It is opened when such
-    texts keep coming.
+    fewer batches than cores, as for one text, a *wide* session over all cores may answer sooner. It is opened when such
+    texts keep coming, and run where it has been faster of late.
 
     Every core has a narrow session to itself, if *apart*. In one session for all, what one core frees another is given
     next, still in the first one's cache, and for seconds on end both run a quarter slower. The first session is
@@ -67,7 +68,8 @@ class Workers:
         self._packing = Semaphore(cores if cores <= _FEW else 1)  # how many may yet be packed
         self._process = os.getpid()
         self._free = Semaphore(self._cores)  # cores, for batches side by side of all callers together
-        self._rented = 0  # tokens so far that a wide session would have run faster
+        self._rented = 0  # tokens so far that a wide session might have run faster
+        self._pace = Pace()
         self._unpacked = 0  # runs so far that a packed session would have run faster
 
     def run(self, plan: Sequence[Batch], work: Callable[[Session, Batch], object]) -> None:
@@ -77,11 +79,22 @@ class Workers:
             plan: the batches, the largest first.
             work: runs a batch on the session and keeps what comes out; safe to call from several threads.
         """
-        wide = self._pick_wide(plan)
-        if wide is not None:
+        if not plan or len(plan) >= self._cores:
+            self._run_narrow(plan, work)
+            return
+        wide = self._open_wide(plan)
+        shared = wide is not None and self._pace.shares(plan)
+        start = perf_counter()
+        if wide is not None and shared:
             for batch in plan:
                 work(wide, batch)
-            return
+        else:
+            self._run_narrow(plan, work)
+        if wide is not None:
+            self._pace.note(plan, perf_counter() - start, shared=shared)
+
+    def _run_narrow(self, plan: Sequence[Batch], work: Callable[[Session, Batch], object]) -> None:
+        """A core for each batch."""
         self._notice_fork()
         waiting = deque(plan)
         tasks: list[Task[None]] = []
@@ -155,18 +168,14 @@ class Workers:
             self._narrow[0].reopen_after_fork()
             self._process, self._free, self._idle = os.getpid(), Semaphore(self._cores), list(self._narrow)
 
-    def _pick_wide(self, plan: Sequence[Batch]) -> Session | None:
-        """The wide session, if it is faster for the plan, and open or worth it by now."""
-        tokens = [batch.tokens * len(batch.members) for batch in plan]
-        if len(plan) >= self._cores or not tokens or min(tokens) < _FEWEST_TO_SHARE:
-            return None
-        if self._wide is None:
-            self._rented += sum(tokens)
-            if self._rented >= _WORTH_OPENING and self._opening.acquire(blocking=False):
-                self._open_wide()
-        return self._wide
+    def _open_wide(self, plan: Sequence[Batch]) -> Session | None:
+        """The wide session, if it is open or worth it by now.
 
-    def _open_wide(self) -> None:
-        """Do without where the bundle has been moved, deleted or replaced since: the narrow session needs no file."""
-        with suppress(BundleError):
-            self._wide = self._open_again(self._cores, True)
+        None too where the bundle has been moved, deleted or replaced since: the narrow session needs no file.
+        """
+        if self._wide is None:
+            self._rented += sum(batch.tokens * len(batch.members) for batch in plan)
+            if self._rented >= _WORTH_OPENING and self._opening.acquire(blocking=False):
+                with suppress(BundleError):
+                    self._wide = self._open_again(self._cores, True)
+        return self._wide

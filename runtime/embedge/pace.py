@@ -1,0 +1,47 @@
+"""One core or all of them for a few texts: whichever was faster of late."""
+
+from collections.abc import Sequence
+from statistics import median
+
+from embedge.plan import Batch
+
+_REMEMBERED = 5  # runs of each way
+_AGAIN = 256  # runs after which the slower way is tried once more
+
+Size = tuple[int, int]  # batches, and binary digits of their tokens
+
+
+class Pace:
+    """How long plans took of late, one core for each batch or all cores for one after the other.
+
+    All cores are faster for long texts. For a few tokens it depends on how soon a core that sleeps wakes: within a
+    tenth of a run where queries follow each other, later than the run would have ended on a virtual machine that is
+    idle in between. That nobody knows beforehand, so both ways are timed, for each size of plan apart.
+    """
+
+    def __init__(self) -> None:
+        self._seconds: dict[tuple[Size, bool], tuple[float, ...]] = {}
+        self._runs: dict[Size, int] = {}
+
+    def shares(self, plan: Sequence[Batch]) -> bool:
+        """Whether to run a plan on all cores; now and then the slower way is tried."""
+        size = _size(plan)
+        shared, alone = (self._seconds.get((size, way), ()) for way in (True, False))
+        if min(len(shared), len(alone)) < _REMEMBERED:
+            return len(shared) <= len(alone)
+        self._runs[size] = runs = self._runs.get(size, 0) + 1
+        return (median(shared) < median(alone)) ^ (runs % _AGAIN == 0)
+
+    def note(self, plan: Sequence[Batch], seconds: float, *, shared: bool) -> None:
+        """A plan took so long, on all cores or not. Safe to call from several threads: what one loses is one time."""
+        key = _size(plan), shared
+        per_token = seconds / _tokens(plan)
+        self._seconds[key] = (*self._seconds.get(key, ()), per_token)[-_REMEMBERED:]
+
+
+def _tokens(plan: Sequence[Batch]) -> int:
+    return sum(batch.tokens * len(batch.members) for batch in plan)
+
+
+def _size(plan: Sequence[Batch]) -> Size:
+    return len(plan), _tokens(plan).bit_length()
