@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,7 @@ def _read(fetched: Fetched, like: Recipe | None, pooling: Pooling | None) -> Che
     pooling_config = _find_pooling(folder)
     weights = _find_weights(folder)
     heads = [folder / name for name in (SPARSE_HEAD, MULTI_VECTOR_HEAD)]
+    _check_heads(fetched.recipe, heads)
     sparse_head, multi_vector_head = (head if task == "embed" and head.is_file() else None for head in heads)
     saved = read_json(folder / "config_sentence_transformers.json") or {}
     prompts = {name: text for name, text in (saved.get("prompts") or {}).items() if text}
@@ -133,6 +134,14 @@ def _read(fetched: Fetched, like: Recipe | None, pooling: Pooling | None) -> Che
 def hidden_size(config: Mapping[str, Any]) -> int:
     """Width of a hidden state, by whichever name ``config.json`` has for it; 0 where it has none."""
     return int(config.get("hidden_size") or config.get("dim") or config.get("d_model") or 0)
+
+
+def _check_heads(recipe: Recipe | None, heads: Sequence[Path]) -> None:
+    """Raises CheckpointError where a file of a recipe's own is not there: the bundle would give less than it says."""
+    wanted = (recipe.sparse, recipe.multi_vector) if recipe else (False, False)
+    for is_wanted, head in zip(wanted, heads, strict=True):
+        if is_wanted and not head.is_file():
+            raise CheckpointError(f"{head.parent} lacks {head.name}; get the checkpoint again, with a network")
 
 
 def _find_task(folder: Path, config: Mapping[str, Any]) -> Task:

@@ -7,7 +7,7 @@ from embedge.errors import BundleError
 from embedge.manifest import PRECISIONS, Precision, PrecisionRecord
 from embedge_export.checkpoint import Checkpoint, read_checkpoint
 from embedge_export.order import Order
-from embedge_export.recipe import load_recipe
+from embedge_export.recipe import find_recipe
 
 
 def as_before(before: Bundle, order: Order) -> Order:
@@ -15,7 +15,8 @@ def as_before(before: Bundle, order: Order) -> Order:
     made, checkpoint = before.manifest.source, order.checkpoint
     if made.like is None or checkpoint.like is not None or made.checkpoint_sha256 != checkpoint.sha256:
         return order
-    return replace(order, checkpoint=read_checkpoint(checkpoint.fetched, like=load_recipe(made.like)))
+    recipe = find_recipe(made.like)  # a later embedge may know more of them
+    return replace(order, checkpoint=read_checkpoint(checkpoint.fetched, like=recipe)) if recipe else order
 
 
 def is_of(before: Bundle, checkpoint: Checkpoint) -> bool:
@@ -37,7 +38,7 @@ def missing_precisions(before: Bundle, order: Order, *, force: bool) -> tuple[Pr
     if not is_of(before, order.checkpoint):
         if force:
             return order.precisions
-        raise BundleError(f"{_other(before, order)}; give -o another directory, or --force to replace it")
+        raise BundleError(f"{_other(before, order)}, give -o another directory, or --force to replace it")
     records = before.manifest.precisions
     broken = {name for name in records if not before.is_whole(before.graph_files(name))}
     for name in () if force else sorted(broken):
@@ -53,7 +54,8 @@ def _other(before: Bundle, order: Order) -> str:
     made = before.manifest.source
     if made.checkpoint_sha256 != order.checkpoint.sha256:
         return f"{before.path} was made from another checkpoint, {made.origin}, or before it changed"
-    return f"{before.path} was made {f'with --like {made.like}' if made.like else 'without --like'}; leave --like out"
+    found = f"with --like {made.like}; give that" if made.like else "without --like; leave it out"
+    return f"{before.path} was made {found}"
 
 
 def side_files(before: Bundle) -> list[str]:

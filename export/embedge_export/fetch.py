@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from embedge.errors import BundleError, CheckpointError, HubError
 from embedge.hub import Snapshot, find_snapshot, is_offline, receive
-from embedge.place import lock_destination, staging, writing
+from embedge.place import link, lock_destination, staging, writing
 from embedge.progress import progress
 from embedge_export.recipe import Package, Recipe, find_recipe, load_recipe
 
@@ -142,21 +141,13 @@ def _download(snapshot: Snapshot, cache: Path) -> Path:
                 if name in missing:
                     receive(snapshot, name, new / name, advance=advance)
                 else:
-                    _link(folder / name, new / name)
+                    link(folder / name, new / name)
     return folder
 
 
 def _missing(folder: Path, wanted: Sequence[str]) -> list[str]:
     """What an earlier embedge, which read fewer files, did not bring; all, where there is no folder."""
     return [name for name in wanted if not (folder / name).is_file()]
-
-
-def _link(path: Path, copy: Path) -> None:
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(path, copy)
-    except OSError:  # no hard links here
-        shutil.copy2(path, copy)
 
 
 def _wanted(snapshot: Snapshot) -> list[str]:

@@ -37,21 +37,29 @@ class PickledTensors:
         self._path = path
         try:
             self._zip = zipfile.ZipFile(path)
-            (index,) = [name for name in self._zip.namelist() if name.rpartition("/")[2] == "data.pkl"]
-            self._root = index.removesuffix("data.pkl")
-            if any(member.compress_type != zipfile.ZIP_STORED for member in self._zip.infolist()):
-                raise ValueError("it is compressed, which torch's own never are")
-            with self._zip.open(index) as file:
-                found = unpickle(file.read(LARGEST + 1))
-            if not isinstance(found, dict):
-                raise ValueError(f"a {type(found).__name__} instead")
-            self._tensors = {name: value for name, value in found.items() if isinstance(value, Place)}
-            if not all(isinstance(name, str) for name in self._tensors):
-                raise ValueError("a name that is no string")
-            uses = Counter(tensor.storage.key for tensor in self._tensors.values())
-            self._shared: dict[str, bytes | None] = {key: None for key, count in uses.items() if count > 1}
-        except Exception as error:  # whatever a broken or hostile pickle makes the unpickler raise
+        except Exception as error:  # of whatever kind a broken file makes it raise
             raise self._unreadable(error) from error
+        try:
+            self._root, self._tensors = self._read_index()
+        except Exception as error:  # or a hostile pickle the unpickler
+            self._zip.close()
+            raise self._unreadable(error) from error
+        uses = Counter(tensor.storage.key for tensor in self._tensors.values())
+        self._shared: dict[str, bytes | None] = {key: None for key, count in uses.items() if count > 1}
+
+    def _read_index(self) -> tuple[str, dict[str, Place]]:
+        """The folder of the zip's members, and where each tensor is."""
+        (index,) = [name for name in self._zip.namelist() if name.rpartition("/")[2] == "data.pkl"]
+        if any(member.compress_type != zipfile.ZIP_STORED for member in self._zip.infolist()):
+            raise ValueError("it is compressed, which torch's own never are")
+        with self._zip.open(index) as file:
+            found = unpickle(file.read(LARGEST + 1))
+        if not isinstance(found, dict):
+            raise ValueError(f"a {type(found).__name__} instead")
+        tensors = {name: value for name, value in found.items() if isinstance(value, Place)}
+        if not all(isinstance(name, str) for name in tensors):
+            raise ValueError("a name that is no string")
+        return index.removesuffix("data.pkl"), tensors
 
     def _unreadable(self, error: Exception) -> CheckpointError:
         reason = str(error)[:_LONGEST_REASON] or type(error).__name__

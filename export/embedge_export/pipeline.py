@@ -86,13 +86,16 @@ def _export_locked(order: Order, *, force: bool) -> Bundle:
     if destination == Path.cwd():
         raise BundleError(f"{destination} is the current directory; give -o another, such as -o bundle")
     with writing(destination):
-        if (before := existing_bundle(destination)) and _left(before, order, force=force) is None:
-            order.report(f"{'bundle':<11}{destination} holds {', '.join(order.precisions)} already")
-            return before
+        if before := existing_bundle(destination):
+            order = as_before(before, order)
+            if _left(before, order, force=force) is None:
+                order.report(f"{'bundle':<11}{destination} holds {', '.join(order.precisions)} already")
+                return before
         with lock_destination(destination, order.report):
             before = existing_bundle(destination)  # again: another export may have just ended
             if before is None:
                 return _make(order, keep=None, drop=None)
+            order = as_before(before, order)
             left = _left(before, order, force=force)
             if left is None:
                 return before
@@ -102,7 +105,6 @@ def _export_locked(order: Order, *, force: bool) -> Bundle:
 
 def _left(before: Bundle, order: Order, *, force: bool) -> Order | None:
     """What of the order is to be made: of no precision where only other files are damaged; None where all is there."""
-    order = as_before(before, order)
     missing = missing_precisions(before, order, force=force)
     return replace(order, precisions=missing) if missing or not before.is_whole(side_files(before)) else None
 
@@ -115,8 +117,8 @@ def _make(order: Order, *, keep: Bundle | None, drop: Bundle | None) -> Bundle:
     if keep is not None and keep.manifest.outputs != manifest.outputs:
         raise BundleError(
             f"{order.destination} holds graphs that give {', '.join(keep.manifest.outputs)}, and --exporter "
-            f"{order.exporter} makes such as give {', '.join(manifest.outputs)}; give -o another directory, or export "
-            "with --force"
+            f"{order.exporter} makes such as give {', '.join(manifest.outputs)}; give -o another directory, or "
+            "delete that one first"
         )
     with staging(order.destination, keep=keep, drop=drop) as (folder, scratch):
         write_side_files(order.checkpoint, folder)

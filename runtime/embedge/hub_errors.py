@@ -49,8 +49,8 @@ def _explain(error: BaseException, what: str, revision: str | None) -> str:
         case RepositoryNotFoundError():
             return f"the hub has no {what}, or it is private (then set HF_TOKEN); `embedge models` lists recipes"
         case RevisionNotFoundError() if revision is not None:
-            again = f"`embedge pull {what} --revision main` takes its branch"
-            return f"the hub has no revision {revision!r} of {what}; {again}"
+            takes = "`--revision` takes a branch, tag or commit that is there"
+            return f"the hub has no revision {revision!r} of {what}; {takes}"
         case RevisionNotFoundError() | EntryNotFoundError():
             return f"the hub has no {what} at this revision; look at its files on the hub"
         case EOFError():

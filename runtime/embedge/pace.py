@@ -6,7 +6,8 @@ from statistics import median
 from embedge.plan import Batch
 
 _REMEMBERED = 5  # runs of each way
-_AGAIN = 256  # runs after which the slower way is tried once more
+_TRIED = 3  # runs that are enough to change the median
+_AGAIN = 512  # runs of which the last are such a trial of the slower way
 
 Size = tuple[int, int]  # batches, and binary digits of their tokens
 
@@ -29,8 +30,9 @@ class Pace:
         shared, alone = (self._seconds.get((size, way), ()) for way in (True, False))
         if min(len(shared), len(alone)) < _REMEMBERED:
             return len(shared) <= len(alone)
-        self._runs[size] = runs = self._runs.get(size, 0) + 1
-        return (median(shared) < median(alone)) ^ (runs % _AGAIN == 0)
+        is_trial = (run := self._runs.get(size, 0)) >= _AGAIN - _TRIED
+        self._runs[size] = (run + 1) % _AGAIN
+        return (median(shared) < median(alone)) ^ is_trial
 
     def note(self, plan: Sequence[Batch], seconds: float, *, shared: bool) -> None:
         """A plan took so long, on all cores or not. Safe to call from several threads: what one loses is one time."""

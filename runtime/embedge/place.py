@@ -120,10 +120,16 @@ def _link_tree(source: Path, target: Path, leave_out: set[Path]) -> None:
         if path.is_dir():
             copy.mkdir(exist_ok=True)
             continue
-        try:
-            os.link(path, copy)
-        except OSError:  # no hard links here
-            shutil.copy2(path, copy)
+        link(path, copy)
+
+
+def link(path: Path, copy: Path) -> None:
+    """The file at another place, too: linked, or copied where the file system has no hard links."""
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(path, copy)
+    except OSError:
+        shutil.copy2(path, copy)
 
 
 def fresh(path: Path) -> Path:

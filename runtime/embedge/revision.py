@@ -67,4 +67,5 @@ def _held(commit: str, destination: Path, precisions: Sequence[str] | None) -> B
         return None
     found = existing_bundle(destination)
     has_all = found is not None and set(precisions or ()) <= set(found.manifest.precisions)
-    return found if found and has_all and found.is_whole() else None
+    is_held = found is not None and has_all and found.is_whole() and read_commit(destination) == commit
+    return found if is_held else None  # not if another pull has swapped it meanwhile

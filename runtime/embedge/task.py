@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 class Task(Generic[Result]):
-    """Starts at once, in the caller's context: a ``numpy.errstate`` of the caller's holds there, too.
+    """Starts at once, in the caller's context: a ``numpy.errstate`` of the caller's holds there, too, since numpy 2.
 
     Args:
         function: what to call.

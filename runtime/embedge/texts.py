@@ -38,7 +38,7 @@ def check_iterable(texts: Any, *, name: str = "texts", kind: str = "a string or 
 def _ordered(texts: Any, name: str) -> str:
     """What to write instead of a dict or a set."""
     if isinstance(texts, Mapping):
-        return f"; give list({name}) for its keys, or list({name}.values())"
+        return f"; give list({name}) for its keys, list({name}.values()) or list({name}.items())"
     return f", which has no order; give sorted({name})" if isinstance(texts, set | frozenset) else ""
 
 

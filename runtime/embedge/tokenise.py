@@ -58,7 +58,7 @@ class Tokeniser:
             TextValueError: a text is not valid Unicode (it holds a lone surrogate), or has no tokens.
         """
         tokens = Tokens([], [])
-        for first, end in _chunks(texts):
+        for first, end in _chunks([len(text) for text in texts]):
             chunk = [prefix + text for text in texts[first:end]]
             for index, content in enumerate(self._first_tokens(chunk, range(start + first, start + len(texts))), first):
                 if len(content) > self._content_tokens:
@@ -80,7 +80,7 @@ class Tokeniser:
         """
         tokens = Tokens([], [])
         most = self._max_tokens - self._tokenizer.num_special_tokens_to_add(is_pair=True)
-        for first, end in _chunks([document for _, document in pairs]):
+        for first, end in _chunks([len(query) + len(document) for query, document in pairs]):
             chunk = pairs[first:end]
             places = {
                 query: index for index, (query, _) in reversed(list(enumerate(chunk, first)))
@@ -112,7 +112,7 @@ class Tokeniser:
             TextValueError: a text is not valid Unicode.
         """
         counts: list[int] = []
-        for first, end in _chunks(texts):
+        for first, end in _chunks([len(text) for text in texts]):
             chunk = {index: prefix + text for index, text in enumerate(texts[first:end], first)}
             counts += (len(content) + self._special_tokens for content in self._tokenise(chunk))
         return counts
@@ -155,20 +155,20 @@ class Tokeniser:
         return found
 
 
-def _chunks(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+def _chunks(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
     """First and end of every run of texts that goes to the tokenizer together: one text, or more that are not too much.
 
-    >>> list(_chunks(["short", "long" * 20_000, "short", "short"]))
+    >>> list(_chunks([5, 80_000, 5, 5]))
     [(0, 1), (1, 2), (2, 4)]
     """
     first = characters = 0
-    for end, text in enumerate(texts):
-        characters += len(text)
+    for end, length in enumerate(lengths):
+        characters += length
         if end > first and (end - first == _CHUNK or characters > _CHUNK_CHARACTERS):
             yield first, end
-            first, characters = end, len(text)
-    if first < len(texts):
-        yield first, len(texts)
+            first, characters = end, length
+    if first < len(lengths):
+        yield first, len(lengths)
 
 
 def _raise_surrogate(texts: Mapping[int, str]) -> None:

@@ -225,7 +225,7 @@ def test_stream_checks_before_it_is_read(tiny: Embedder) -> None:
     [
         ({"cat", "dog"}, r"^texts must be .*, found set, which has no order; give sorted\(texts\)$"),
         (frozenset({"cat"}), r"found frozenset, which has no order; give sorted\(texts\)$"),
-        ({"a": "cat"}, r"found dict; give list\(texts\) for its keys, or list\(texts.values\(\)\)$"),
+        ({"a": "cat"}, r"dict; give list\(texts\) for its keys, list\(texts.values\(\)\) or list\(texts.items\(\)\)$"),
     ],
 )
 def test_what_has_no_order_is_refused(tiny: Embedder, texts: Any, message: str) -> None:

@@ -603,7 +603,7 @@ def test_a_revision_that_is_not_there_is_one_error(hub: Hub, cached: bool) -> No
     before = {path: path.read_bytes() for path in cached_path(NAME).rglob("*") if path.is_file()}
     done = run(hub, "pull", NAME, "--revision", "v9")
     assert (done.returncode, done.stdout) == (1, "")
-    message = f"the hub has no revision 'v9' of {NAME}; `embedge pull {NAME} --revision main` takes its branch"
+    message = f"the hub has no revision 'v9' of {NAME}; `--revision` takes a branch, tag or commit that is there"
     assert done.stderr == f"Error: {message}\n"
     assert before == {path: path.read_bytes() for path in cached_path(NAME).rglob("*") if path.is_file()}
 

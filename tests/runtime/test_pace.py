@@ -23,8 +23,14 @@ def test_both_ways_are_tried_before_one_is_chosen() -> None:
 def test_the_faster_way_is_taken_and_the_other_tried_now_and_then() -> None:
     for shared, alone in ((1, 2), (2, 1)):
         chosen = play(Pace(), SHORT, 1034, shared=shared, alone=alone)[10:]
-        assert chosen.count(shared < alone) == 1020
-        assert chosen.count(shared > alone) == 4
+        assert chosen.count(shared < alone) == 1018
+        assert chosen.count(shared > alone) == 6
+
+
+def test_a_way_that_has_become_fast_is_found_by_one_trial() -> None:
+    pace = Pace()
+    play(pace, SHORT, 10, shared=9, alone=2)
+    assert all(play(pace, SHORT, 600, shared=1, alone=2)[512:])
 
 
 def test_a_way_that_has_become_slow_is_left_within_five_runs() -> None:
