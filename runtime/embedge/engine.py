@@ -1,7 +1,7 @@
 """A bundle, loaded: texts -> token ids -> batches -> what the graph gives -> vectors or scores."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from embedge.texts import take_texts
 from embedge.tokenise import Tokeniser, Tokens
 from embedge.truncation import Truncation
 from embedge.workers import Workers
+
+Made = TypeVar("Made")
 
 
 class Engine:
@@ -67,28 +69,22 @@ class Engine:
         """Lexical weights of texts, in input order; raises as ``encode``."""
         tokens = self._told(self.tokeniser.encode(texts, prefix=prefix), limits)
         leave_out = self.tokeniser.special_ids()
-        found: dict[int, SparseVector] = {}
 
-        def keep(members: Sequence[int], weights: NDArray[np.float32]) -> None:
-            for member, row in zip(members, weights, strict=True):
-                found[member] = to_sparse(tokens.ids[member], row, leave_out=leave_out)
+        def make(ids: NDArray[np.int32], weights: NDArray[np.float32]) -> SparseVector:
+            return to_sparse(ids, weights, leave_out=leave_out)
 
-        self._run(tokens, limits, TOKEN_WEIGHTS, keep, show_progress_bar)
-        return [found[member] for member in range(len(texts))]
+        return self._for_each(tokens, limits, TOKEN_WEIGHTS, make, show_progress_bar)
 
     def encode_multi_vector(
         self, texts: list[str], limits: Limits, *, prefix: str, show_progress_bar: bool | None
     ) -> list[NDArray[np.float32]]:
         """Unit vectors of all tokens but the first of each text, in input order; raises as ``encode``."""
         tokens = self._told(self.tokeniser.encode(texts, prefix=prefix), limits)
-        found: dict[int, NDArray[np.float32]] = {}
 
-        def keep(members: Sequence[int], vectors: NDArray[np.float32]) -> None:
-            for member, rows in zip(members, vectors, strict=True):
-                found[member] = normalise(rows[1:])
+        def make(ids: NDArray[np.int32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+            return normalise(vectors[1:])
 
-        self._run(tokens, limits, TOKEN_VECTORS, keep, show_progress_bar)
-        return [found[member] for member in range(len(texts))]
+        return self._for_each(tokens, limits, TOKEN_VECTORS, make, show_progress_bar)
 
     def score(
         self, pairs: list[tuple[str, str]], limits: Limits, *, show_progress_bar: bool | None
@@ -128,6 +124,24 @@ class Engine:
 
         self._run(tokens, options.limits, HIDDEN, keep, show_progress_bar)
         return convert(vectors, options.precision) if ranged else vectors
+
+    def _for_each(
+        self,
+        tokens: Tokens,
+        limits: Limits,
+        output: str,
+        make: Callable[[NDArray[np.int32], NDArray[np.float32]], Made],
+        show_progress_bar: bool | None,
+    ) -> list[Made]:
+        """What ``make`` makes of each text's token ids and what the graph's output is for them, in input order."""
+        found: dict[int, Made] = {}
+
+        def keep(members: Sequence[int], rows: NDArray[np.float32]) -> None:
+            for member, row in zip(members, rows, strict=True):
+                found[member] = make(tokens.ids[member], row)
+
+        self._run(tokens, limits, output, keep, show_progress_bar)
+        return [found[member] for member in range(len(tokens.ids))]
 
     def _run(
         self,

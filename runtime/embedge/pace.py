@@ -46,7 +46,7 @@ def _median(seconds: Sequence[float]) -> float:
 
 
 def _tokens(plan: Sequence[Batch]) -> int:
-    return sum(batch.tokens * len(batch.members) for batch in plan)
+    return sum(batch.total_tokens for batch in plan)
 
 
 def _size(plan: Sequence[Batch]) -> Size:

@@ -18,6 +18,11 @@ class Batch:
     tokens: int
     members: tuple[int, ...]
 
+    @property
+    def total_tokens(self) -> int:
+        """Of all its texts."""
+        return self.tokens * len(self.members)
+
 
 def plan_batches(
     token_counts: Sequence[int], *, batch_tokens: int = DEFAULT_BATCH_TOKENS, batch_size: int | None = None
@@ -50,4 +55,4 @@ def plan_batches(
         rows = min(rows, batch_size or rows)
         positions = members[tokens]
         batches += [Batch(tokens, tuple(positions[i : i + rows])) for i in range(0, len(positions), rows)]
-    return tuple(sorted(batches, key=lambda batch: -batch.tokens * len(batch.members)))
+    return tuple(sorted(batches, key=lambda batch: -batch.total_tokens))

@@ -174,7 +174,7 @@ class Workers:
         None too where the bundle has been moved, deleted or replaced since: the narrow session needs no file.
         """
         if self._wide is None:
-            self._rented += sum(batch.tokens * len(batch.members) for batch in plan)
+            self._rented += sum(batch.total_tokens for batch in plan)
             if self._rented >= _WORTH_OPENING and self._opening.acquire(blocking=False):
                 with suppress(BundleError):
                     self._wide = self._open_again(self._cores, True)
