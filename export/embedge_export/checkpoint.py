@@ -10,12 +10,9 @@ from typing import Any
 from embedge.errors import CheckpointError
 from embedge.manifest import Task
 from embedge.pool import Pooling
-from embedge_export.fetch import Fetched
+from embedge_export.fetch import MULTI_VECTOR_HEAD, SPARSE_HEAD, Fetched
 from embedge_export.recipe import Recipe
 
-# Linear layers that bge-m3's repository keeps beside the encoder: of one output, the weight of a token; and of as many
-# as a hidden state has, the vector of a token.
-SPARSE_HEAD, MULTI_VECTOR_HEAD = "sparse_linear.pt", "colbert_linear.pt"
 _KNOWN_MODULES = ("Transformer", "Pooling", "Normalize")
 # sentence-transformers 5 writes one pooling_mode; before, one boolean for each.
 _POOLINGS: Mapping[str, Pooling] = {

@@ -19,8 +19,11 @@ from embedge.place import link, lock_destination, staging, writing
 from embedge.progress import progress
 from embedge_export.recipe import Package, Recipe, find_recipe, load_recipe
 
+# Linear layers that bge-m3's repository keeps beside the encoder: of one output, the weight of a token; and of as many
+# as a hidden state has, the vector of a token.
+SPARSE_HEAD, MULTI_VECTOR_HEAD = "sparse_linear.pt", "colbert_linear.pt"
 # What an export reads; onnx, openvino and pickled copies of the weights stay on the hub.
-CONFIGS = ("*.json", "sparse_linear.pt", "colbert_linear.pt")
+CONFIGS = ("*.json", SPARSE_HEAD, MULTI_VECTOR_HEAD)
 WEIGHTS = ("model*.safetensors",)
 PICKLES = ("pytorch_model*.bin",)  # where there are no safetensors
 

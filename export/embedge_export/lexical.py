@@ -1,49 +1,9 @@
-"""Lexical weights as a checkpoint's own layer gives them, in numpy; and how nearly a graph's are the same."""
+"""How nearly two graphs give texts the same lexical weights."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-from embedge_export.checkpoint import Checkpoint
-from embedge_export.tensors import Tensors
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SparseHead:
-    """A linear layer of one output, float32.
-
-    Attributes:
-        weight: [1, dimension].
-        bias: [1].
-    """
-
-    weight: NDArray[np.float32]
-    bias: NDArray[np.float32]
-
-    def weigh(self, hidden: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Weights of tokens, float32 [batch, tokens], by their hidden states, [batch, tokens, dimension].
-
-        Source: FlagEmbedding, ``BGEM3ForInference.sparse_embedding``.
-
-        >>> SparseHead(np.float32([[1, 2]]), np.float32([-1])).weigh(np.float32([[[1, 1], [0, 0]]])).tolist()
-        [[2.0, 0.0]]
-        """
-        weights: NDArray[np.float32] = np.maximum(hidden @ self.weight.T + self.bias, 0)[..., 0]
-        return weights
-
-
-def read_head(checkpoint: Checkpoint) -> SparseHead | None:
-    """The layer beside a checkpoint's encoder, if there is one.
-
-    Raises:
-        CheckpointError: its file cannot be read, or holds something else.
-    """
-    if checkpoint.sparse_head is None:
-        return None
-    with Tensors(checkpoint, files=(checkpoint.sparse_head,)) as tensors:
-        return SparseHead(tensors.get("weight", 1, checkpoint.dimension), tensors.get("bias", 1))
 
 
 def largest_by_token(

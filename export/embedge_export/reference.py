@@ -16,8 +16,7 @@ from embedge.errors import CheckpointError
 from embedge.manifest import HIDDEN, TOKEN_VECTORS, TOKEN_WEIGHTS
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.extra import require_optimum_extra
-from embedge_export.lexical import SparseHead
-from embedge_export.multi_vector import MultiVectorHead
+from embedge_export.token_head import TokenHead
 
 _TASKS = {"embed": "feature-extraction", "rerank": "text-classification"}  # as optimum calls them
 
@@ -37,8 +36,8 @@ class Reference:
         graph: Path,
         name: str,
         *,
-        sparse: SparseHead | None = None,
-        multi_vector: MultiVectorHead | None = None,
+        sparse: TokenHead | None = None,
+        multi_vector: TokenHead | None = None,
     ) -> None:
         self.name = name
         self._sparse = sparse

@@ -16,13 +16,12 @@ from embedge_export.checkpoint import Checkpoint, read_checkpoint
 from embedge_export.convert import OWN_REFERENCE, TRACED
 from embedge_export.extra import has_optimum_extra, require_optimum_extra
 from embedge_export.fetch import Fetched, fetch
-from embedge_export.lexical import read_head
 from embedge_export.measure import measure
-from embedge_export.multi_vector import read_multi_vector_head
 from embedge_export.order import Order
 from embedge_export.recipe import Floor, find_recipe
 from embedge_export.reference import Reference, trace, traced_by
 from embedge_export.steps import step
+from embedge_export.token_head import read_head
 
 # Of a native graph, where its recipe sets none.
 FLOORS: Mapping[Precision, Floor] = {
@@ -84,21 +83,22 @@ def check_runs(bundle: Bundle, precision: Precision) -> None:
                 "export --precision fp32, or get the checkpoint again"
             )
         return
+    model = Embedder(bundle.path, precision=precision)
     if bundle.manifest.sparse:
-        weights = Embedder(bundle.path, precision=precision).encode_sparse(["hello world", "a a a"])
+        weights = model.encode_sparse(["hello world", "a a a"])
         if not all(np.isfinite(found.values).all() for found in weights):
             raise QualityError(
                 f"{bundle.manifest.model} {precision} gives lexical weights that are no numbers; get it again"
             )
     if bundle.manifest.multi_vector:
         with np.errstate(all="ignore"):  # as below
-            found = Embedder(bundle.path, precision=precision).encode_multi_vector(["hello world", ""])
+            found = model.encode_multi_vector(["hello world", ""])
         if not _are_unit(np.concatenate(found)):
             raise QualityError(
                 f"{bundle.manifest.model} {precision} gives multi-vectors that are no unit vectors; get it again"
             )
     with np.errstate(all="ignore"):  # what is not finite is told below
-        vectors = Embedder(bundle.path, precision=precision).encode(["hello world", "", "a a a"], on_truncate="ignore")
+        vectors = model.encode(["hello world", "", "a a a"], on_truncate="ignore")
     if vectors.shape[1] != bundle.manifest.dimension or not _are_unit(vectors):
         raise QualityError(
             f"{bundle.manifest.model} {precision} does not give unit vectors: its weights overflow or are empty; "
@@ -172,7 +172,9 @@ def traced_reference(checkpoint: Checkpoint, folder: Path) -> Reference:
 
 def _with_heads(graph: Path, name: str, checkpoint: Checkpoint) -> Reference:
     """A graph of the checkpoint's encoder, and the layers beside it as they are."""
-    return Reference(graph, name, sparse=read_head(checkpoint), multi_vector=read_multi_vector_head(checkpoint))
+    sparse = read_head(checkpoint, checkpoint.sparse_head, outputs=1)
+    multi_vector = read_head(checkpoint, checkpoint.multi_vector_head, outputs=checkpoint.dimension)
+    return Reference(graph, name, sparse=sparse, multi_vector=multi_vector)
 
 
 def reverify(bundle: Bundle, *, checkpoint: str | None, cache: Path) -> Iterator[tuple[Precision, Quality | None]]:
