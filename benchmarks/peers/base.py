@@ -1,15 +1,19 @@
 """What a benchmark asks of an encoder, and what an adapter makes one of.
 
-Light on purpose: an encoder is loaded in a process, and often in an environment, that has nothing but its library.
+Light on purpose: an encoder is loaded in a process, and often in an environment, that has nothing but its library. It
+is for the library to import numpy, when it wants it: a cold start is measured.
 """
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 TUNED = "-tuned"  # at the end of a variant's name: batches as many at once as there are cores, a thread for each
 

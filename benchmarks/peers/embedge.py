@@ -1,16 +1,18 @@
 """embedge itself: exported by this checkout, run by its runtime with its defaults."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
 
 from embedge import Embedder
 from peers.base import Encoder, Kit
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from peers.workbench import Workbench
 
 
@@ -27,7 +29,7 @@ class OwnEncoder:
         return vectors
 
 
-def build(bench: "Workbench", variant: str) -> None:
+def build(bench: Workbench, variant: str) -> None:
     """One precision, exported without a floor: the benchmark tells how good it is."""
     from embedge_export import export
 
