@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _WORTH_OPENING = 512
 # Runs that packed the weights for themselves, from which a session that has them packed pays, by the same reasoning.
 _WORTH_PACKING = 16
+# Tokens of a call for each core, on which packing saves what it takes. It is then done at once: for the time, and while
+# sessions have no buffers yet, which would be in memory beside the new ones.
+_SURE_PACKING = 4096
 _FEW = 2  # cores, whose sessions may all be packed
 
 
@@ -96,6 +99,8 @@ class Workers:
     def _run_narrow(self, plan: Sequence[Batch], work: Callable[[Session, Batch], object]) -> None:
         """A core for each batch."""
         self._notice_fork()
+        if sum(batch.total_tokens for batch in plan) >= _SURE_PACKING * self._cores:
+            self._unpacked = max(self._unpacked, _WORTH_PACKING)
         waiting = deque(plan)
         tasks: list[Task[None]] = []
         try:
@@ -142,7 +147,7 @@ class Workers:
                 self._idle.remove(session)
                 return session
         try:
-            session = self._open_again(1, False)
+            session = self._open_again(1, self._may_pack())
         except BundleError:  # moved, deleted or replaced since
             return self._narrow[0]  # a session may be shared: it is only slower
         self._narrow.append(session)
@@ -153,7 +158,7 @@ class Workers:
         if session.packed:
             return session
         self._unpacked += 1
-        if self._unpacked < _WORTH_PACKING or not self._packing.acquire(blocking=False):
+        if not self._may_pack():
             return session
         try:
             packed = self._open_again(1, True)
@@ -161,6 +166,10 @@ class Workers:
             return session
         self._narrow[self._narrow.index(session)] = packed
         return packed
+
+    def _may_pack(self) -> bool:
+        """Whether that is worth it by now and nobody else has done it; whoever is told so, does."""
+        return self._unpacked >= _WORTH_PACKING and self._packing.acquire(blocking=False)
 
     def _notice_fork(self) -> None:
         """Here, once, and not on every thread. The threads that held cores and sessions are not in a forked child."""

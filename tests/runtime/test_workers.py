@@ -127,6 +127,27 @@ def test_of_two_cores_both_are_packed_in_time() -> None:
     assert packed[-8:] == [True] * 8
 
 
+def test_a_call_that_is_long_enough_is_packed_from_its_start() -> None:
+    """Unpacked sessions' buffers would else be in memory beside those of the packed ones that replace them."""
+    workers, opened = open_workers(2, apart=True)
+    together = threading.Barrier(2, timeout=20)
+    packed: list[bool] = []
+
+    def work(session: Session, batch: Batch) -> None:
+        together.wait()
+        packed.append(session.packed)
+
+    workers.run([Batch(512, (n,)) for n in range(16)], work)
+    assert packed == [True] * 16
+    assert sorted(opened) == [(1, False), (1, True), (1, True)]  # the first is open before there is any call
+
+
+def test_a_call_that_is_too_short_for_it_is_not_packed() -> None:
+    workers, opened = open_workers(1, apart=True)
+    workers.run([Batch(455, (n,)) for n in range(9)], lambda session, batch: None)
+    assert opened == [(1, False)]
+
+
 def test_queries_that_keep_coming_are_run_packed() -> None:
     workers, opened = open_workers(2, apart=True)
     packed: list[bool] = []
