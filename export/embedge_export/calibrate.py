@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import onnxruntime as ort
@@ -87,8 +87,8 @@ def calibrate(
     return activations
 
 
-def _check_distinct(ids: Sequence[NDArray[np.int32]], fewest: int) -> None:
-    distinct = len({text.tobytes() for text in ids})
+def _check_distinct(ids: Sequence[NDArray[np.integer[Any]]], fewest: int) -> None:
+    distinct = len({tuple(text.tolist()) for text in ids})
     if distinct < fewest:
         raise TextValueError(
             f"the {len(ids)} calibration texts are {distinct} different ones to the tokenizer; at least {fewest} are "

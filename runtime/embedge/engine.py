@@ -1,10 +1,11 @@
 """A bundle, loaded: texts -> token ids -> batches -> what the graph gives -> vectors or scores."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from embedge.manifest import HIDDEN, SCORES, TOKEN_VECTORS, TOKEN_WEIGHTS, Manifest
 from embedge.options import RANGED, Limits, Options, OutputPrecision
@@ -12,11 +13,15 @@ from embedge.plan import Batch, plan_batches
 from embedge.pool import convert, normalise, pool
 from embedge.progress import progress
 from embedge.session import Session
-from embedge.sparse import SparseVector, to_sparse
 from embedge.texts import take_texts
 from embedge.tokenise import Tokeniser, Tokens
 from embedge.truncation import Truncation
 from embedge.workers import Workers
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from embedge.sparse import SparseVector
 
 Made = TypeVar("Made")
 
@@ -67,10 +72,12 @@ class Engine:
         self, texts: list[str], limits: Limits, *, prefix: str, show_progress_bar: bool | None
     ) -> list[SparseVector]:
         """Lexical weights of texts, in input order; raises as ``encode``."""
+        from embedge.sparse import to_sparse  # which a cold start for a vector does without
+
         tokens = self._told(self.tokeniser.encode(texts, prefix=prefix), limits)
         leave_out = self.tokeniser.special_ids()
 
-        def make(ids: NDArray[np.int32], weights: NDArray[np.float32]) -> SparseVector:
+        def make(ids: NDArray[np.integer[Any]], weights: NDArray[np.float32]) -> SparseVector:
             return to_sparse(ids, weights, leave_out=leave_out)
 
         return self._for_each(tokens, limits, TOKEN_WEIGHTS, make, show_progress_bar)
@@ -81,7 +88,7 @@ class Engine:
         """Unit vectors of all tokens but the first of each text, in input order; raises as ``encode``."""
         tokens = self._told(self.tokeniser.encode(texts, prefix=prefix), limits)
 
-        def make(ids: NDArray[np.int32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        def make(ids: NDArray[np.integer[Any]], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
             return normalise(vectors[1:])
 
         return self._for_each(tokens, limits, TOKEN_VECTORS, make, show_progress_bar)
@@ -130,7 +137,7 @@ class Engine:
         tokens: Tokens,
         limits: Limits,
         output: str,
-        make: Callable[[NDArray[np.int32], NDArray[np.float32]], Made],
+        make: Callable[[NDArray[np.integer[Any]], NDArray[np.float32]], Made],
         show_progress_bar: bool | None,
     ) -> list[Made]:
         """What ``make`` makes of each text's token ids and what the graph's output is for them, in input order."""

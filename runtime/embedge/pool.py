@@ -1,12 +1,16 @@
 """Hidden states to vectors: pool, truncate, normalise; and the small output types. Pure numpy."""
 
-from typing import Any, Literal
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from embedge.errors import TextValueError, warn
 from embedge.options import RANGED, OutputPrecision
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Pooling = Literal["cls", "mean", "last"]
 _ROWS = 4096  # converted together

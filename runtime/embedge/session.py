@@ -1,14 +1,19 @@
 """ONNX Runtime: options, providers, threads; run one batch."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
 
 from embedge.errors import BundleError, ProviderError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # Sessions of a parent process. Never destroyed: their destructor would wait for threads that the child does not have.
 _INHERITED: list[ort.InferenceSession] = []

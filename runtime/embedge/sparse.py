@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,13 +39,15 @@ class SparseVector:
         return dict(zip(self.indices.tolist(), self.values.tolist(), strict=True))
 
 
-def to_sparse(ids: NDArray[np.int32], weights: NDArray[np.float32], *, leave_out: Collection[int]) -> SparseVector:
+def to_sparse(
+    ids: NDArray[np.integer[Any]], weights: NDArray[np.float32], *, leave_out: Collection[int]
+) -> SparseVector:
     """The largest weight of each token of a text, where it is above 0.
 
     As the paper on bge-m3 has it (Chen et al., arXiv:2402.03216, section 3.2), and FlagEmbedding's ``lexical_weights``.
 
     Args:
-        ids: of the text's tokens, [tokens].
+        ids: of the text's tokens, [tokens], of any integer type.
         weights: of the same, [tokens].
         leave_out: ids of special tokens, which are no words.
 

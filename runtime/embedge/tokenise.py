@@ -1,15 +1,22 @@
 """Text to token ids, never padded; truncation is explicit."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from embedge.boundary import find_boundary
 from embedge.errors import BundleError, TextValueError
+
+if TYPE_CHECKING:
+    import re
+
+    from numpy.typing import NDArray
 
 # Texts, and characters of theirs, handed to the tokenizer at a time: its Encoding objects hold some 200 bytes a token.
 _CHUNK = 512
@@ -25,12 +32,13 @@ class Tokens:
     """Token ids of some texts.
 
     Attributes:
-        ids: for each text its ids, int32 [tokens], special ones included, at most ``max_tokens`` of them. (As Python's
-            integers they would take ten times the memory.)
+        ids: for each text its ids, [tokens], special ones included, at most ``max_tokens`` of them; uint16 where that
+            holds them, as it does all of BERT's, else int32. (As Python's integers they would take ten times the
+            memory or more.)
         truncated: positions of the texts that lost their end.
     """
 
-    ids: list[NDArray[np.int32]]
+    ids: list[NDArray[np.integer[Any]]]
     truncated: list[int]
 
 
@@ -47,7 +55,6 @@ class Tokeniser:
         self._max_tokens = max_tokens
         self._special_tokens = self._tokenizer.num_special_tokens_to_add(is_pair=False)
         self._content_tokens = max_tokens - self._special_tokens
-        self._boundary = find_boundary(self._tokenizer)
         if self._content_tokens < 1:
             raise BundleError(f"{path} adds more special tokens than max_tokens ({max_tokens}) has room for")
 
@@ -64,7 +71,7 @@ class Tokeniser:
                 if len(content) > self._content_tokens:
                     tokens.truncated.append(index)
                     content.truncate(self._content_tokens)
-                ids = np.array(self._tokenizer.post_process(content).ids, np.int32)
+                ids = _narrow(self._tokenizer.post_process(content).ids)
                 if not len(ids):
                     raise TextValueError(f"text {start + index} has no tokens; leave it out")
                 tokens.ids.append(ids)
@@ -97,7 +104,7 @@ class Tokeniser:
                 if len(document) > room:
                     tokens.truncated.append(index)
                     document.truncate(room)
-                tokens.ids.append(np.array(self._tokenizer.post_process(queries[query], document).ids, np.int32))
+                tokens.ids.append(_narrow(self._tokenizer.post_process(queries[query], document).ids))
         return tokens
 
     def special_ids(self) -> frozenset[int]:
@@ -140,9 +147,16 @@ class Tokeniser:
             length *= _GROWTH
         return [found[position] for position in range(len(texts))]
 
+    @cached_property
+    def _boundary(self) -> re.Pattern[str] | None:
+        """Where a long text may be cut; most processes that are started for one query never ask."""
+        from embedge.boundary import find_boundary
+
+        return find_boundary(self._tokenizer)
+
     def _head(self, text: str, length: int) -> str:
         """The text up to its first boundary after ``length`` characters; the whole text where it has none."""
-        cut = self._boundary.search(text, length) if self._boundary and length < len(text) else None
+        cut = self._boundary.search(text, length) if length < len(text) and self._boundary else None
         return text[: cut.start()] if cut else text
 
     def _tokenise(self, texts: Mapping[int, str]) -> list[Encoding]:
@@ -169,6 +183,16 @@ def _chunks(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
             first, characters = end, length
     if first < len(lengths):
         yield first, len(lengths)
+
+
+def _narrow(ids: list[int]) -> NDArray[np.integer[Any]]:
+    """Token ids in the smaller type that holds them.
+
+    >>> [_narrow(ids).dtype.name for ids in ([101, 65_535], [101, 65_536], [])]
+    ['uint16', 'int32', 'uint16']
+    """
+    wide = np.array(ids, np.int32)
+    return wide.astype(np.uint16) if wide.max(initial=0) <= np.iinfo(np.uint16).max else wide
 
 
 def _raise_surrogate(texts: Mapping[int, str]) -> None:

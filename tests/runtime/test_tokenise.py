@@ -110,7 +110,7 @@ def test_a_text_has_its_own_tokens_in_any_company(tokeniser: Tokeniser, plain: T
 
 
 def test_ids_are_compact(tokeniser: Tokeniser) -> None:
-    assert tokeniser.encode(["the cat"]).ids[0].dtype == np.int32
+    assert tokeniser.encode(["the cat"]).ids[0].dtype == np.uint16
 
 
 def test_a_prompt_counts_among_the_tokens(tokeniser: Tokeniser, plain: Tokenizer) -> None:
