@@ -7,7 +7,6 @@ from typing import Literal, Self, SupportsIndex, get_args
 
 from embedge.errors import TextTypeError, TextValueError
 from embedge.manifest import Manifest
-from embedge.plan import DEFAULT_BATCH_TOKENS
 
 OnTruncate = Literal["ignore", "warn", "error"]
 OutputPrecision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
@@ -21,12 +20,12 @@ class Limits:
     """Checked options of any call, whatever it makes of texts.
 
     Attributes:
-        batch_tokens: token budget of one session run.
+        batch_tokens: token budget of one session run; None leaves that to the planner.
         batch_size: most texts in one session run; None leaves that to the budget.
         on_truncate: what to do about texts that are too long.
     """
 
-    batch_tokens: int
+    batch_tokens: int | None
     batch_size: int | None
     on_truncate: OnTruncate
 
@@ -36,7 +35,7 @@ class Limits:
         if on_truncate not in get_args(OnTruncate):
             raise TextValueError(f"on_truncate must be ignore, warn or error, found {on_truncate!r}")
         return cls(
-            batch_tokens=check_count("batch_tokens", batch_tokens) or DEFAULT_BATCH_TOKENS,
+            batch_tokens=check_count("batch_tokens", batch_tokens),
             batch_size=check_count("batch_size", batch_size),
             on_truncate=on_truncate,
         )

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-DEFAULT_BATCH_TOKENS = 512
+# Token budgets. Texts of more tokens than _SHORT are as fast in the smaller one, which takes less memory.
+_SHORT = 64
+_BUDGET_OF_SHORT, _BUDGET_OF_LONG = 512, 384
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class Batch:
 
 
 def plan_batches(
-    token_counts: Sequence[int], *, batch_tokens: int = DEFAULT_BATCH_TOKENS, batch_size: int | None = None
+    token_counts: Sequence[int], *, batch_tokens: int | None = None, batch_size: int | None = None
 ) -> tuple[Batch, ...]:
     """Every text in exactly one batch, the batch of most tokens first, texts of one length in input order.
 
@@ -34,7 +36,8 @@ def plan_batches(
 
     Args:
         token_counts: tokens of each text, special ones included.
-        batch_tokens: token budget of one session run; a single text longer than that is a batch of its own.
+        batch_tokens: token budget of one session run; a single text longer than that is a batch of its own. None is a
+            good value for a CPU.
         batch_size: most texts in one batch; None leaves that to the budget.
 
     Returns:
@@ -51,7 +54,8 @@ def plan_batches(
         members.setdefault(tokens, []).append(position)
     batches: list[Batch] = []
     for tokens in sorted(members, reverse=True):
-        rows = max(1, batch_tokens // max(1, tokens))
+        budget = batch_tokens or (_BUDGET_OF_SHORT if tokens <= _SHORT else _BUDGET_OF_LONG)
+        rows = max(1, budget // max(1, tokens))
         rows = min(rows, batch_size or rows)
         positions = members[tokens]
         batches += [Batch(tokens, tuple(positions[i : i + rows])) for i in range(0, len(positions), rows)]

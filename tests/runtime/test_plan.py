@@ -36,3 +36,8 @@ def test_batch_size_caps_the_texts_and_loses_none(counts: list[int], batch_token
     batches = plan_batches(counts, batch_tokens=batch_tokens, batch_size=batch_size)
     assert all(len(batch.members) <= batch_size for batch in batches)
     assert sorted(member for batch in batches for member in batch.members) == list(range(len(counts)))
+
+
+def test_without_a_budget_long_texts_have_smaller_batches() -> None:
+    """512 tokens, and 384 above 64 tokens a text: benchmarks/README.md has what either takes."""
+    assert [len(batch.members) for batch in plan_batches([64] * 8 + [65] * 6)] == [8, 5, 1]
