@@ -12,14 +12,16 @@ from pathlib import Path
 import click
 import numpy as np
 import onnxruntime as ort
+from numpy.typing import NDArray
 
 from contest import OWN, open_contest
 from embedge.bundle import Bundle
 from machine import Machine, describe, this_machine
 from options import Setup, contest_options
 from report import align, write_json
+from side_by_side import random_ids
 
-_SHAPES = ((1, 10), (16, 16), (1, 256), (1, 512))  # texts, tokens
+SHAPES = ((1, 10), (16, 16), (1, 256), (1, 512))  # texts, tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +49,10 @@ def main(setup: Setup, runs: int) -> None:
     python benchmarks/operators.py --shape base
     """
     with open_contest(replace(setup, patterns=(OWN,), threads=1)) as contest:
-        bundle = Bundle.open(contest.entrants[0].kit.folder / "bundle")
+        bundle, vocabulary = Bundle.open(contest.entrants[0].kit.folder / "bundle"), contest.config["vocab_size"]
         found = {
-            f"{texts} x {tokens}": _profile(bundle.graph("int8"), texts, tokens, runs) for texts, tokens in _SHAPES
+            f"{texts} x {tokens}": profile(bundle.graph("int8"), random_ids(texts, tokens, vocabulary), runs)
+            for texts, tokens in SHAPES
         }
     result = Profile(model=contest.model, milliseconds=found, machine=this_machine())
     click.echo(f"{result.model}, one core\n{describe(result.machine)}\n")
@@ -65,7 +68,7 @@ def _most(found: Mapping[str, Mapping[str, float]], name: str) -> float:
     return max(times.get(name, 0) for times in found.values())
 
 
-def _profile(graph: Path, texts: int, tokens: int, runs: int) -> dict[str, float]:
+def profile(graph: Path, ids: NDArray[np.int64], runs: int) -> dict[str, float]:
     """Milliseconds of one run by operator, on average; the first is among them, so there should be many."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
@@ -73,7 +76,6 @@ def _profile(graph: Path, texts: int, tokens: int, runs: int) -> dict[str, float
     options.enable_profiling = True
     options.profile_file_prefix = str(graph.with_name("profile"))
     session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-    ids = np.random.default_rng(0).integers(1000, 20_000, (texts, tokens), np.int64)
     for _ in range(runs):
         session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
     times: Counter[str] = Counter()

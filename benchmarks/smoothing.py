@@ -3,18 +3,14 @@
 python benchmarks/smoothing.py --help
 """
 
-import time
 from collections.abc import Mapping
-from pathlib import Path
 from statistics import median
 
 import click
-import numpy as np
 from onnx import ModelProto
 
 from embedge.errors import EmbedgeError
-from embedge.manifest import HIDDEN, TOKENIZER
-from embedge.session import Session
+from embedge.manifest import TOKENIZER
 from embedge_export.calibrate import calibrate
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.graph import build_graph
@@ -23,6 +19,7 @@ from embedge_export.smooth import smooth
 from embedge_export.texts import calibration_texts
 from machine import describe, this_machine
 from peers.workbench import open_workbench
+from side_by_side import in_turns, open_graph, random_ids, times_faster
 
 _SHAPES = ((1, 10), (16, 16), (1, 256), (8, 256))  # texts, tokens
 
@@ -43,16 +40,18 @@ def main(model: str, like: str | None, rounds: int) -> None:
     try:
         with open_workbench(model, like=like, threads=1) as bench:
             sessions = {
-                name: _session(graph, bench.folder / f"{name}.onnx", bench.checkpoint.dimension)
+                name: open_graph(graph, bench.folder / f"{name}.onnx", bench.checkpoint.dimension)
                 for name, graph in _graphs(bench.checkpoint).items()
             }
+            vocabulary = bench.checkpoint.config["vocab_size"]
     except EmbedgeError as error:
         raise click.ClickException(str(error)) from error
     click.echo("| texts x tokens | plain, ms | smoothed, ms | plain / smoothed |\n| --- | ---: | ---: | ---: |")
     for texts, tokens in _SHAPES:
-        plain, smoothed = _in_turns(sessions, texts, tokens, rounds)
-        ratio = median(a / b for a, b in zip(plain, smoothed, strict=True))
-        click.echo(f"| {texts} x {tokens} | {median(plain):.2f} | {median(smoothed):.2f} | {ratio:.3f} |")
+        times = in_turns(sessions, random_ids(texts, tokens, vocabulary), rounds)
+        plain, smoothed = (f"{median(times[name]):.2f}" for name in ("plain", "smoothed"))
+        ratio = times_faster(times, "smoothed", than="plain")
+        click.echo(f"| {texts} x {tokens} | {plain} | {smoothed} | {ratio:.3f} |")
 
 
 def _graphs(checkpoint: Checkpoint) -> Mapping[str, ModelProto]:
@@ -62,24 +61,6 @@ def _graphs(checkpoint: Checkpoint) -> Mapping[str, ModelProto]:
     texts, _ = calibration_texts()
     activations = calibrate(model, texts, tokenizer=tokenizer, max_tokens=checkpoint.max_tokens)
     return {"plain": quantise(model, activations), "smoothed": quantise(*smooth(model, activations))}
-
-
-def _session(graph: ModelProto, path: Path, width: int) -> Session:
-    path.write_bytes(graph.SerializeToString())
-    return Session(path, providers=("CPUExecutionProvider",), threads=1, outputs={HIDDEN: width}, finished=True)
-
-
-def _in_turns(sessions: Mapping[str, Session], texts: int, tokens: int, rounds: int) -> tuple[list[float], list[float]]:
-    """Milliseconds of every turn, of both graphs."""
-    ids = np.random.default_rng(0).integers(1000, 20_000, (texts, tokens), np.int64)
-    times: dict[str, list[float]] = {name: [] for name in sessions}
-    for turn in range(-3, rounds):  # three turns to warm up
-        for name, session in sessions.items():
-            start = time.perf_counter()
-            session.run(ids, HIDDEN)
-            if turn >= 0:
-                times[name].append(1000 * (time.perf_counter() - start))
-    return times["plain"], times["smoothed"]
 
 
 if __name__ == "__main__":

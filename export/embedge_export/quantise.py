@@ -97,7 +97,7 @@ class _Rewrite:
         self.model.opset_import[0].version = _OPSET
         makers = {output: node.op_type for node in graph.node for output in node.output}
         for node in graph.node:
-            if FIRST_TOKEN in node.output[0] or not self.trimmed.isdisjoint(_inputs(node)):
+            if FIRST_TOKEN in node.output[0] or not self.trimmed.isdisjoint(inputs_of(node)):
                 self.trimmed.update(node.output)
             if node.op_type == "MatMul" and node.input[1] in self.constants:
                 if makers.get(node.input[0]) == "Gelu":
@@ -110,7 +110,7 @@ class _Rewrite:
                 if node.op_type == "If":
                     self._attention(node)
                 self.nodes.append(node)
-        used = {name for node in self.nodes for name in _inputs(node)}
+        used = {name for node in self.nodes for name in inputs_of(node)}
         del graph.node[:], graph.initializer[:]
         graph.node.extend(self.nodes)
         graph.initializer.extend(tensor for name, tensor in self.constants.items() if name in used)
@@ -161,7 +161,7 @@ class _Rewrite:
 
     def _attention(self, node: NodeProto) -> None:
         """Rule 4. One query for each text has no scores to speak of."""
-        if not self.trimmed.isdisjoint(_inputs(node)):
+        if not self.trimmed.isdisjoint(inputs_of(node)):
             use_short_kernel(node)
             return
         if not self.is_short:
@@ -193,7 +193,7 @@ class _Rewrite:
         return self._constant(f"ints_{value}", np.array([value], np.int64))
 
 
-def _inputs(node: NodeProto) -> list[str]:
+def inputs_of(node: NodeProto) -> list[str]:
     """Names that a node reads, its branches' included."""
-    inner = [name for attribute in node.attribute for child in attribute.g.node for name in _inputs(child)]
+    inner = [name for attribute in node.attribute for child in attribute.g.node for name in inputs_of(child)]
     return [*node.input, *inner]
