@@ -56,15 +56,15 @@ class Layer:
 
 
 def find_layers(model: ModelProto) -> list[Layer]:
-    """The linear layers of a graph of ``quantise``, in order."""
+    """The linear layers of a graph of ``quantise`` whose rows have scales of their own, in order."""
     makers = {output: node for node in model.graph.node for output in node.output}
     readers: dict[str, list[NodeProto]] = {}
     for node in model.graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    products = [node for node in model.graph.node if node.op_type == _PRODUCT]
-    return [_layer(product, makers[product.input[0]], readers, constants) for product in products]
+    products = [(node, makers[node.input[0]]) for node in model.graph.node if node.op_type == _PRODUCT]
+    return [_layer(*pair, readers, constants) for pair in products if pair[1].input[1] not in constants]
 
 
 def _layer(

@@ -33,11 +33,15 @@ class Activations:
         mean: of each input channel, float32 [inputs].
         covariance: of the input channels, float32 [inputs, inputs].
         rows: some of the rows, evenly taken, float32 [n, inputs].
+        lowest: of all rows, by input channel, float32 [inputs].
+        highest: the same.
     """
 
     mean: NDArray[np.float32]
     covariance: NDArray[np.float32]
     rows: NDArray[np.float32]
+    lowest: NDArray[np.float32]
+    highest: NDArray[np.float32]
 
     def smoothed(self, shift: NDArray[np.float32], scale: NDArray[np.float32]) -> Self:
         """The same once every channel, [inputs], is shifted down and then divided by its scale."""
@@ -45,6 +49,8 @@ class Activations:
             mean=(self.mean - shift) / scale,
             covariance=self.covariance / (scale[:, None] * scale),
             rows=(self.rows - shift) / scale,
+            lowest=(self.lowest - shift) / scale,
+            highest=(self.highest - shift) / scale,
         )
 
 
@@ -97,7 +103,7 @@ def _check_distinct(ids: Sequence[NDArray[np.integer[Any]]], fewest: int) -> Non
 
 
 class _Sums:
-    """First and second moments of rows, about the first batch's mean so that float32 holds them; every n-th row."""
+    """Moments of rows, about the first batch's mean so that float32 holds them; their extremes; every n-th row."""
 
     def __init__(self, stride: int) -> None:
         self._stride = stride
@@ -109,8 +115,11 @@ class _Sums:
             self._centre = rows.mean(axis=0)
             self._first = np.zeros_like(self._centre)
             self._second = np.zeros((rows.shape[1], rows.shape[1]), np.float32)
+            self._lowest, self._highest = rows[0], rows[0]
         self._kept.append(rows[-self._count % self._stride :: self._stride].copy())
         self._count += len(rows)
+        self._lowest = np.minimum(self._lowest, rows.min(axis=0))
+        self._highest = np.maximum(self._highest, rows.max(axis=0))
         moved = rows - self._centre
         self._first += moved.sum(axis=0)
         self._second += moved.T @ moved
@@ -119,7 +128,13 @@ class _Sums:
         """Of all rows so far."""
         offset = self._first / self._count
         covariance = self._second / self._count - np.multiply.outer(offset, offset)
-        return Activations(mean=self._centre + offset, covariance=covariance, rows=np.concatenate(self._kept))
+        return Activations(
+            mean=self._centre + offset,
+            covariance=covariance,
+            rows=np.concatenate(self._kept),
+            lowest=self._lowest,
+            highest=self._highest,
+        )
 
 
 @contextmanager

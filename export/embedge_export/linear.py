@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto
+from onnx.numpy_helper import from_array, to_array
 
 # What the outputs of attention's packed products are, by the end of the product's name. K has no bias.
 _PACKED = {".qkv": ("query", None, "value"), ".q": ("query",), ".kv": (None, "value")}
@@ -25,17 +26,30 @@ def add_to_bias(constants: Mapping[str, TensorProto], layer: str, values: NDArra
         values: [outputs].
     """
     for name, part in _parts(layer, values):
-        tensor = constants[f"{name}.bias"]
-        total = (numpy_helper.to_array(tensor) + part).astype(np.float32)
-        tensor.CopyFrom(numpy_helper.from_array(total, tensor.name))
+        if name is not None:
+            tensor = constants[f"{name}.bias"]
+            total = (to_array(tensor) + part).astype(np.float32)
+            tensor.CopyFrom(from_array(total, tensor.name))
 
 
-def _parts(layer: str, values: NDArray[np.floating]) -> Iterator[tuple[str, NDArray[np.floating]]]:
+def bias_of(constants: Mapping[str, TensorProto], layer: str, outputs: int) -> NDArray[np.float32]:
+    """What is added to a layer's product, [outputs]; zeros for K.
+
+    Args:
+        constants: of the graph, by name.
+        layer: the product's name.
+        outputs: of the product.
+    """
+    parts = _parts(layer, np.zeros(outputs, np.float32))
+    return np.concatenate([zeros if name is None else to_array(constants[f"{name}.bias"]) for name, zeros in parts])
+
+
+def _parts(layer: str, values: NDArray[np.floating]) -> Iterator[tuple[str | None, NDArray[np.floating]]]:
+    """What a layer's outputs belong to, None for K, and their values."""
     end = next((end for end in _PACKED if layer.endswith(f".attention{end}")), None)
     if end is None:
         yield layer, values
         return
     names = _PACKED[end]
     for name, part in zip(names, np.split(values, len(names)), strict=True):
-        if name is not None:
-            yield f"{layer.removesuffix(end)}.self.{name}", part
+        yield (None if name is None else f"{layer.removesuffix(end)}.self.{name}"), part

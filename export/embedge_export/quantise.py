@@ -1,17 +1,20 @@
 """float32 graph -> int8 graph: weights by output channel, activations by token row, each quantised when it is met.
 
-A row's scale depends on that row alone, so a text's vector does not depend on its batch, and one outlier token costs no
-other token its precision. (``onnxruntime.quantization.quantize_dynamic`` has one scale for the whole batch.)
+A row's scale depends on that row alone, or on none, so a text's vector does not depend on its batch, and one outlier
+token costs no other token its precision. (``onnxruntime.quantization.quantize_dynamic`` has one scale for the whole
+batch.)
 
 Rewrites, on a graph of ``graph.build_graph``:
 
 1. ``MatMul(x, W)``: ``x`` becomes uint8 around 128 with scale ``max|row| / 127``; ``MatMulIntegerToFloat`` by int8
    ``W``, and a ``Mul`` by the row's scale. What rounding ``W`` moves the mean product by is taken from the bias.
    (A row of zeros has scale 0: whatever its codes become, the product is multiplied by 0.)
-2. ``MatMul(Gelu(x), W)``: GELU is never below -0.17, so its codes need little room below the zero point, one for all
+2. ``MatMul(LayerNormalization(x), W)``: the same with one constant scale, where ``row_scale`` finds that this will do;
+   ``MatMulIntegerToFloat`` multiplies by it and adds the bias.
+3. ``MatMul(Gelu(x), W)``: GELU is never below -0.17, so its codes need little room below the zero point, one for all
    rows of the layer, and nearly all 8 bits are above it.
-3. ``Gather`` of word embeddings: int8 rows, each with its scale.
-4. ``MultiHeadAttention`` without a mask: ``attention`` chooses the kernel.
+4. ``Gather`` of word embeddings: int8 rows, each with its scale.
+5. ``MultiHeadAttention`` without a mask: ``attention`` chooses the kernel.
 
 ``QuantizeLinear`` in blocks as long as a row is what takes a scale for each token without reshaping; ONNX Runtime has
 this opset's since 1.24.
@@ -28,8 +31,9 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from embedge_export.attention import LONG, choose_by_length, use_short_kernel
 from embedge_export.builder import CONTRIB
 from embedge_export.calibrate import Activations
-from embedge_export.linear import add_to_bias
+from embedge_export.linear import add_to_bias, bias_of
 from embedge_export.rounding import round_weight
+from embedge_export.row_scale import constant_scale
 from embedge_export.trim import FIRST_TOKEN
 
 # -min over x of x * Phi(x) is 0.16997 (at x = -0.7518); the tanh approximation's is 0.17004.
@@ -90,6 +94,7 @@ class _Rewrite:
     zero_points: dict[tuple[int, bool], str] = field(default_factory=dict)
     trimmed: set[str] = field(default_factory=set)  # tensors that hold one token of each text
     is_short: str = ""  # bool [1], once there is an attention to choose for
+    added: set[str] = field(default_factory=set)  # names of sums whose product has the bias in it already
 
     def apply(self) -> None:
         graph = self.model.graph
@@ -100,13 +105,17 @@ class _Rewrite:
             if FIRST_TOKEN in node.output[0] or not self.trimmed.isdisjoint(inputs_of(node)):
                 self.trimmed.update(node.output)
             if node.op_type == "MatMul" and node.input[1] in self.constants:
-                if makers.get(node.input[0]) == "Gelu":
+                maker = makers.get(node.input[0])
+                scale = constant_scale(self.activations[node.name]) if maker == "LayerNormalization" else None
+                if scale is not None:
+                    self._constant_product(node, scale)
+                elif maker == "Gelu":
                     self._unsigned_product(node)
                 else:
                     self._signed_product(node)
             elif node.op_type == "Gather" and node.input[0] in self.constants:
                 self._embedding_rows(node)
-            else:
+            elif node.name not in self.added:
                 if node.op_type == "If":
                     self._attention(node)
                 self.nodes.append(node)
@@ -122,8 +131,30 @@ class _Rewrite:
         scale = self._op("Mul", [highest, self._scalar(np.float32(1 / 127))], f"{node.name}.scale")
         self._product(node, scale, zero_point=128)
 
-    def _unsigned_product(self, node: NodeProto) -> None:
+    def _constant_product(self, node: NodeProto, scale: np.float32) -> None:
         """Rule 2."""
+        at, zero_point = node.name, self._scalar(np.uint8(128))
+        inputs = [node.input[0], self._constant(f"{at}.scale", np.array(scale)), zero_point]
+        quantised = self._op("QuantizeLinear", inputs, f"{at}.rows")
+        codes, scales = self._round(node)
+        bias = self._constant(f"{at}.whole_bias", bias_of(self.constants, at, len(scales)))
+        self._take_bias_in(node)
+        scales_of_both = self._constant(f"{node.input[1]}.scales", scale * scales)
+        inputs = [quantised, codes, self._scalar(np.float32(1)), scales_of_both, zero_point, "", bias]
+        self._op("MatMulIntegerToFloat", inputs, node.output[0], domain=CONTRIB)
+
+    def _take_bias_in(self, node: NodeProto) -> None:
+        """The product, or the parts that it is split into, take the place of their sums with a bias."""
+        nodes = self.model.graph.node
+        split = next((other for other in nodes if other.op_type == "Split" and other.input[0] == node.output[0]), None)
+        ends = node.output if split is None else split.output
+        for other in nodes:
+            if other.op_type == "Add" and other.input[0] in ends and other.input[1] in self.constants:
+                self.added.add(other.name)
+                ends[list(ends).index(other.input[0])] = other.output[0]
+
+    def _unsigned_product(self, node: NodeProto) -> None:
+        """Rule 3."""
         zero_point = choose_zero_point(self.activations[node.name].rows.max(axis=1))
         highest = self._op("ReduceMax", [node.input[0], self._ints(-1)], f"{node.name}.highest", keepdims=1)
         step = self._op("Mul", [highest, self._scalar(np.float32(1 / (255 - zero_point)))], f"{node.name}.step")
@@ -133,14 +164,13 @@ class _Rewrite:
     def _product(self, node: NodeProto, scale: str, *, zero_point: int) -> None:
         """Quantised rows times an int8 weight, times the rows' scales."""
         at, (rows, weight) = node.name, node.input
-        exact, found = numpy_helper.to_array(self.constants[weight]), self.activations[at]
         inputs = [rows, scale, self._zero_points(scale, zero_point, trimmed=rows in self.trimmed)]
-        quantised = self._op("QuantizeLinear", inputs, f"{at}.rows", axis=-1, block_size=len(exact))
-        codes, scales = round_weight(exact, found.covariance)
-        add_to_bias(self.constants, at, found.mean.astype(np.float64) @ (exact - codes * scales))
+        width = self.constants[weight].dims[0]
+        quantised = self._op("QuantizeLinear", inputs, f"{at}.rows", axis=-1, block_size=width)
+        codes, scales = self._round(node)
         inputs = [
             quantised,
-            self._constant(f"{weight}.int8", codes),
+            codes,
             self._scalar(np.float32(1)),
             self._constant(f"{weight}.scales", scales),
             self._scalar(np.uint8(zero_point)),
@@ -148,8 +178,16 @@ class _Rewrite:
         product = self._op("MatMulIntegerToFloat", inputs, f"{at}.product", domain=CONTRIB)
         self.nodes.append(helper.make_node("Mul", [product, scale], [node.output[0]], name=at))
 
+    def _round(self, node: NodeProto) -> tuple[str, NDArray[np.float32]]:
+        """Name of a weight's codes, and their scales; what rounding moves the mean product by is in the bias."""
+        weight, found = node.input[1], self.activations[node.name]
+        exact = numpy_helper.to_array(self.constants[weight])
+        codes, scales = round_weight(exact, found.covariance)
+        add_to_bias(self.constants, node.name, found.mean.astype(np.float64) @ (exact - codes * scales))
+        return self._constant(f"{weight}.int8", codes), scales
+
     def _embedding_rows(self, node: NodeProto) -> None:
-        """Rule 3."""
+        """Rule 4."""
         table, ids = node.input
         codes, scales = quantise_rows(numpy_helper.to_array(self.constants[table]))
         rows = self._op("Gather", [self._constant(f"{table}.int8", codes), ids], f"{node.name}.int8")
@@ -160,7 +198,7 @@ class _Rewrite:
         self.nodes.append(made)
 
     def _attention(self, node: NodeProto) -> None:
-        """Rule 4. One query for each text has no scores to speak of."""
+        """Rule 5. One query for each text has no scores to speak of."""
         if not self.trimmed.isdisjoint(inputs_of(node)):
             use_short_kernel(node)
             return

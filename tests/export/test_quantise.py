@@ -16,6 +16,7 @@ from onnx import ModelProto, TensorProto, helper
 from safetensors.numpy import load_file
 
 from embedge import TextValueError
+from embedge_export import row_scale
 from embedge_export.attention import LONG
 from embedge_export.builder import Builder
 from embedge_export.calibrate import Activations, calibrate
@@ -25,8 +26,10 @@ from embedge_export.graph import build_graph
 from embedge_export.linear import linear_layers
 from embedge_export.quantise import GELU_FLOOR, choose_zero_point, quantise, quantise_rows
 from embedge_export.rounding import PAIR_LIMIT, limit_pairs, round_weight
+from embedge_export.row_scale import constant_scale
 from embedge_export.smooth import choose_scales, smooth
 from embedge_export.texts import calibration_texts, passages, questions
+from embedge_export.trim import keep_first_token, with_parts
 
 MakeCheckpoint = Callable[..., Path]
 Floats = NDArray[np.float32]
@@ -76,8 +79,18 @@ def linear_model(weight: Floats, bias: Floats, *, gelu: bool) -> ModelProto:
 
 def plain(inputs: int) -> Activations:
     """Activations around zero, of channels that have nothing to do with each other."""
-    zeros = np.zeros(inputs, np.float32)
-    return Activations(mean=zeros, covariance=np.eye(inputs, dtype=np.float32), rows=np.eye(inputs, dtype=np.float32))
+    return of_rows(np.eye(inputs, dtype=np.float32), mean=np.zeros(inputs, np.float32))
+
+
+def of_rows(rows: Floats, *, mean: Floats | None = None, covariance: Floats | None = None) -> Activations:
+    """Activations of rows that are all there are, of channels that have nothing to do with each other."""
+    return Activations(
+        mean=rows.mean(axis=0) if mean is None else mean,
+        covariance=np.eye(rows.shape[1], dtype=np.float32) if covariance is None else covariance,
+        rows=rows,
+        lowest=rows.min(axis=0),
+        highest=rows.max(axis=0),
+    )
 
 
 def run_rows(model: ModelProto, rows: Floats) -> Floats:
@@ -135,7 +148,7 @@ def test_what_rounding_moves_the_mean_by_is_in_the_bias() -> None:
     """Of rows that are the mean, and have exact codes, the product is that of the float32 weight."""
     weight = np.random.default_rng(4).standard_normal((64, 8)).astype(np.float32)
     rows = np.full((1, 64), 127 / 32, np.float32)
-    found = Activations(mean=rows[0], covariance=np.eye(64, dtype=np.float32), rows=rows)
+    found = of_rows(rows)
     model = quantise(linear_model(weight, np.ones(8, np.float32), gelu=False), {"layer": found})
     codes, scales = round_weight(weight, found.covariance)
     assert np.abs(rows @ (codes * scales) - rows @ weight).max() > 0.1
@@ -148,7 +161,7 @@ def test_chosen_scales_take_most_of_the_noise_of_outlier_channels() -> None:
     rows, weight = (random.standard_normal(shape).astype(np.float32) for shape in ((2000, 48), (48, 32)))
     rows[:, :2] *= 40
     covariance = np.cov(rows.T).astype(np.float32)
-    scales = choose_scales(Activations(mean=rows.mean(axis=0), covariance=covariance, rows=rows), weight)
+    scales = choose_scales(of_rows(rows, covariance=covariance), weight)
 
     def noise(scales: Floats) -> float:
         (x, x_step), (w, w_step) = (quantise_rows(table) for table in (rows / scales, (weight * scales[:, None]).T))
@@ -227,6 +240,8 @@ def test_calibration_sums_are_numpys(make_checkpoint: MakeCheckpoint) -> None:
     found = activations[first.name]
     np.testing.assert_allclose(found.mean, rows.mean(axis=0), atol=1e-6)
     np.testing.assert_allclose(found.covariance, np.cov(rows.T, bias=True), atol=1e-5)
+    np.testing.assert_allclose(found.lowest, rows.min(axis=0), atol=1e-6)
+    np.testing.assert_allclose(found.highest, rows.max(axis=0), atol=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -253,6 +268,8 @@ def test_smoothed_activations_are_what_the_smoothed_graph_has(make_checkpoint: M
         np.testing.assert_allclose(after[name].mean, found.mean, atol=1e-5)
         np.testing.assert_allclose(after[name].covariance, found.covariance, atol=1e-4)
         np.testing.assert_allclose(after[name].rows, found.rows, atol=1e-4)
+        np.testing.assert_allclose(after[name].lowest, found.lowest, atol=1e-4)
+        np.testing.assert_allclose(after[name].highest, found.highest, atol=1e-4)
 
 
 def test_int8_is_the_fp32_graph_on_rounded_numbers(make_checkpoint: MakeCheckpoint) -> None:
@@ -293,6 +310,75 @@ def test_long_texts_do_not_keep_all_scores_of_attention(make_checkpoint: MakeChe
         events = json.loads(Path(session.end_profiling()).read_text())
         ran = {event["args"]["op_name"] for event in events if event["cat"] == "Node"}
         assert ran & {"Attention", "MultiHeadAttention"} == {expected}
+
+
+def normalised_model(weight: Floats, bias: Floats) -> ModelProto:
+    """Rows -> LayerNormalization of no gain and no bias -> MatMul -> Add."""
+    b, inputs = Builder(), len(weight)
+    gain, none = (b.constant(name, np.full(inputs, value, np.float32)) for name, value in (("gain", 1), ("none", 0)))
+    rows = b.op("LayerNormalization", ["rows", gain, none], axis=-1, epsilon=0.0, name="normal")
+    b.op(
+        "Add",
+        [b.op("MatMul", [rows, b.constant("layer.weight", weight)], name="layer"), b.constant("layer.bias", bias)],
+        name="out",
+    )
+    model = b.model({"out": ["n", weight.shape[1]]})
+    del model.graph.input[:]
+    model.graph.input.append(helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["n", inputs]))
+    return model
+
+
+def test_normalised_rows_of_one_reach_have_one_scale() -> None:
+    """The formula, with what is beyond the reach rounded to it; nothing looks for a row's scale or adds a bias."""
+    random = np.random.default_rng(6)
+    weight, rows = (random.standard_normal(shape).astype(np.float32) for shape in ((48, 8), (40, 48)))
+    bias = random.standard_normal(8).astype(np.float32)
+    normal = (rows - rows.mean(axis=1, keepdims=True)) / rows.std(axis=1, keepdims=True)
+    seen = np.clip(normal, -2, 2)
+    model = quantise(normalised_model(weight, bias), {"layer": of_rows(seen, mean=np.zeros(48, np.float32))})
+    codes, scales = round_weight(weight, np.eye(48, dtype=np.float32))
+    step = 2 / 127
+    rounded = np.clip(np.rint(normal / step), -128, 127) * step
+    assert np.abs(rounded - normal).max() > 0.5
+    np.testing.assert_allclose(run_rows(model, rows), rounded @ (codes * scales.astype(np.float64)) + bias, atol=0.05)
+    assert {node.op_type for node in model.graph.node} == {
+        "LayerNormalization",
+        "QuantizeLinear",
+        "MatMulIntegerToFloat",
+    }
+
+
+def test_rows_of_different_reach_keep_scales_of_their_own() -> None:
+    """Sixteen rows, one of which reaches twice as far: 4 / (19 / 16) is 3.4 times the noise."""
+    rows = np.ones((16, 8), np.float32)
+    even, uneven = of_rows(rows), of_rows(rows * np.array([[2]] + 15 * [[1]], np.float32))
+    found = constant_scale(even)
+    assert found is not None
+    assert found == pytest.approx(1 / 127)
+    assert constant_scale(uneven) is None
+    assert constant_scale(of_rows(rows * 0)) is None
+
+
+def test_constant_scales_leave_the_function_and_the_company_alone(
+    make_checkpoint: MakeCheckpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every layer behind a normalisation, trimmed or not: near fp32 on padded texts, bitwise the same in a batch."""
+    monkeypatch.setattr(row_scale, "_NOISE", np.inf)
+    smoothed, activations = smooth(*fit(make_checkpoint()))
+    ids = np.random.default_rng(0).integers(1, 64, (4, 30))
+    mask = (np.arange(30) < np.array([30, 12, 5, 1])[:, None]).astype(np.int64)
+    for model, rounded in (
+        (smoothed, quantise(smoothed, activations)),
+        (keep_first_token(smoothed), quantise(keep_first_token(smoothed), with_parts(activations))),
+    ):
+        constant = [node for node in rounded.graph.node if node.op_type == "QuantizeLinear" and not node.attribute]
+        assert len(constant) == 4  # of two layers, one product of attention and one of the feed-forward each
+        first, second = (run(graph, ids * mask, mask) for graph in (model, rounded))
+        real = mask[:, : first.shape[1]].astype(bool)
+        cosines = (first * second).sum(-1) / np.linalg.norm(first, axis=-1) / np.linalg.norm(second, axis=-1)
+        assert cosines[real].min() > 0.999
+        alone = np.concatenate([run(rounded, ids[place : place + 1]) for place in range(4)])
+        np.testing.assert_array_equal(run(rounded, ids), alone)
 
 
 def test_int8_leaves_no_fp32_weight_behind(make_checkpoint: MakeCheckpoint) -> None:
