@@ -33,7 +33,7 @@ class Activations:
         mean: of each input channel, float32 [inputs].
         covariance: of the input channels, float32 [inputs, inputs].
         rows: some of the rows, evenly taken, float32 [n, inputs].
-        lowest: of all rows, by input channel, float32 [inputs].
+        lowest: of all rows, by input channel, float32 [inputs]; where texts were given for the reach, of those, too.
         highest: the same.
     """
 
@@ -55,7 +55,13 @@ class Activations:
 
 
 def calibrate(
-    model: ModelProto, texts: Sequence[str], *, tokenizer: Path, max_tokens: int, fewest: int = 1
+    model: ModelProto,
+    texts: Sequence[str],
+    *,
+    tokenizer: Path,
+    max_tokens: int,
+    fewest: int = 1,
+    reach: Sequence[str] = (),
 ) -> Mapping[str, Activations]:
     """Run texts through a float32 graph of ``graph.build_graph``; activations by the linear layer's name.
 
@@ -65,24 +71,28 @@ def calibrate(
         tokenizer: path of the checkpoint's ``tokenizer.json``.
         max_tokens: of the model.
         fewest: different texts, to the tokenizer, that will do.
+        reach: more texts, for the extremes alone: those of few texts, or of a narrow kind, are beaten by the next text.
 
     Raises:
         TextValueError: there are fewer.
         CheckpointError: an activation overflows.
     """
-    ids = Tokeniser(tokenizer, max_tokens=max_tokens).encode(texts).ids
+    tokeniser = Tokeniser(tokenizer, max_tokens=max_tokens)
+    ids, others = (tokeniser.encode(some).ids for some in (texts, reach))
     _check_distinct(ids, fewest)
-    plan = plan_batches([len(text) for text in ids], batch_tokens=_BATCH_TOKENS)
     inputs = {node.name: node.input[0] for node in linear_layers(model)}
     stride = max(1, sum(len(text) for text in ids) // _SAMPLE)
     sums = {name: _Sums(stride) for name in inputs}
-    with _session_with_outputs(model, sorted(set(inputs.values()))) as session, progress(len(ids), None) as advance:
-        for batch in plan:
-            batch_ids = np.array([ids[member] for member in batch.members], np.int64)
-            found = session.run(list(inputs.values()), {"input_ids": batch_ids, "attention_mask": batch_ids * 0 + 1})
-            for name, rows in zip(inputs, found, strict=True):
-                sums[name].add(rows.reshape(-1, rows.shape[-1]))
-            advance(len(batch.members))
+    with (
+        _session_with_outputs(model, sorted(set(inputs.values()))) as session,
+        progress(len(ids) + len(others), None) as advance,
+    ):
+        for some, add in ((ids, _Sums.add), (others, _Sums.reach)):
+            for batch in _batches(some):
+                found = session.run(list(inputs.values()), {"input_ids": batch, "attention_mask": batch * 0 + 1})
+                for name, rows in zip(inputs, found, strict=True):
+                    add(sums[name], rows.reshape(-1, rows.shape[-1]))
+                advance(len(batch))
     activations = {name: total.activations() for name, total in sums.items()}
     for name, found in activations.items():
         if not np.isfinite(found.covariance).all():
@@ -91,6 +101,11 @@ def calibrate(
                 "get the checkpoint again"
             )
     return activations
+
+
+def _batches(ids: Sequence[NDArray[np.integer[Any]]]) -> Iterator[NDArray[np.int64]]:
+    for batch in plan_batches([len(text) for text in ids], batch_tokens=_BATCH_TOKENS):
+        yield np.array([ids[member] for member in batch.members], np.int64)
 
 
 def _check_distinct(ids: Sequence[NDArray[np.integer[Any]]], fewest: int) -> None:
@@ -118,11 +133,15 @@ class _Sums:
             self._lowest, self._highest = rows[0], rows[0]
         self._kept.append(rows[-self._count % self._stride :: self._stride].copy())
         self._count += len(rows)
-        self._lowest = np.minimum(self._lowest, rows.min(axis=0))
-        self._highest = np.maximum(self._highest, rows.max(axis=0))
+        self.reach(rows)
         moved = rows - self._centre
         self._first += moved.sum(axis=0)
         self._second += moved.T @ moved
+
+    def reach(self, rows: NDArray[np.float32]) -> None:
+        """The extremes of some more rows."""
+        self._lowest = np.minimum(self._lowest, rows.min(axis=0))
+        self._highest = np.maximum(self._highest, rows.max(axis=0))
 
     def activations(self) -> Activations:
         """Of all rows so far."""

@@ -56,16 +56,18 @@ def _fit(order: Order, model: "ModelProto") -> "ModelProto":
     from embedge_export.calibrate import FEWEST_TEXTS, calibrate
     from embedge_export.quantise import quantise
     from embedge_export.smooth import smooth
+    from embedge_export.texts import calibration_texts
     from embedge_export.trim import keep_first_token, with_parts
 
-    checkpoint = order.checkpoint
+    checkpoint, own_texts = order.checkpoint, order.calibration is not None and order.calibration.file is not None
     with np.errstate(all="ignore"), step(order.report, "calibrate") as note:
         activations = calibrate(
             model,
             order.calibration_texts,
             tokenizer=checkpoint.directory / TOKENIZER,
             max_tokens=checkpoint.max_tokens,
-            fewest=FEWEST_TEXTS if order.calibration and order.calibration.file else 1,
+            fewest=FEWEST_TEXTS if own_texts else 1,
+            reach=calibration_texts()[0] if own_texts else (),
         )
         note(f"{len(order.calibration_texts)} texts")
     with step(order.report, "smooth") as note:

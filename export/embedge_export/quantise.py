@@ -221,7 +221,7 @@ class _Rewrite:
         return name
 
     def _constant(self, name: str, values: NDArray[np.generic]) -> str:
-        self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
+        self.constants[name] = numpy_helper.from_array(np.asarray(values, order="C"), name)
         return name
 
     def _scalar(self, value: np.generic) -> str:

@@ -54,8 +54,8 @@ def plan_batches(
         members.setdefault(tokens, []).append(position)
     batches: list[Batch] = []
     for tokens in sorted(members, reverse=True):
-        budget = batch_tokens or (_BUDGET_OF_SHORT if tokens <= _SHORT else _BUDGET_OF_LONG)
-        rows = max(1, budget // max(1, tokens))
+        default = _BUDGET_OF_SHORT if tokens <= _SHORT else _BUDGET_OF_LONG
+        rows = max(1, (default if batch_tokens is None else batch_tokens) // max(1, tokens))
         rows = min(rows, batch_size or rows)
         positions = members[tokens]
         batches += [Batch(tokens, tuple(positions[i : i + rows])) for i in range(0, len(positions), rows)]

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _WORTH_OPENING = 512
 # Runs that packed the weights for themselves, from which a session that has them packed pays, by the same reasoning.
 _WORTH_PACKING = 16
-# Tokens of a call for each core, on which packing saves what it takes. It is then done at once: for the time, and while
-# sessions have no buffers yet, which would be in memory beside the new ones.
+# Tokens of a call for each core on which packing saves what it takes, measured with up to 512 in a batch. It is then
+# done at once, while there are no buffers of the unpacked sessions in memory beside the packed ones.
 _SURE_PACKING = 4096
 _FEW = 2  # cores, whose sessions may all be packed
 
@@ -40,8 +40,8 @@ class Workers:
 
     Every core has a narrow session to itself, if *apart*. In one session for all, what one core frees another is given
     next, still in the first one's cache, and for seconds on end both run a quarter slower. The first session is
-    unpacked, to open soon. In time one is packed; the others share the unpacked weights in memory, unless there is but
-    one of them, which would save nothing. The vectors are bitwise the same.
+    unpacked, to open soon. In time, or as a long call begins, one is packed; the others share the unpacked weights in
+    memory, unless there is but one of them, which would save nothing. The vectors are bitwise the same.
 
     Args:
         open_session: a session of the graph that takes so many threads for each run, with its weights packed or not.
@@ -147,7 +147,7 @@ class Workers:
                 self._idle.remove(session)
                 return session
         try:
-            session = self._open_again(1, self._may_pack())
+            session = self._open_packed() or self._open_again(1, False)
         except BundleError:  # moved, deleted or replaced since
             return self._narrow[0]  # a session may be shared: it is only slower
         self._narrow.append(session)
@@ -158,18 +158,23 @@ class Workers:
         if session.packed:
             return session
         self._unpacked += 1
-        if not self._may_pack():
-            return session
-        try:
-            packed = self._open_again(1, True)
-        except BundleError:  # as above
+        packed = self._open_packed()
+        if packed is None:
             return session
         self._narrow[self._narrow.index(session)] = packed
         return packed
 
-    def _may_pack(self) -> bool:
-        """Whether that is worth it by now and nobody else has done it; whoever is told so, does."""
-        return self._unpacked >= _WORTH_PACKING and self._packing.acquire(blocking=False)
+    def _open_packed(self) -> Session | None:
+        """A packed session, once that is worth it and nobody else opens it; None too where it could not be opened."""
+        if self._unpacked < _WORTH_PACKING or not self._packing.acquire(blocking=False):
+            return None
+        try:
+            return self._open_again(1, True)
+        except BundleError:
+            return None
+        except BaseException:  # an interrupt: the next run may try again
+            self._packing.release()
+            raise
 
     def _notice_fork(self) -> None:
         """Here, once, and not on every thread. The threads that held cores and sessions are not in a forked child."""

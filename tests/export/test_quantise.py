@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import erf, sqrt
 from pathlib import Path
 
@@ -77,6 +78,22 @@ def linear_model(weight: Floats, bias: Floats, *, gelu: bool) -> ModelProto:
     return model
 
 
+def normalised_model(weight: Floats, bias: Floats) -> ModelProto:
+    """Rows -> LayerNormalization of no gain and no bias -> MatMul -> Add."""
+    b, inputs = Builder(), len(weight)
+    gain, none = (b.constant(name, np.full(inputs, value, np.float32)) for name, value in (("gain", 1), ("none", 0)))
+    rows = b.op("LayerNormalization", ["rows", gain, none], axis=-1, epsilon=0.0, name="normal")
+    b.op(
+        "Add",
+        [b.op("MatMul", [rows, b.constant("layer.weight", weight)], name="layer"), b.constant("layer.bias", bias)],
+        name="out",
+    )
+    model = b.model({"out": ["n", weight.shape[1]]})
+    del model.graph.input[:]
+    model.graph.input.append(helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["n", inputs]))
+    return model
+
+
 def plain(inputs: int) -> Activations:
     """Activations around zero, of channels that have nothing to do with each other."""
     return of_rows(np.eye(inputs, dtype=np.float32), mean=np.zeros(inputs, np.float32))
@@ -142,6 +159,16 @@ def test_gelus_rows_are_unsigned_around_one_zero_point() -> None:
     assert (np.rint(active / steps) + zero).max() <= 255
     rounded = np.rint(active / steps) * steps
     np.testing.assert_allclose(run_rows(model, rows), rounded @ (codes * scales.astype(np.float64)) + bias, atol=1e-4)
+
+
+def test_what_rounding_moves_the_mean_by_is_in_the_bias_of_a_constant_product() -> None:
+    """Of rows that are the mean, behind a normalisation: half ones, half minus ones, which have exact codes."""
+    weight = np.random.default_rng(4).standard_normal((64, 8)).astype(np.float32)
+    rows = np.repeat(np.array([[1, -1]], np.float32), 32, axis=1)
+    model = quantise(normalised_model(weight, np.ones(8, np.float32)), {"layer": of_rows(rows)})
+    codes, scales = round_weight(weight, np.eye(64, dtype=np.float32))
+    assert np.abs(rows @ (codes * scales) - rows @ weight).max() > 0.02
+    np.testing.assert_allclose(run_rows(model, rows), rows @ weight + 1, atol=1e-4)
 
 
 def test_what_rounding_moves_the_mean_by_is_in_the_bias() -> None:
@@ -312,22 +339,6 @@ def test_long_texts_do_not_keep_all_scores_of_attention(make_checkpoint: MakeChe
         assert ran & {"Attention", "MultiHeadAttention"} == {expected}
 
 
-def normalised_model(weight: Floats, bias: Floats) -> ModelProto:
-    """Rows -> LayerNormalization of no gain and no bias -> MatMul -> Add."""
-    b, inputs = Builder(), len(weight)
-    gain, none = (b.constant(name, np.full(inputs, value, np.float32)) for name, value in (("gain", 1), ("none", 0)))
-    rows = b.op("LayerNormalization", ["rows", gain, none], axis=-1, epsilon=0.0, name="normal")
-    b.op(
-        "Add",
-        [b.op("MatMul", [rows, b.constant("layer.weight", weight)], name="layer"), b.constant("layer.bias", bias)],
-        name="out",
-    )
-    model = b.model({"out": ["n", weight.shape[1]]})
-    del model.graph.input[:]
-    model.graph.input.append(helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["n", inputs]))
-    return model
-
-
 def test_normalised_rows_of_one_reach_have_one_scale() -> None:
     """The formula, with what is beyond the reach rounded to it; nothing looks for a row's scale or adds a bias."""
     random = np.random.default_rng(6)
@@ -349,14 +360,20 @@ def test_normalised_rows_of_one_reach_have_one_scale() -> None:
 
 
 def test_rows_of_different_reach_keep_scales_of_their_own() -> None:
-    """Sixteen rows, one of which reaches twice as far: 4 / (19 / 16) is 3.4 times the noise."""
+    """Sixteen rows, one of which reaches twice as far: 4 / (19 / 16) is 3.4 times the noise. Or one was not kept."""
     rows = np.ones((16, 8), np.float32)
     even, uneven = of_rows(rows), of_rows(rows * np.array([[2]] + 15 * [[1]], np.float32))
-    found = constant_scale(even)
-    assert found is not None
-    assert found == pytest.approx(1 / 127)
+    assert constant_scale(even) == np.float32(1 / 127)
+    assert constant_scale(replace(even, lowest=even.lowest * np.float32(-1.4))) == np.float32(np.float32(1.4) / 127)
     assert constant_scale(uneven) is None
+    assert constant_scale(replace(even, highest=even.highest * 2)) is None
     assert constant_scale(of_rows(rows * 0)) is None
+
+
+def test_the_noise_of_row_scales_is_the_mean_of_their_squares() -> None:
+    """Half the rows reach 1, half 1/4: 1 / (17 / 32) is 1.9 times the noise; by the mean reach it were 2.6 times."""
+    rows = np.ones((16, 8), np.float32) * np.array([[1]] * 8 + [[0.25]] * 8, np.float32)
+    assert constant_scale(of_rows(rows)) == np.float32(1 / 127)
 
 
 def test_constant_scales_leave_the_function_and_the_company_alone(
@@ -394,6 +411,23 @@ def test_what_verify_measures_on_calibrated_nothing() -> None:
     assert not lines & {text for passage in passages() for text in (passage.title, passage.text, passage.joined)}
     assert not lines & {question.text for question in questions()}
     assert sorted(question.answer for question in questions()) == sorted(passage.id for passage in passages())
+
+
+def test_texts_given_for_the_reach_change_the_extremes_alone(make_checkpoint: MakeCheckpoint) -> None:
+    """A narrow calibration must not clip other texts: the reach is also that of texts of other kinds."""
+    folder = make_checkpoint()
+    model = build_graph(checkpoint_of(folder))
+
+    def fit_to(texts: list[str], reach: list[str]) -> Mapping[str, Activations]:
+        return calibrate(model, texts, tokenizer=folder / "tokenizer.json", max_tokens=64, reach=reach)
+
+    narrow, wide, both = fit_to(TEXTS[:1], []), fit_to(TEXTS, []), fit_to(TEXTS[:1], TEXTS[1:])
+    for name, found in both.items():
+        np.testing.assert_array_equal(found.rows, narrow[name].rows)
+        np.testing.assert_array_equal(found.covariance, narrow[name].covariance)
+        np.testing.assert_allclose(found.highest, wide[name].highest, atol=1e-6)
+        np.testing.assert_allclose(found.lowest, wide[name].lowest, atol=1e-6)
+        assert (found.highest > narrow[name].highest).any()
 
 
 def test_a_users_calibration_file_is_read_and_recorded(tmp_path: Path) -> None:

@@ -142,10 +142,31 @@ def test_a_call_that_is_long_enough_is_packed_from_its_start() -> None:
     assert sorted(opened) == [(1, False), (1, True), (1, True)]  # the first is open before there is any call
 
 
-def test_a_call_that_is_too_short_for_it_is_not_packed() -> None:
-    workers, opened = open_workers(1, apart=True)
-    workers.run([Batch(455, (n,)) for n in range(9)], lambda session, batch: None)
-    assert opened == [(1, False)]
+@pytest.mark.parametrize(("cores", "batches"), [(1, 7), (2, 15)])
+def test_a_call_that_is_too_short_for_it_is_not_packed(cores: int, batches: int) -> None:
+    workers, opened = open_workers(cores, apart=True)
+    workers.run([Batch(512, (n,)) for n in range(batches)], lambda session, batch: None)
+    assert {packed for _, packed in opened} == {False}
+
+
+def test_where_none_can_be_packed_each_core_still_has_a_session_of_its_own() -> None:
+    """As for lack of memory."""
+    workers, opened = open_workers(2, apart=True)
+    open_again, together, seen = workers._open_again, threading.Barrier(2, timeout=20), set()
+
+    def open_unpacked(threads: int, packed: bool) -> Session:
+        if packed:
+            raise BundleError("out of memory")
+        return open_again(threads, packed)
+
+    def work(session: Session, batch: Batch) -> None:
+        together.wait()
+        seen.add(session)
+
+    workers._open_again = open_unpacked
+    workers.run([Batch(512, (n,)) for n in range(16)], work)
+    assert len(seen) == 2
+    assert opened == [(1, False)] * 2
 
 
 def test_queries_that_keep_coming_are_run_packed() -> None:
@@ -184,7 +205,7 @@ def test_an_interrupt_while_a_session_is_packed_loses_none() -> None:
         run(workers, one(8))
     workers._open_again = open_again
     run(workers, one(8))
-    assert opened == [(1, False)]
+    assert opened == [(1, False), (1, True)]  # nor what it was about to open
 
 
 @pytest.mark.parametrize("faster", [1, 4])
