@@ -5,6 +5,7 @@ hashed meanwhile. ONNX Runtime opens a session without the interpreter lock, and
 file under it: so the one is begun by the thread that has the lock, and the other waits until then.
 """
 
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -40,6 +41,7 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[str, .
     paths = [bundle.path / name for name in files]
     identity = _identify(paths)
     check = Task(lambda: bundle.check((TOKENIZER, *files)))
+    _import_numpy()
     from embedge.session import Session
     from embedge.workers import Workers
 
@@ -86,6 +88,15 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[str, .
     from embedge.engine import Engine
 
     return Engine(bundle.manifest, tokeniser, workers)
+
+
+def _import_numpy() -> None:
+    if "numpy" not in sys.modules:  # else somebody may be using it
+        import numpy
+
+        from embedge.blas import stop_idle_threads
+
+        stop_idle_threads(numpy.__file__)
 
 
 def _identify(paths: Sequence[Path]) -> list[tuple[int, ...]]:
