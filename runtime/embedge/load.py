@@ -1,8 +1,9 @@
 """What a first vector waits for, brought in side by side: imports, hashes, the tokenizer, the session.
 
-numpy, onnxruntime and tokenizers are imported in here and not where the other modules begin, so that the files are
-hashed meanwhile. ONNX Runtime opens a session without the interpreter lock, and tokenizers is imported and reads its
-file under it: so the one is begun by the thread that has the lock, and the other waits until then.
+onnxruntime and tokenizers are imported in here and not where the other modules begin, so that the files are hashed
+meanwhile; numpy too, but before that, since threads of its own take the other cores as long as its import lasts. ONNX
+Runtime opens a session without the interpreter lock, and tokenizers is imported and reads its file under it: so the one
+is begun by the thread that has the lock, and the other waits until then.
 """
 
 import sys
@@ -40,8 +41,8 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[str, .
     files = bundle.graph_files(precision)
     paths = [bundle.path / name for name in files]
     identity = _identify(paths)
-    check = Task(lambda: bundle.check((TOKENIZER, *files)))
     _import_numpy()
+    check = Task(lambda: bundle.check((TOKENIZER, *files)))
     from embedge.session import Session
     from embedge.workers import Workers
 
