@@ -1,12 +1,10 @@
 """What a first vector waits for, brought in side by side: imports, hashes, the tokenizer, the session.
 
-onnxruntime and tokenizers are imported in here and not where the other modules begin, so that the files are hashed
-meanwhile; numpy too, but before that, since threads of its own take the other cores as long as its import lasts. ONNX
-Runtime opens a session without the interpreter lock, and tokenizers is imported and reads its file under it: so the one
-is begun by the thread that has the lock, and the other waits until then.
+numpy, onnxruntime and tokenizers are imported in here and not where the other modules begin, so that the files are
+hashed meanwhile. ONNX Runtime opens a session without the interpreter lock, and tokenizers is imported and reads its
+file under it: so the one is begun by the thread that has the lock, and the other waits until then.
 """
 
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -41,7 +39,6 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[str, .
     files = bundle.graph_files(precision)
     paths = [bundle.path / name for name in files]
     identity = _identify(paths)
-    _import_numpy()
     check = Task(lambda: bundle.check((TOKENIZER, *files)))
     from embedge.session import Session
     from embedge.workers import Workers
@@ -89,15 +86,6 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[str, .
     from embedge.engine import Engine
 
     return Engine(bundle.manifest, tokeniser, workers)
-
-
-def _import_numpy() -> None:
-    if "numpy" not in sys.modules:  # else somebody may be using it
-        import numpy
-
-        from embedge.blas import stop_idle_threads
-
-        stop_idle_threads(numpy.__file__)
 
 
 def _identify(paths: Sequence[Path]) -> list[tuple[int, ...]]:
