@@ -25,9 +25,9 @@ _LONG = 10.0  # seconds; a first pass that took longer needs no second
 def main(setup: Setup, texts: str, short: int, long: int, rounds: int) -> None:
     """Measure texts per second, in turns, each peer in a fresh process every turn.
 
-    A turn embeds all texts twice and times the second pass (a first pass of over ten seconds stands). embedge takes a
-    turn before that of every peer; a peer's ratio is the median of the ratios of its turns. Memory is the most that
-    the process ever held.
+    A turn embeds all texts again and again, two passes and two seconds long at least, and times the last pass (a first
+    pass of over ten seconds stands). embedge takes a turn before that of every peer; a peer's ratio is the median of
+    the ratios of its turns. Memory is the most that the process ever held.
 
     \b
     python benchmarks/throughput.py --peers all

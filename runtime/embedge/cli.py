@@ -105,7 +105,7 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point of the `embedge` command."""
-    # Only a process of our own may set these. Vectors are small, and OpenBLAS's threads cost 60 ms of start-up; ONNX
+    # Only a process of our own may set these. Vectors are small, and OpenBLAS's threads cost 30 ms of start-up; ONNX
     # Runtime's wheels report to Microsoft since 1.32, from a thread and two files in the home folder.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
