@@ -33,11 +33,9 @@ from embedge_export.builder import CONTRIB
 from embedge_export.calibrate import Activations
 from embedge_export.linear import add_to_bias, bias_of
 from embedge_export.rounding import round_weight
-from embedge_export.row_scale import constant_scale
+from embedge_export.row_scale import GELU_FLOOR, choose_zero_point, constant_scale
 from embedge_export.trim import FIRST_TOKEN
 
-# -min over x of x * Phi(x) is 0.16997 (at x = -0.7518); the tanh approximation's is 0.17004.
-GELU_FLOOR = np.float32(0.1701)
 _OPSET = 23
 _TINY = np.float32(1e-12)  # the scale of a table's row of zeros: any positive number does
 
@@ -64,25 +62,6 @@ def quantise_rows(table: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray
     """
     scales = np.maximum(np.abs(table).max(axis=1) / np.float32(127), _TINY).astype(np.float32)
     return np.rint(table / scales[:, None]).astype(np.int8), scales
-
-
-def choose_zero_point(highest: NDArray[np.float32]) -> int:
-    """The zero point, one for all rows, at which GELU's outputs lose least to rounding.
-
-    A row's step is the greater of what its highest value needs above the zero point and what GELU's floor needs below.
-
-    Args:
-        highest: largest values of some rows, [n].
-
-    >>> choose_zero_point(np.float32([3, 3])), choose_zero_point(np.float32([0.2, 0.2]))
-    (14, 117)
-    """
-
-    def noise(zero_point: int) -> float:
-        steps = np.maximum(highest / (255 - zero_point), GELU_FLOOR / zero_point)
-        return float(np.square(steps, dtype=np.float64).mean())
-
-    return min(range(1, 128), key=noise)
 
 
 @dataclass

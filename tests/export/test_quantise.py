@@ -25,9 +25,9 @@ from embedge_export.checkpoint import Checkpoint, read_checkpoint
 from embedge_export.fetch import fetch
 from embedge_export.graph import build_graph
 from embedge_export.linear import linear_layers
-from embedge_export.quantise import GELU_FLOOR, choose_zero_point, quantise, quantise_rows
+from embedge_export.quantise import quantise, quantise_rows
 from embedge_export.rounding import PAIR_LIMIT, limit_pairs, round_weight
-from embedge_export.row_scale import constant_scale
+from embedge_export.row_scale import GELU_FLOOR, choose_zero_point, constant_scale
 from embedge_export.smooth import choose_scales, smooth
 from embedge_export.texts import calibration_texts, passages, questions
 from embedge_export.trim import keep_first_token, with_parts

@@ -56,6 +56,17 @@ def run(workers: Workers, plan: Sequence[Batch]) -> list[tuple[int, Batch]]:
     return done
 
 
+def on_two_cores() -> tuple[list[bool], Callable[[Session, Batch], None]]:
+    """Work that two cores do side by side, and of each batch whether its session was packed."""
+    together, packed = threading.Barrier(2, timeout=20), list[bool]()
+
+    def work(session: Session, batch: Batch) -> None:
+        together.wait()
+        packed.append(session.packed)
+
+    return packed, work
+
+
 def one(tokens: int) -> tuple[Batch, ...]:
     return (Batch(tokens, (0,)),)
 
@@ -114,13 +125,7 @@ def test_each_core_has_a_session_of_its_own_and_one_is_packed_in_time() -> None:
 def test_of_two_cores_both_are_packed_in_time() -> None:
     """One session that is left unpacked would take as much memory."""
     workers, opened = open_workers(2, apart=True)
-    together = threading.Barrier(2, timeout=20)
-    packed: list[bool] = []
-
-    def work(session: Session, batch: Batch) -> None:
-        together.wait()
-        packed.append(session.packed)
-
+    packed, work = on_two_cores()
     for _ in range(20):
         workers.run([Batch(8, (n,)) for n in range(2)], work)
     assert sorted(opened) == [(1, False)] * 2 + [(1, True)] * 2
@@ -130,13 +135,7 @@ def test_of_two_cores_both_are_packed_in_time() -> None:
 def test_a_call_that_is_long_enough_is_packed_from_its_start() -> None:
     """Unpacked sessions' buffers would else be in memory beside those of the packed ones that replace them."""
     workers, opened = open_workers(2, apart=True)
-    together = threading.Barrier(2, timeout=20)
-    packed: list[bool] = []
-
-    def work(session: Session, batch: Batch) -> None:
-        together.wait()
-        packed.append(session.packed)
-
+    packed, work = on_two_cores()
     workers.run([Batch(512, (n,)) for n in range(16)], work)
     assert packed == [True] * 16
     assert sorted(opened) == [(1, False), (1, True), (1, True)]  # the first is open before there is any call
