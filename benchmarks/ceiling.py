@@ -83,9 +83,10 @@ def main(setup: Setup, rounds: int, texts: int) -> None:
 
     \b
     static    all rows of a linear layer have one scale, known beforehand: nothing finds a scale or
-              multiplies by it, and the product adds the bias
+              multiplies by it, and the product adds the bias (some layers are exported so)
     static-*  in the layers of that kind only, or in all but them
-    nbits-*   MatMulNBits, which quantises the rows itself, in blocks of so many inputs, and adds the bias
+    nbits-*   MatMulNBits, which quantises the rows itself, in blocks of so many inputs, and adds the
+              bias; in the layers that are not exported as static
 
     In brackets is how many times as fast a graph is as the int8 graph as it is; the last row is what
     that would be were there nothing but its products, by ONNX Runtime's profiler.

@@ -135,7 +135,7 @@ def static(model: ModelProto, scales: Mapping[str, np.float32]) -> ModelProto:
 
 
 def in_blocks(model: ModelProto, size: int) -> ModelProto:
-    """Rule 2, for all layers.
+    """Rule 2, for the layers whose rows have scales of their own.
 
     Args:
         model: a graph of ``quantise``; left as it is.

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from embedge.plan import Batch
+from embedge.plan import Batch, total_tokens
 
 _REMEMBERED = 5  # runs of each way
 _TRIED = 3  # runs that are enough to change the median
@@ -36,7 +36,7 @@ class Pace:
     def note(self, plan: Sequence[Batch], seconds: float, *, shared: bool) -> None:
         """A plan took so long, on all cores or not. Safe to call from several threads: what one loses is one time."""
         key = _size(plan), shared
-        per_token = seconds / _tokens(plan)
+        per_token = seconds / total_tokens(plan)
         self._seconds[key] = (*self._seconds.get(key, ()), per_token)[-_REMEMBERED:]
 
 
@@ -45,9 +45,5 @@ def _median(seconds: Sequence[float]) -> float:
     return sorted(seconds)[len(seconds) // 2]
 
 
-def _tokens(plan: Sequence[Batch]) -> int:
-    return sum(batch.total_tokens for batch in plan)
-
-
 def _size(plan: Sequence[Batch]) -> Size:
-    return len(plan), _tokens(plan).bit_length()
+    return len(plan), total_tokens(plan).bit_length()

@@ -26,6 +26,11 @@ class Batch:
         return self.tokens * len(self.members)
 
 
+def total_tokens(plan: Sequence[Batch]) -> int:
+    """Of all texts of a plan."""
+    return sum(batch.total_tokens for batch in plan)
+
+
 def plan_batches(
     token_counts: Sequence[int], *, batch_tokens: int | None = None, batch_size: int | None = None
 ) -> tuple[Batch, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from embedge.errors import BundleError
 from embedge.pace import Pace
-from embedge.plan import Batch
+from embedge.plan import Batch, total_tokens
 from embedge.task import Task
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Workers:
     def _run_narrow(self, plan: Sequence[Batch], work: Callable[[Session, Batch], object]) -> None:
         """A core for each batch."""
         self._notice_fork()
-        if sum(batch.total_tokens for batch in plan) >= _SURE_PACKING * self._cores:
+        if total_tokens(plan) >= _SURE_PACKING * self._cores:
             self._unpacked = max(self._unpacked, _WORTH_PACKING)
         waiting = deque(plan)
         tasks: list[Task[None]] = []
@@ -188,7 +188,7 @@ class Workers:
         None too where the bundle has been moved, deleted or replaced since: the narrow session needs no file.
         """
         if self._wide is None:
-            self._rented += sum(batch.total_tokens for batch in plan)
+            self._rented += total_tokens(plan)
             if self._rented >= _WORTH_OPENING and self._opening.acquire(blocking=False):
                 with suppress(BundleError):
                     self._wide = self._open_again(self._cores, True)
