@@ -22,8 +22,8 @@ from embedge_export.texts import calibration_texts
 from machine import Machine, describe, this_machine
 from operators import SHAPES, profile
 from options import Setup, contest_options
-from peers import BASELINE
 from peers.padded import open_tokenizer, pool
+from peers.table import BASELINE
 from report import align, write_json
 from side_by_side import in_turns, open_graph, random_ids, times_faster
 from surgery import Ids, highest_scales, in_blocks, static

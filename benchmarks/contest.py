@@ -16,11 +16,11 @@ import click
 
 from embedge.errors import EmbedgeError
 from options import Setup
-from peers import SPEED_PEERS, Peer, choose
 from peers.base import Kit
 from peers.environment import EnvironmentFailedError, python_with
 from peers.padded import open_tokenizer
 from peers.process import PeerFailedError
+from peers.table import SPEED_PEERS, Peer, choose
 from peers.workbench import Workbench, open_workbench
 from seeded import write_seeded
 from tasks import DataNotFoundError, cut, data_folder, read_collection, read_pairs

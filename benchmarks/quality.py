@@ -14,7 +14,7 @@ from embedge.cpu import usable_cores
 from embedge.errors import EmbedgeError
 from evaluate import Score, Texts, Vectors, embed, prepare, score
 from machine import describe, this_machine
-from peers import BASELINE, PEERS, Peer, choose
+from peers.table import BASELINE, PEERS, Peer, choose
 from peers.workbench import Workbench, open_workbench
 from report import Result, table, write_json
 from tasks import DataNotFoundError, data_folder, read_collection, read_pairs

@@ -8,9 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
-from peers import Peer
 from peers.base import Kit
 from peers.environment import python_with
+from peers.table import Peer
 
 _FOLDER = Path(__file__).parents[1]
 
@@ -104,7 +104,12 @@ def child_command(module: str, peer: Peer, kit: Kit) -> list[str]:
 
 
 def child_environment() -> dict[str, str]:
-    """This one's, with no hub to ask and without this folder, which ``child_command`` puts last."""
+    """This one's, with no hub to ask and without this folder, which ``child_command`` puts last.
+
+    Bytecode is kept, even where this shell keeps none: an installed package has it, and a checkout would be compiled at
+    every start.
+    """
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and Path(path) != _FOLDER]
     offline = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true"}
-    return {**os.environ, **offline, "PYTHONPATH": os.pathsep.join(paths)}
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**own, **offline, "PYTHONPATH": os.pathsep.join(paths)}

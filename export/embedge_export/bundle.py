@@ -1,6 +1,5 @@
 """Writes what a bundle consists of, but for its graphs: side files, and the manifest with every file's hash."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -9,6 +8,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from embedge.bundle import Bundle
+from embedge.checksum import crc32, sha256
 from embedge.manifest import GRAPHS, MANIFEST, TOKENIZER, WEIGHTS_SUFFIX, FileRecord, Manifest
 from embedge.place import fresh
 from embedge_export.checkpoint import Checkpoint, read_json
@@ -67,14 +67,13 @@ def _generate(checkpoint: Checkpoint) -> tuple[object, ...]:
 
 
 def record_files(folder: Path, *, keep: Mapping[str, FileRecord]) -> dict[str, FileRecord]:
-    """Size and SHA-256 of every file that a bundle consists of; records in ``keep`` are taken over unread."""
+    """Size and checksums of every file that a bundle consists of; records in ``keep`` are taken over unread."""
     records = dict(keep)
     graphs = [name + suffix for name in GRAPHS.values() for suffix in ("", WEIGHTS_SUFFIX)]
     for name in (*_COPIED, *_GENERATED, *graphs):
         if name not in keep and (folder / name).is_file():
-            with (folder / name).open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            records[name] = FileRecord(size=(folder / name).stat().st_size, sha256=digest)
+            path = folder / name
+            records[name] = FileRecord(size=path.stat().st_size, sha256=sha256(path), crc32=crc32(path))
     return dict(sorted(records.items()))
 
 

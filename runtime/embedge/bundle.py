@@ -4,9 +4,6 @@ A bundle is also a valid sentence-transformers repository, so its other files ke
 ecosystem gives them.
 """
 
-import hashlib
-import mmap
-import os
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from embedge.advice import export_command, mend
+from embedge.checksum import crc32, sha256
 from embedge.errors import BundleCorruptError, BundleError, BundleNotFoundError, PrecisionNotFoundError
 from embedge.manifest import MANIFEST, PRECISIONS, TOKENIZER, WEIGHTS_SUFFIX, FileRecord, Manifest, Precision
 
@@ -94,10 +92,15 @@ class Bundle:
         weights = graph + WEIGHTS_SUFFIX
         return (graph, weights) if weights in self.manifest.files or (self.path / weights).exists() else (graph,)
 
-    def check(self, names: Iterable[str] | None = None) -> None:
+    def check(self, names: Iterable[str] | None = None, *, only_damage: bool = False) -> None:
         """Compare files to the manifest's sizes and SHA-256s; all of them where ``names`` is None.
 
         One flipped bit in a graph loads without complaint and changes the vectors, so every load checks what it uses.
+
+        Args:
+            names: of the files.
+            only_damage: compare CRC-32s instead, where the manifest has them: much sooner done, and enough for files
+                that were checked by SHA-256 when they came here.
 
         Raises:
             BundleCorruptError: a file is missing, unreadable, or not what was exported.
@@ -107,7 +110,7 @@ class Bundle:
             if name not in self.manifest.files:
                 found = f"{self.path / MANIFEST} uses {name} but records no hash of it"
                 raise BundleCorruptError(f"{found}; {self._mend(name)}")
-            self._check_file(name, self.manifest.files[name])
+            self._check_file(name, self.manifest.files[name], only_damage=only_damage)
 
     def is_whole(self, names: Iterable[str] | None = None) -> bool:
         """Whether ``check`` finds nothing."""
@@ -123,28 +126,22 @@ class Bundle:
         precision = next((one for one in held if name in self.graph_files(one)), held[0])
         return mend(self.manifest, precision, self.path)
 
-    def _check_file(self, name: str, record: FileRecord) -> None:
+    def _check_file(self, name: str, record: FileRecord, *, only_damage: bool) -> None:
         path = self.path / name
+        kind, checksum, expected = "SHA-256", sha256, record.sha256
+        if only_damage and record.crc32 is not None:
+            kind, checksum, expected = "CRC-32", crc32, record.crc32
         try:
             size = path.stat().st_size
             if size != record.size:
                 raise BundleCorruptError(
                     f"{path} has {size} bytes, not the {record.size} that were exported; {self._mend(name)}"
                 )
-            found = _sha256(path)
+            found = checksum(path)
         except OSError as error:
             raise BundleCorruptError(f"{path} cannot be read ({error.strerror}); {self._mend(name)}") from error
-        if found != record.sha256:
+        if found != expected:
             raise BundleCorruptError(
-                f"{path} has changed since it was exported (SHA-256 {found[:12]}, not {record.sha256[:12]}); "
+                f"{path} has changed since it was exported ({kind} {found[:12]}, not {expected[:12]}); "
                 f"{self._mend(name)}"
             )
-
-
-def _sha256(path: Path) -> str:
-    """SHA-256 of a file in hex; in one call that needs no interpreter lock, so that imports go on meanwhile."""
-    with path.open("rb") as file:
-        if not os.fstat(file.fileno()).st_size:  # nothing cannot be mapped
-            return hashlib.sha256().hexdigest()
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            return hashlib.sha256(mapped).hexdigest()

@@ -105,8 +105,9 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point of the `embedge` command."""
-    # Only a process of our own may set these. Vectors are small, and OpenBLAS's threads cost 30 ms of start-up; ONNX
-    # Runtime's wheels report to Microsoft since 1.32, from a thread and two files in the home folder.
+    # Only a process of our own may set these. OpenBLAS's threads gain nothing here, and the last bit of what an export
+    # computes depends on how many there are. ONNX Runtime's wheels report to Microsoft since 1.32, from a thread and
+    # two files in the home folder.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     warnings.showwarning = _show_warning

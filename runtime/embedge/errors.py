@@ -35,7 +35,7 @@ class BundleNotFoundError(BundleError):
 
 
 class BundleCorruptError(BundleError):
-    """A file of the bundle is missing, or its size or SHA-256 is not what the manifest says."""
+    """A file of the bundle is missing, or its size or checksum is not what the manifest says."""
 
 
 class PrecisionNotFoundError(BundleError):

@@ -5,6 +5,8 @@ hashed meanwhile. ONNX Runtime opens a session without the interpreter lock, and
 file under it: so the one is begun by the thread that has the lock, and the other waits until then.
 """
 
+import os
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +22,10 @@ from embedge.task import Task
 if TYPE_CHECKING:
     from embedge.engine import Engine
     from embedge.tokenise import Tokeniser
+
+# OpenBLAS's threads, one for each further core, spin for so long before they sleep: 2 ** this cycles, a millisecond or
+# two. Its own 2 ** 28 are 100 ms, in which they are in the way of all that is loaded here.
+_OPENBLAS_WAIT = "OPENBLAS_THREAD_TIMEOUT", "22"
 
 
 def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[str, ...], threads: int) -> "Engine":
@@ -39,7 +45,8 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[str, .
     files = bundle.graph_files(precision)
     paths = [bundle.path / name for name in files]
     identity = _identify(paths)
-    check = Task(lambda: bundle.check((TOKENIZER, *files)))
+    check = Task(lambda: bundle.check((TOKENIZER, *files), only_damage=True))
+    _import_numpy()
     from embedge.session import Session
     from embedge.workers import Workers
 
@@ -57,7 +64,7 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[str, .
 
     def check_again() -> None:
         if _identify(paths) != identity:
-            bundle.check(files)  # another bundle may have taken its place
+            bundle.check(files, only_damage=True)  # another bundle may have taken its place
 
     def open_again(threads: int, packed: bool) -> Session:
         session = open_session(threads, packed)
@@ -93,3 +100,19 @@ def _identify(paths: Sequence[Path]) -> list[tuple[int, ...]]:
     with suppress(OSError):
         return [(stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in map(Path.stat, paths)]
     return []
+
+
+def _import_numpy() -> None:
+    """numpy, with an OpenBLAS that soon sleeps; unless it is imported already, or the variable is the user's.
+
+    OpenBLAS reads it when it is loaded. As numpy does then with another one, ``os.environ`` is left as it is, and the C
+    library's copy is restored.
+    """
+    name, cycles = _OPENBLAS_WAIT
+    if "numpy" in sys.modules or name in os.environ:
+        return
+    os.putenv(name, cycles)
+    try:
+        import numpy  # noqa: F401
+    finally:
+        os.unsetenv(name)

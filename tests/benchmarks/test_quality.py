@@ -14,8 +14,8 @@ from tokenizers import Tokenizer
 
 import quality
 from metrics import cosines, ndcg, rank, recall, spearman
-from peers import PEERS, choose
 from peers.padded import PaddedEncoder, pad, pool
+from peers.table import PEERS, choose
 from tasks import cut, read_collection, read_pairs
 
 SCORES = st.lists(st.integers(0, 5), min_size=3, max_size=30)

@@ -18,10 +18,10 @@ import latency
 import roofline
 import throughput
 from contest import OWN, Contest, Entrant
-from peers import SPEED_PEERS, Peer, choose
 from peers.base import Kit
 from peers.padded import PaddedEncoder, pad
 from peers.process import PeerFailedError, PeerProcess
+from peers.table import SPEED_PEERS, Peer, choose
 from peers.workbench import open_workbench
 
 MakeCheckpoint = Callable[..., Path]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,34 @@ def test_one_flipped_bit_is_noticed_at_load(copy: Path, name: str) -> None:
     (copy / name).write_bytes(data)
     with pytest.raises(BundleCorruptError, match=f"{name} has changed"):
         Embedder(copy, precision="int8")
+
+
+@pytest.mark.parametrize("name", ["onnx/model_int8.onnx", "onnx/model_int8.onnx_data", "tokenizer.json"])
+def test_a_flipped_bit_is_noticed_where_the_manifest_has_no_crc32(copy: Path, name: str) -> None:
+    """As none had at first: then SHA-256 tells."""
+    files = json.loads((copy / "embedge.json").read_text())["files"]
+    edit(copy, files={file: {"size": record["size"], "sha256": record["sha256"]} for file, record in files.items()})
+    Embedder(copy, precision="int8")
+    data = bytearray((copy / name).read_bytes())
+    data[-1] ^= 1
+    (copy / name).write_bytes(data)
+    with pytest.raises(BundleCorruptError, match=f"{name} has changed .*SHA-256"):
+        Embedder(copy, precision="int8")
+
+
+def test_what_has_the_same_crc32_is_noticed_by_a_check(copy: Path) -> None:
+    """A load looks for damage alone; ``check``, ``embedge verify`` and the hub's commands compare SHA-256s."""
+    path = copy / "tokenizer.json"
+    data = json.loads(path.read_text())
+    data["model"]["vocab"] = dict(list(data["model"]["vocab"].items())[::-1])  # the same tokens, in another order
+    changed = json.dumps(data).encode()
+    files = json.loads((copy / "embedge.json").read_text())["files"]
+    forged = {"size": len(changed), "crc32": f"{zlib.crc32(changed):08x}"}
+    edit(copy, files=files | {"tokenizer.json": files["tokenizer.json"] | forged})
+    path.write_bytes(changed)
+    assert Embedder(copy).encode("the cat").shape == (32,)
+    with pytest.raises(BundleCorruptError, match=r"tokenizer.json has changed since it was exported \(SHA-256"):
+        Bundle.open(copy).check()
 
 
 def test_weights_that_the_manifest_does_not_record_are_refused(copy: Path) -> None:

@@ -1,5 +1,6 @@
 """load.py: what is wrong is told as it was before things came in side by side."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -38,3 +39,52 @@ def test_the_runtime_works_through_a_bundle_without_imports_of_the_slow_kind(tin
         "sys.exit('concurrent.futures' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_load_needs_no_hashlib(tiny_bundle: Bundle) -> None:
+    """Which takes 3 ms to import; the files' CRC-32 tells damage."""
+    code = (
+        f"import sys; from embedge import Embedder; Embedder({str(tiny_bundle.path)!r}); "
+        "sys.exit('hashlib' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# Prints what C's getenv gives where OpenBLAS reads it, and what it and os.environ give in the end.
+WATCH_OPENBLAS = """
+import ctypes, os, sys
+from embedge import Embedder
+
+getenv = ctypes.CDLL(None).getenv
+getenv.restype = ctypes.c_char_p
+
+class Watch:
+    @staticmethod
+    def find_spec(name, path, target=None):
+        if name == "numpy._core._multiarray_umath":
+            print(getenv(b"OPENBLAS_THREAD_TIMEOUT"))
+
+sys.meta_path.insert(0, Watch)
+{before}
+Embedder({bundle!r})
+print(getenv(b"OPENBLAS_THREAD_TIMEOUT"), os.environ.get("OPENBLAS_THREAD_TIMEOUT"))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="OpenBLAS has no such variable on Windows")
+@pytest.mark.parametrize(
+    ("own", "before", "expected"),
+    [
+        ({}, "", ["b'22'", "None None"]),
+        ({"OPENBLAS_THREAD_TIMEOUT": "20"}, "", ["b'20'", "b'20' 20"]),
+        ({}, "import numpy", ["None", "None None"]),
+    ],
+)
+def test_openblas_is_told_to_sleep_soon_and_nobody_else(
+    tiny_bundle: Bundle, own: dict[str, str], before: str, expected: list[str]
+) -> None:
+    """Not where the user has a say, nor where numpy is imported already; and the environment is as before."""
+    code = WATCH_OPENBLAS.format(before=before, bundle=str(tiny_bundle.path))
+    env = {name: value for name, value in os.environ.items() if name != "OPENBLAS_THREAD_TIMEOUT"} | own
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == expected

@@ -1,0 +1,184 @@
+"""Which encoders are compared: a row for each. Not for the processes that hold one, whose start is measured."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from peers.base import Encoder, Kit
+    from peers.workbench import Workbench
+
+BASELINE = "embedge-fp32"
+_OPTIMUM = ("optimum.exporters.onnx", "torch")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """One encoder to compare: a row of a benchmark.
+
+    Attributes:
+        module: its adapter in this folder.
+        variant: which of the adapter's encoders.
+        about: how it is made, in a line.
+        needs: modules that must be importable, here, to build it.
+        environment: what pip installs into the environment that it is loaded in, if it cannot share this one.
+        without: what is uninstalled from there again, since it is not used and does not work.
+    """
+
+    module: str
+    variant: str
+    about: str
+    needs: tuple[str, ...] = ()
+    environment: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What the row is called, such as ``ctranslate2-int8``."""
+        return f"{self.module.replace('_', '-')}-{self.variant}"
+
+    def missing(self) -> tuple[str, ...]:
+        """The packages that it needs and that are not installed."""
+        tops = dict.fromkeys(name.partition(".")[0] for name in self.needs)
+        gone = [top for top in tops if find_spec(top) is None]
+        return tuple(gone) or tuple(name for name in self.needs if not _importable(name))
+
+    def build(self, bench: "Workbench") -> None:
+        """Make its files, in the workbench's folder, unless they are there."""
+        import_module(f"peers.{self.module}").build(bench, self.variant)
+
+    def load(self, kit: "Kit") -> "Encoder":
+        """The encoder of files that ``build`` has made."""
+        encoder: Encoder = import_module(f"peers.{self.module}").load(kit)
+        return encoder
+
+
+def _importable(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # its parent is missing
+        return False
+
+
+_OWN = tuple(
+    Peer(module="embedge", variant=precision, about=f"exported by embedge, {precision}", needs=("onnx",))
+    for precision in ("fp32", "int8", "fp16")
+)
+_OTHERS = (
+    Peer(
+        module="stock",
+        variant="int8-tensor",
+        about="optimum's graph, quantize_dynamic with its defaults; ONNX Runtime",
+        needs=_OPTIMUM,
+    ),
+    Peer(
+        module="stock",
+        variant="int8-channel",
+        about="optimum's graph, quantize_dynamic with per_channel=True; ONNX Runtime",
+        needs=_OPTIMUM,
+    ),
+    Peer(
+        module="ctranslate2",
+        variant="int8",
+        about="TransformersConverter, quantization int8; CTranslate2",
+        needs=("ctranslate2", "transformers", "torch"),
+    ),
+    Peer(
+        module="openvino",
+        variant="int8",
+        about="optimum's graph, nncf.quantize for transformers, 300 texts of calibration; OpenVINO in f32",
+        needs=("openvino", "nncf", *_OPTIMUM),
+    ),
+    Peer(
+        module="openvino",
+        variant="int8-weights",
+        about="optimum's graph, nncf.compress_weights; OpenVINO in f32",
+        needs=("openvino", "nncf", *_OPTIMUM),
+    ),
+    Peer(
+        module="fastembed",
+        variant="fp32",
+        about="optimum's graph as a custom model, batches of 256",
+        needs=("fastembed", *_OPTIMUM),
+    ),
+    Peer(
+        module="fastembed",
+        variant="int8-channel",
+        about="the graph of stock-int8-channel as a custom model, batches of 256",
+        needs=("fastembed", *_OPTIMUM),
+    ),
+    Peer(
+        module="sentence_transformers",
+        variant="fp32",
+        about="torch in float32: the reference implementation",
+        needs=("sentence_transformers",),
+    ),
+    Peer(
+        module="sentence_transformers",
+        variant="onnx-int8",
+        about="export_dynamic_quantized_onnx_model for avx512_vnni",
+        needs=("sentence_transformers", *_OPTIMUM),
+    ),
+)
+PEERS: tuple[Peer, ...] = (*_OWN, *_OTHERS)  # that differ in their vectors
+
+_TUNED = tuple(
+    Peer(
+        module=module,
+        variant="int8-channel-tuned" if module == "stock" else "int8-tuned",
+        about=about,
+        needs=needs,
+    )
+    for module, about, needs in (
+        ("stock", "stock-int8-channel in batches of 256 tokens, a thread for each core", _OPTIMUM),
+        ("ctranslate2", "ctranslate2-int8 in batches of 256 tokens, a worker for each core", ("ctranslate2",)),
+        ("openvino", "openvino-int8 in batches of 256 tokens, a stream for each core", ("openvino", "nncf", *_OPTIMUM)),
+    )
+)
+_APART = (
+    Peer(
+        module="sentence_transformers",
+        variant="openvino-int8",
+        about="the graph of openvino-int8, by optimum-intel",
+        needs=("openvino", "nncf", *_OPTIMUM),
+        environment=("torch==2.13.0", "sentence-transformers>=5.1,<6", "optimum-intel[openvino]==2.2.0"),
+        without=("torchvision",),  # of PyPI, which does not import beside every build of torch
+    ),
+    Peer(
+        module="lightembed",
+        variant="int8",
+        about="the graph of stock-int8-channel, by light-embed",
+        needs=_OPTIMUM,
+        environment=("light-embed==1.0.9",),
+    ),
+    *(
+        Peer(
+            module="llama",
+            variant=variant,
+            about=f"llama.cpp (llama-cpp-python, compiled for this processor), Q8_0, {contexts}",
+            needs=("gguf",),
+            environment=("llama-cpp-python==0.3.34",),
+        )
+        for variant, contexts in (("q8-0", "a context of all cores"), ("q8-0-tuned", "a context for each core"))
+    ),
+)
+_SLOW = ("embedge-fp16", "stock-int8-tensor", "openvino-int8-weights")  # nobody's choice for speed
+SPEED_PEERS: tuple[Peer, ...] = (*(peer for peer in PEERS if peer.name not in _SLOW), *_TUNED, *_APART)
+
+
+def choose(patterns: Sequence[str], peers: Sequence[Peer] = PEERS) -> tuple[Peer, ...]:
+    """The peers whose name is one of the patterns (``*`` stands for anything); all where there are none.
+
+    >>> [peer.name for peer in choose(["ctranslate2-int8", "*-fp32"])]
+    ['embedge-fp32', 'ctranslate2-int8', 'fastembed-fp32', 'sentence-transformers-fp32']
+
+    Raises:
+        LookupError: a pattern names none; the message lists the names.
+    """
+    for pattern in patterns:
+        if not any(fnmatchcase(peer.name, pattern) for peer in peers):
+            raise LookupError(f"no row is called {pattern!r}; there are {', '.join(peer.name for peer in peers)}")
+    return tuple(peer for peer in peers if not patterns or any(fnmatchcase(peer.name, p) for p in patterns))
