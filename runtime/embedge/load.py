@@ -1,13 +1,15 @@
-"""What a first vector waits for, brought in side by side: imports, hashes, the tokenizer, the session.
+"""What a first vector waits for, brought in side by side: imports, checksums, the tokenizer, the session.
 
-numpy, onnxruntime and tokenizers are imported in here and not where the other modules begin, so that the files are
-hashed meanwhile. ONNX Runtime opens a session without the interpreter lock, and tokenizers is imported and reads its
-file under it: so the one is begun by the thread that has the lock, and the other waits until then.
+numpy, onnxruntime and tokenizers are imported in here and not where the other modules begin, so that checksums are
+computed meanwhile. ONNX Runtime opens a session without the interpreter lock, but for a moment between parsing the
+graph and making its kernels; tokenizers is imported and reads its file under it. So the one is begun by the thread that
+has the lock, the other waits until then with its import, and for that moment before it reads. (Otherwise one start in
+ten or all, by how long the import takes, had the two one after the other, which is 10 ms of 120.)
 """
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from threading import Event
@@ -21,6 +23,7 @@ from embedge.task import Task
 
 if TYPE_CHECKING:
     from embedge.engine import Engine
+    from embedge.session import Session
     from embedge.tokenise import Tokeniser
 
 # OpenBLAS's threads, one for each further core, spin for so long before they sleep: 2 ** this cycles, a millisecond or
@@ -42,64 +45,90 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[str, .
         BundleError: one of them cannot be used.
         ProviderError: the first provider did not start.
     """
-    files = bundle.graph_files(precision)
-    paths = [bundle.path / name for name in files]
-    identity = _identify(paths)
-    check = Task(lambda: bundle.check((TOKENIZER, *files), only_damage=True))
+    graph = _Graph(bundle, precision, providers)
+    check = Task(graph.check)
     _import_numpy()
-    from embedge.session import Session
-    from embedge.workers import Workers
+    import embedge.session  # noqa: F401  # onnxruntime, before the next thread wants the interpreter lock
 
-    def open_session(threads: int, packed: bool) -> Session:
-        return Session(
-            bundle.graph(precision),
-            threads=threads,
-            providers=providers,
-            outputs=bundle.manifest.outputs,
-            # On a CPU, fp16 needs ONNX Runtime to fold the casts of its weights.
-            finished=bundle.manifest.precisions[precision].exporter == "native" and precision != "fp16",
-            packed=packed,
-            check_files=check_again,
-        )
-
-    def check_again() -> None:
-        if _identify(paths) != identity:
-            bundle.check(files, only_damage=True)  # another bundle may have taken its place
-
-    def open_again(threads: int, packed: bool) -> Session:
-        session = open_session(threads, packed)
-        check_again()
-        return session
-
-    about_to_open = Event()
-
-    def read_tokeniser() -> "Tokeniser":
-        about_to_open.wait(timeout=1)  # an interrupt may come between
-        import embedge.engine  # noqa: F401  # wanted later, and gives the session the time to begin
-        from embedge.tokenise import Tokeniser
-
-        return Tokeniser(bundle.path / TOKENIZER, max_tokens=bundle.manifest.max_tokens)
-
-    reading = Task(read_tokeniser)
     spread = providers[0] == CPU
+    apart = spread and precision == "int8"
+    about_to_open, parsed = Event(), Event()
+    reading = Task(lambda: _read_tokeniser(bundle, about_to_open, parsed))
     try:
         about_to_open.set()
-        workers = Workers(open_session, open_again, cores=threads, spread=spread, apart=spread and precision == "int8")
+        try:
+            session = graph.open(1 if spread else threads, not apart, on_parsed=parsed.set)
+        finally:
+            parsed.set()
         tokeniser = reading.result()
     except EmbedgeError:
         check.result()  # a changed file explains whatever the others say
         raise
     check.result()
     from embedge.engine import Engine
+    from embedge.workers import Workers
 
+    workers = Workers(session, graph.open_again, cores=threads, spread=spread, apart=apart)
     return Engine(bundle.manifest, tokeniser, workers)
 
 
-def _identify(paths: Sequence[Path]) -> list[tuple[int, ...]]:
-    """What tells that files are still the ones whose hash was checked. Empty where one cannot be reached."""
-    with suppress(OSError):
-        return [(stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in map(Path.stat, paths)]
-    return []
+def _read_tokeniser(bundle: Bundle, about_to_open: Event, parsed: Event) -> "Tokeniser":
+    """The tokeniser. Neither event is waited for in earnest: an interrupt may come before it."""
+    about_to_open.wait(timeout=1)
+    import embedge.engine  # noqa: F401  # wanted later
+    from embedge.tokenise import Tokeniser
+
+    parsed.wait(timeout=1)  # it has the interpreter lock for as long as it reads
+    return Tokeniser(bundle.path / TOKENIZER, max_tokens=bundle.manifest.max_tokens)
+
+
+class _Graph:
+    """Opens sessions of a graph, as long as its files are those whose checksums were compared first."""
+
+    def __init__(self, bundle: Bundle, precision: Precision, providers: tuple[str, ...]) -> None:
+        self._bundle = bundle
+        self._precision = precision
+        self._providers = providers
+        self._files = bundle.graph_files(precision)
+        self._identity = self._identify()
+
+    def check(self) -> None:
+        """Raises BundleCorruptError where the graph or the tokenizer is not what was exported."""
+        self._bundle.check((TOKENIZER, *self._files), only_damage=True)
+
+    def open(self, threads: int, packed: bool, *, on_parsed: Callable[[], None] = lambda: None) -> "Session":
+        """A session; see ``Session`` for the arguments, and what is raised."""
+        from embedge.session import Session
+
+        return Session(
+            self._bundle.graph(self._precision),
+            threads=threads,
+            providers=self._providers,
+            outputs=self._bundle.manifest.outputs,
+            # On a CPU, fp16 needs ONNX Runtime to fold the casts of its weights.
+            finished=self._bundle.manifest.precisions[self._precision].exporter == "native"
+            and self._precision != "fp16",
+            packed=packed,
+            check_files=self._check_again,
+            on_parsed=on_parsed,
+        )
+
+    def open_again(self, threads: int, packed: bool) -> "Session":
+        """Another session, later; raises BundleError too where the files are gone or no longer the same."""
+        session = self.open(threads, packed)
+        self._check_again()
+        return session
+
+    def _check_again(self) -> None:
+        if self._identify() != self._identity:
+            self._bundle.check(self._files, only_damage=True)  # another bundle may have taken its place
+
+    def _identify(self) -> list[tuple[int, ...]]:
+        """What tells that files are still the ones whose checksum was compared. Empty where one cannot be reached."""
+        paths = [self._bundle.path / name for name in self._files]
+        with suppress(OSError):
+            return [(stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in map(Path.stat, paths)]
+        return []
 
 
 def _import_numpy() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,8 @@ class Session:
             Products of integers are the same either way, sums of floats are not.
         check_files: raises BundleError where the graph's files are no longer those that were loaded first; asked when
             they are loaded anew.
+        on_parsed: called once the graph is parsed. What is then left of loading needs no interpreter lock, but had to
+            have it for this moment.
 
     Raises:
         ProviderError: the first provider did not start; there is no silent fallback to the CPU.
@@ -50,6 +52,7 @@ class Session:
         finished: bool,
         packed: bool = True,
         check_files: Callable[[], None] = lambda: None,
+        on_parsed: Callable[[], None] = lambda: None,
     ) -> None:
         self.packed = packed
         self._graph = graph
@@ -58,11 +61,11 @@ class Session:
         self._outputs = outputs
         self._finished = finished
         self._check_files = check_files
-        self._open()
+        self._open(on_parsed)
         self._process = os.getpid()
         self._check_outputs()
 
-    def _open(self) -> None:
+    def _open(self, on_parsed: Callable[[], None] = lambda: None) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
@@ -76,7 +79,12 @@ class Session:
         level = ort.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_DISABLE_ALL if self._finished else level.ORT_ENABLE_ALL
         try:
-            self._session = ort.InferenceSession(str(self._graph), options, providers=list(self._providers))
+            self._session = ort.InferenceSession(
+                str(self._graph),
+                options,
+                providers=list(self._providers),
+                disabled_optimizers=_NoneDisabled(on_parsed),
+            )
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
             reason = str(error).splitlines()[0]
             raise BundleError(
@@ -140,3 +148,15 @@ class Session:
             ) from error
         self._check_width(output, found.shape[-1], self._outputs[output])
         return found
+
+
+class _NoneDisabled(list[str]):
+    """No optimiser's name, and who asks for them is noticed: ONNX Runtime does when it has parsed the graph."""
+
+    def __init__(self, on_asked: Callable[[], None]) -> None:
+        super().__init__()
+        self._on_asked = on_asked
+
+    def __iter__(self) -> Iterator[str]:
+        self._on_asked()
+        return super().__iter__()

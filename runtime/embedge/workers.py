@@ -44,8 +44,10 @@ class Workers:
     memory, unless there is but one of them, which would save nothing. The vectors are bitwise the same.
 
     Args:
-        open_session: a session of the graph that takes so many threads for each run, with its weights packed or not.
-        open_again: the same, later; raises BundleError where the files are gone or no longer those of the first.
+        first: a session of the graph, which takes one thread for each run, or ``cores`` of them where not *spread*; its
+            weights are packed unless *apart*.
+        open_again: another, which takes so many threads, with its weights packed or not; raises BundleError where the
+            files are gone or no longer those of the first.
         cores: most to use.
         spread: whether to run batches side by side; a GPU takes them one by one.
         apart: whether to open unpacked sessions, one for each core: only where they give the same vectors.
@@ -53,7 +55,7 @@ class Workers:
 
     def __init__(
         self,
-        open_session: Callable[[int, bool], Session],
+        first: Session,
         open_again: Callable[[int, bool], Session],
         *,
         cores: int,
@@ -63,7 +65,6 @@ class Workers:
         self._open_again = open_again
         self._cores = cores if spread else 1
         self._apart = apart
-        first = open_session(1 if spread else cores, not apart)
         self._narrow = [first] if apart else [first] * self._cores
         self._idle = list(self._narrow)
         self._wide: Session | None = None

@@ -4,11 +4,17 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from embedge import Bundle, BundleCorruptError, Embedder
+from embedge import Bundle, BundleCorruptError, BundleError, Embedder
+from embedge.manifest import HIDDEN
+from embedge.providers import CPU
+from embedge.session import Session
+from embedge.tokenise import Tokeniser
 
 
 @pytest.fixture
@@ -48,6 +54,50 @@ def test_a_load_needs_no_hashlib(tiny_bundle: Bundle) -> None:
         "sys.exit('hashlib' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_session_says_when_its_graph_is_parsed(copy: Path) -> None:
+    """Before its kernels are made: as it does of a graph whose weights are then found to be missing."""
+    told: list[str] = []
+
+    def open_session() -> None:
+        outputs: dict[str, int | None] = {HIDDEN: 32}
+        graph = copy / "onnx/model_int8.onnx"
+        Session(graph, threads=1, providers=(CPU,), outputs=outputs, finished=True, on_parsed=lambda: told.append("it"))
+
+    open_session()
+    assert told == ["it"]
+    (copy / "onnx/model_int8.onnx_data").unlink()
+    with pytest.raises(BundleError, match="cannot load"):
+        open_session()
+    assert told == ["it", "it"]
+    (copy / "onnx/model_int8.onnx").write_bytes(b"no graph")
+    with pytest.raises(BundleError, match="cannot load"):
+        open_session()
+    assert told == ["it", "it"]
+
+
+def test_the_tokenizer_is_read_once_the_graph_is_parsed(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which takes the lock that reading does not give: the session would be opened after it, not beside it."""
+    order: list[str] = []
+    opened, read = Session._open, Tokeniser.__init__
+
+    def open_slowly(self: Session, on_parsed: Callable[[], None]) -> None:
+        def parsed() -> None:
+            time.sleep(0.2)
+            order.append("parsed")
+            on_parsed()
+
+        opened(self, parsed)
+
+    def note(self: Tokeniser, path: Path, *, max_tokens: int) -> None:
+        order.append("reads")
+        read(self, path, max_tokens=max_tokens)
+
+    monkeypatch.setattr(Session, "_open", open_slowly)
+    monkeypatch.setattr(Tokeniser, "__init__", note)
+    Embedder(copy, precision="int8")
+    assert order == ["parsed", "reads"]
 
 
 # Prints what C's getenv gives where OpenBLAS reads it, and what it and os.environ give in the end.

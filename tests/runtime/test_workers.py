@@ -46,7 +46,8 @@ def open_workers(cores: int, *, spread: bool = True, apart: bool = False) -> tup
         opened.append((threads, packed))
         return cast(Session, Stub(threads, packed))
 
-    return Workers(open_session, open_session, cores=cores, spread=spread, apart=apart), opened
+    first = open_session(1 if spread else cores, not apart)
+    return Workers(first, open_session, cores=cores, spread=spread, apart=apart), opened
 
 
 def run(workers: Workers, plan: Sequence[Batch]) -> list[tuple[int, Batch]]:
