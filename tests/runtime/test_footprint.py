@@ -1,11 +1,13 @@
 """What a deployment ships: what is counted, and that what is said to be dispensable is."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from importlib.metadata import distribution
+from importlib.util import cache_from_source
 from pathlib import Path
 
 import numpy as np
@@ -122,7 +124,17 @@ def trim_as_the_readme_says(packages: Path) -> None:
     section = README.read_text(encoding="utf-8").partition("## What to ship")[2]
     install, commands = section.partition("```sh\n")[2].partition("```")[0].split("\n", 1)
     assert set(install.split()) >= {"pip", "install", "--no-deps", *IMPORTED}
-    subprocess.run(["sh", "-euc", commands], cwd=packages.parent, check=True)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    subprocess.run(["sh", "-euc", commands], cwd=packages.parent, env={**os.environ, "PATH": path}, check=True)
+
+
+def check_bytecode(packages: Path) -> None:
+    """Every module has it, and it holds however a copy changes the source's times: PEP 552's flags are 0b01."""
+    modules = [file for file in packages.rglob("*.py") if file.stat().st_size]
+    assert modules
+    for file in modules:
+        flags = Path(cache_from_source(str(file))).read_bytes()[4:8]
+        assert int.from_bytes(flags, "little") == 0b01, file
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the commands are for a POSIX system")
@@ -134,6 +146,7 @@ def test_a_trimmed_copy_embeds_the_same(tiny_bundle: Bundle, tmp_path: Path) -> 
     trim_as_the_readme_says(packages)
     left = {file.relative_to(packages).as_posix() for file in packages.rglob("*") if file.is_file()}
     assert before - left == {file for file in before if any(find_trim(name, file) for name in IMPORTED)}
+    check_bytecode(packages)
     command = [sys.executable, "-I", "-S", "-c", EMBED, str(packages), str(bundle), json.dumps(TEXTS)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
