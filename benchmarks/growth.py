@@ -6,7 +6,6 @@ python benchmarks/growth.py --help
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import cycle, islice
 from statistics import median
 
 import click
@@ -18,6 +17,7 @@ from peers.process import PeerProcess
 from report import align, write_json
 
 _COUNTS = (100, 1_000, 10_000, 100_000)
+_BY_CORES = {"short": 1024, "long": 256}
 _SAMPLES = 10  # of memory along a stream
 
 
@@ -32,6 +32,8 @@ class Growth:
         by_cores: texts per second of each round, by the number of cores and the kind of text.
         stream: texts in the stream.
         resident: bytes of the process, at equal distances along it.
+        documents: long texts in one call.
+        peak: the most bytes that a process held which made that call alone.
         machine: where it was measured.
     """
 
@@ -41,6 +43,8 @@ class Growth:
     by_cores: Mapping[str, Mapping[int, Sequence[float]]]
     stream: int
     resident: Sequence[int]
+    documents: int
+    peak: int
     machine: Machine
 
 
@@ -49,26 +53,29 @@ class Growth:
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option("--most", type=click.IntRange(min=100), default=100_000, show_default=True, help="Texts of one call.")
 @click.option("--stream", type=click.IntRange(min=10), default=1_000_000, show_default=True, help="Texts in a stream.")
-def main(setup: Setup, rounds: int, most: int, stream: int) -> None:
+@click.option("--documents", type=click.IntRange(min=1), default=10_000, show_default=True, help="In one call.")
+def main(setup: Setup, rounds: int, most: int, stream: int, documents: int) -> None:
     """Measure texts per second of calls of growing size and of one core to all, and memory along a stream.
 
-    Texts are STS-B's sentences, over and over; for the cores, Cranfield's documents too. Calls of all sizes, and then
-    of all numbers of cores, take turns. A million texts in the stream take a while.
+    Texts are STS-B's sentences, over and over; for the cores and the one call of documents, Cranfield's too. Calls of
+    all sizes, and then of all numbers of cores, take turns. A million texts in the stream take a while.
 
     \b
     python benchmarks/growth.py
     python benchmarks/growth.py --most 10000 --stream 50000
     """
     with open_contest(replace(setup, patterns=(OWN,))) as contest:
-        texts = short_and_long(contest, {"short": 100_000, "long": 256})
+        texts = short_and_long(contest, {"short": 100_000, "long": 1_400})
         random.Random(0).shuffle(texts["short"])  # STS-B's first sentences are the shortest
         result = Growth(
             model=contest.model,
             threads=setup.threads,
             by_count=_by_count(contest, texts["short"], [count for count in _COUNTS if count <= most], rounds),
-            by_cores={kind: _by_cores(contest, kind, texts[kind][:1024], rounds) for kind in texts},
+            by_cores={kind: _by_cores(contest, kind, texts[kind][:count], rounds) for kind, count in _BY_CORES.items()},
             stream=stream,
             resident=_along_stream(contest, texts["short"], stream),
+            documents=documents,
+            peak=_peak(contest, texts["long"], documents),
             machine=this_machine(),
         )
     _print(result)
@@ -77,14 +84,14 @@ def main(setup: Setup, rounds: int, most: int, stream: int) -> None:
 
 
 def _by_count(contest: Contest, texts: Sequence[str], counts: Sequence[int], rounds: int) -> dict[int, list[float]]:
-    files = {count: contest.write_texts(f"{count}", list(islice(cycle(texts), count))) for count in counts}
     found: dict[int, list[float]] = {count: [] for count in counts}
     (entrant,) = contest.entrants
+    path = contest.write_texts("short", texts)
     with PeerProcess(entrant.peer, entrant.kit) as process:
-        process.ask("encode", texts=contest.write_texts("short", texts))
+        process.ask("encode", texts=path)
         for turn in range(rounds):
-            for count, file in files.items():
-                found[count].append(count / process.ask("encode", texts=file)["seconds"])
+            for count in counts:
+                found[count].append(count / process.ask("encode", texts=path, count=count)["seconds"])
                 click.echo(f"round {turn + 1}: {count} texts, {found[count][-1]:.0f} a second", err=True)
     return found
 
@@ -111,6 +118,15 @@ def _along_stream(contest: Contest, texts: Sequence[str], count: int) -> list[in
     return resident
 
 
+def _peak(contest: Contest, texts: Sequence[str], count: int) -> int:
+    (entrant,) = contest.entrants
+    click.echo(f"{count} documents in one call", err=True)
+    with PeerProcess(entrant.peer, entrant.kit) as process:
+        process.ask("encode", texts=contest.write_texts("long", texts), count=count)
+        peak: int = process.ask("memory")["peak"]
+    return peak
+
+
 def _print(result: Growth) -> None:
     click.echo(f"{result.model}, {result.threads} cores\n{describe(result.machine)}\n")
     first = median(result.by_count[min(result.by_count)])
@@ -125,6 +141,7 @@ def _print(result: Growth) -> None:
         click.echo(align([(f"cores, {kind} texts", "texts/s", "times one core"), *rows]) + "\n")
     megabytes = [f"{resident / 1e6:.0f}" for resident in result.resident]
     click.echo(f"MB along a stream of {result.stream:,} texts: {', '.join(megabytes)}")
+    click.echo(f"MB at most for {result.documents:,} documents in one call: {result.peak / 1e6:.0f}")
 
 
 if __name__ == "__main__":

@@ -137,12 +137,13 @@ def test_embedge_itself_may_not_be_left_out(small_data: Path) -> None:
 
 def test_growth_end_to_end_in_small(small_data: Path, checkpoint: str) -> None:
     out = small_data / "out.json"
-    arguments = ["-m", checkpoint, "--rounds", "1", "--most", "100", "--stream", "20", "--threads", "1"]
-    done = CliRunner().invoke(growth.main, [*arguments, "--json", str(out)])
+    small = "--rounds 1 --most 100 --stream 20 --documents 9 --threads 1".split()
+    done = CliRunner().invoke(growth.main, ["-m", checkpoint, *small, "--json", str(out)])
     assert done.exit_code == 0, done.output
     result = json.loads(out.read_text())
     assert list(result["by_count"]) == ["100"]
     assert len(result["resident"]) == 10
+    assert result["peak"] > 10_000_000
 
 
 def test_the_multiply_adds_of_bge_base_are_those_of_its_weights() -> None:
