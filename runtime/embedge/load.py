@@ -7,8 +7,6 @@ has the lock, the other waits until then with its import, and for that moment be
 ten or all, by how long the import takes, had the two one after the other, which is 10 ms of 120.)
 """
 
-import os
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -25,10 +23,6 @@ if TYPE_CHECKING:
     from embedge.engine import Engine
     from embedge.session import Session
     from embedge.tokenise import Tokeniser
-
-# OpenBLAS's threads, one for each further core, spin for so long before they sleep: 2 ** this cycles, a millisecond or
-# two. Its own 2 ** 28 are 100 ms, in which they are in the way of all that is loaded here.
-_OPENBLAS_WAIT = "OPENBLAS_THREAD_TIMEOUT", "22"
 
 
 def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[str, ...], threads: int) -> "Engine":
@@ -47,8 +41,7 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[str, .
     """
     graph = _Graph(bundle, precision, providers)
     check = Task(graph.check)
-    _import_numpy()
-    import embedge.session  # noqa: F401  # onnxruntime, before the next thread wants the interpreter lock
+    import embedge.session  # noqa: F401  # numpy and onnxruntime, before the next thread wants the interpreter lock
 
     spread = providers[0] == CPU
     apart = spread and precision == "int8"
@@ -129,19 +122,3 @@ class _Graph:
         with suppress(OSError):
             return [(stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in map(Path.stat, paths)]
         return []
-
-
-def _import_numpy() -> None:
-    """numpy, with an OpenBLAS that soon sleeps; unless it is imported already, or the variable is the user's.
-
-    OpenBLAS reads it when it is loaded. As numpy does then with another one, ``os.environ`` is left as it is, and the C
-    library's copy is restored.
-    """
-    name, cycles = _OPENBLAS_WAIT
-    if "numpy" in sys.modules or name in os.environ:
-        return
-    os.putenv(name, cycles)
-    try:
-        import numpy  # noqa: F401
-    finally:
-        os.unsetenv(name)

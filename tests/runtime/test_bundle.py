@@ -85,6 +85,16 @@ def test_what_has_the_same_crc32_is_noticed_by_a_check(copy: Path) -> None:
         Bundle.open(copy).check()
 
 
+def test_a_wrong_crc32_is_found_by_a_check_and_not_by_a_load_alone(copy: Path) -> None:
+    """Else ``embedge verify`` would pass a bundle that does not load, and nothing would mend it."""
+    files = json.loads((copy / "embedge.json").read_text())["files"]
+    edit(copy, files=files | {"tokenizer.json": files["tokenizer.json"] | {"crc32": "00000001"}})
+    for check in (lambda: Embedder(copy), Bundle.open(copy).check):
+        with pytest.raises(BundleCorruptError, match=r"tokenizer.json has changed since it was exported \(CRC-32"):
+            check()
+    assert not Bundle.open(copy).is_whole()
+
+
 def test_weights_that_the_manifest_does_not_record_are_refused(copy: Path) -> None:
     files = json.loads((copy / "embedge.json").read_text())["files"]
     edit(copy, files={name: record for name, record in files.items() if name != "onnx/model_int8.onnx_data"})
