@@ -13,6 +13,7 @@ from embedge_export.tokenizer_classes import TokenizerClass
 
 SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _MORE = "additional_special_tokens"
+_LISTED = "added_tokens_decoder"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,24 +61,40 @@ def _texts(tokenizer: Tokenizer) -> list[str]:
     return [token.content for token in tokenizer.get_added_tokens_decoder().values()]
 
 
+def merged(files: TokenFiles) -> dict[str, Any]:
+    """The settings, and what special_tokens_map.json says where that counts; as tokenizer_config.json could say it."""
+    settings = dict(files.settings)
+    if _LISTED in settings:
+        return settings
+    named = {key: _as_setting(value) for key, value in files.special.items()}
+    more = _each(settings.get(_MORE))
+    more += [token for token in _each(named.get(_MORE)) if token not in more]
+    return {**settings, **named, **({_MORE: more} if more else {})}
+
+
+def _as_setting(value: Any) -> Any:
+    """A token, or a list of them, of special_tokens_map.json, where one with flags has no type."""
+    if isinstance(value, list):
+        return [_as_setting(each) for each in value]
+    return {**value, "special": True, "__type": "AddedToken"} if isinstance(value, dict) else value
+
+
 def _listed(tokenizer: Tokenizer, files: TokenFiles) -> tuple[list[AddedToken], dict[str, Any]]:
     """The tokens that are listed by id, in that order; and the special ones that are named."""
-    settings = dict(files.settings)
-    if "added_tokens_decoder" in settings:
-        by_id = {int(index): _token(token) for index, token in settings["added_tokens_decoder"].items()}
+    settings = merged(files)
+    declared = {key: _typed(settings[key]) for key in (*SPECIAL, _MORE) if key in settings}
+    if _LISTED in settings:
+        by_id = {int(index): _typed(token) for index, token in settings[_LISTED].items()}
     else:
-        more = [*_each(settings.get(_MORE)), *_each(_from_map(files.special.get(_MORE)))]
-        settings |= {key: _from_map(value) for key, value in files.special.items()} | ({_MORE: more} if more else {})
-        special = {_text(token) for key in (*SPECIAL, _MORE) for token in _each(settings.get(key))}
+        special = {_text(token) for value in declared.values() for token in _each(value)}
         by_id = {
             index: AddedToken(text, normalized=text not in special, special=text in special)
             for text, index in files.added.items()
         }
         by_id |= tokenizer.get_added_tokens_decoder()
-    declared = {key: settings[key] for key in (*SPECIAL, _MORE) if key in settings}
-    declared = {key: _typed(value) for key, value in declared.items()}
     extra = settings.get("extra_special_tokens") or {}
-    declared |= extra if isinstance(extra, dict) else {f"extra {place}": token for place, token in enumerate(extra)}
+    extra = extra if isinstance(extra, dict) else {f"extra {place}": token for place, token in enumerate(extra)}
+    declared |= {key: _typed(token) for key, token in extra.items()}
     return [by_id[index] for index in sorted(by_id)], declared
 
 
@@ -101,21 +118,15 @@ def _flagged(token: str | AddedToken, special: Iterable[str]) -> AddedToken:
     return token
 
 
-def _from_map(value: Any) -> Any:
-    """A value of special_tokens_map.json: text, a token as a dictionary, or a list of these."""
-    if isinstance(value, list):
-        return [_from_map(each) for each in value]
-    return _token({**value, "special": True}) if isinstance(value, dict) else value
-
-
 def _typed(value: Any) -> Any:
+    """A setting's value, its dictionaries made tokens."""
     if isinstance(value, list):
         return [_typed(each) for each in value]
-    return _token(value) if isinstance(value, dict) else value
-
-
-def _token(value: Mapping[str, Any]) -> AddedToken:
-    return AddedToken(**{key: flag for key, flag in value.items() if key not in ("__type", "id")})
+    if isinstance(value, dict):
+        return AddedToken(**{key: flag for key, flag in value.items() if key != "__type"})
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"a special token must be text, found {value!r}")
+    return value
 
 
 def _each(value: Any) -> list[Any]:

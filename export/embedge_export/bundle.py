@@ -63,7 +63,7 @@ def _generate(checkpoint: Checkpoint) -> tuple[object, ...]:
         {"max_seq_length": checkpoint.max_tokens, "do_lower_case": False},
         sentences,
         # Libraries that know no sentence_bert_config.json truncate by this one.
-        {**tokenizer.special, **tokenizer.settings, "model_max_length": checkpoint.max_tokens},
+        {**tokenizer.settings, "model_max_length": checkpoint.max_tokens},
         tokenizer.special,  # transformers 5 no longer writes it, fastembed wants it
     )
 

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, normalizers, pre_tokenizers
 
 from embedge.errors import CheckpointError
 from embedge.manifest import TOKENIZER
-from embedge_export.added_tokens import SPECIAL, TokenFiles, add_tokens
+from embedge_export.added_tokens import SPECIAL, TokenFiles, add_tokens, merged
 from embedge_export.advice import python_line
 from embedge_export.json_file import read_json
 from embedge_export.sentence_settings import LengthSettings
@@ -86,10 +86,12 @@ def read_tokenizer(folder: Path, config: Mapping[str, Any], sentences: LengthSet
         cut = (tokenizer.truncation or {}).get("direction", "right")
         added = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
     length = settings.get("model_max_length", settings.get("max_len"))
+    usual = {} if special else _special_by_name(settings, added)
+    kept = {name: value for name, value in merged(files).items() if name != "tokenizer_file"}
     return TokenizerFile(
         data=data if after == before else after.encode(),
-        settings={name: value for name, value in settings.items() if name != "tokenizer_file"} | applied,
-        special=special or _special_by_name(settings, added),
+        settings={**{name: token for name, token in usual.items() if name not in kept}, **kept, **applied},
+        special=special or usual,
         truncation_side=settings.get("truncation_side", cut),
         max_tokens=None if length is None else int(length),
     )
@@ -176,5 +178,10 @@ def _check_ids(path: Path, tokenizer: Tokenizer, rows: int) -> None:
 def _special_by_name(settings: Mapping[str, Any], added: Collection[str]) -> dict[str, Any]:
     """The special tokens that the settings name; or of BERT's own names, those that there are."""
     usual = {key: f"[{key[: 4 if key == 'mask_token' else 3].upper()}]" for key in SPECIAL}
-    named = {key: settings[key] for key in SPECIAL if settings.get(key)}
+    named = {key: _untyped(settings[key]) for key in SPECIAL if settings.get(key)}
     return named or {key: token for key, token in usual.items() if token in added}
+
+
+def _untyped(token: str | Mapping[str, Any]) -> str | dict[str, Any]:
+    """A token as special_tokens_map.json has it."""
+    return token if isinstance(token, str) else {key: flag for key, flag in token.items() if key != "__type"}
