@@ -38,14 +38,14 @@ class ModuleList:
 
     Attributes:
         file: modules.json; it may not exist.
-        kinds: its classes, in order; none where it does not exist.
+        kinds: its classes, in order; None where it does not exist.
         encoder: the folder with config.json, tokenizer and weights.
         pooling: the pooling's config; it may not exist.
         normalize: whether vectors are scaled to length 1.
     """
 
     file: Path
-    kinds: tuple[str, ...]
+    kinds: tuple[str, ...] | None
     encoder: Path
     pooling: Path
     normalize: bool
@@ -63,7 +63,7 @@ def read_modules(root: Path) -> ModuleList:
         apart = root / _OWN_FOLDER
         encoder = apart if (apart / "config.json").is_file() and not (root / "config.json").is_file() else root
         pooling = root / "1_Pooling" / "config.json"
-        return ModuleList(file=file, kinds=(), encoder=encoder, pooling=pooling, normalize=True)
+        return ModuleList(file=file, kinds=None, encoder=encoder, pooling=pooling, normalize=True)
     if not isinstance(found, list) or not all(isinstance(module, dict) for module in found):
         raise CheckpointError(f"{file} must hold a list of modules; get the checkpoint again")
     kinds = tuple(_kind(file, module) for module in found)
@@ -79,7 +79,7 @@ def read_modules(root: Path) -> ModuleList:
 
 def check_modules(modules: ModuleList, task: Task) -> None:
     """Raises CheckpointError where a bundle cannot do what the modules do: it has no layers after pooling."""
-    if not modules.kinds or modules.kinds in _KINDS[task]:
+    if modules.kinds is None or modules.kinds in _KINDS[task]:
         return
     known = {kind for kinds in _KINDS[task] for kind in kinds}
     if unknown := [kind for kind in modules.kinds if kind not in known]:
@@ -88,7 +88,7 @@ def check_modules(modules: ModuleList, task: Task) -> None:
         )
     wanted = " or ".join(" + ".join(kinds) for kinds in _KINDS[task])
     raise CheckpointError(
-        f"{modules.file} must be {wanted}, found {' + '.join(modules.kinds)}; choose another checkpoint"
+        f"{modules.file} must be {wanted}, found {' + '.join(modules.kinds) or 'nothing'}; choose another checkpoint"
     )
 
 

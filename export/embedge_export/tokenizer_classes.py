@@ -1,7 +1,7 @@
-"""What transformers' tokenizer classes make of a tokenizer.json: their special tokens, and the settings that they apply.
+"""What transformers' tokenizer classes make of a tokenizer.json: special tokens, and the settings that they apply.
 
-Source: transformers 4.57, models/*/tokenization_*_fast.py. tests/export/test_tokenizer_settings.py holds every class here
-to the library's own.
+Source: transformers 4.57, models/*/tokenization_*_fast.py. tests/export/test_tokenizer_settings.py holds every class
+here to the library's own.
 """
 
 from collections.abc import Mapping
