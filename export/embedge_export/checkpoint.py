@@ -214,6 +214,11 @@ def _max_tokens(folder: Path, config: Mapping[str, Any], wanted: int | None) -> 
     positions = int(config.get("max_position_embeddings", 512))
     if config.get("model_type") in (*_FROM_PADDING, *_FROM_ONE):
         padding = 1 if config["model_type"] in _FROM_ONE else int(config.get("pad_token_id", 1) or 0)
+        if padding + 1 >= positions:
+            raise CheckpointError(
+                f"{folder / 'config.json'} has pad_token_id {padding} and {positions} positions, of which those of texts "
+                "begin behind it; get it again"
+            )
         positions -= padding + 1
     # transformers writes 1e30 for "no limit".
     tokens = min(positions, positions if wanted is None else wanted)
