@@ -216,8 +216,8 @@ def _max_tokens(folder: Path, config: Mapping[str, Any], wanted: int | None) -> 
         padding = 1 if config["model_type"] in _FROM_ONE else int(config.get("pad_token_id", 1) or 0)
         if padding + 1 >= positions:
             raise CheckpointError(
-                f"{folder / 'config.json'} has pad_token_id {padding} and {positions} positions, of which those of texts "
-                "begin behind it; get it again"
+                f"{folder / 'config.json'} has pad_token_id {padding} and {positions} positions, and those of "
+                "texts begin behind it; get it again"
             )
         positions -= padding + 1
     # transformers writes 1e30 for "no limit".
