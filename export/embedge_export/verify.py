@@ -14,6 +14,7 @@ from embedge.errors import CheckpointError, QualityError
 from embedge.manifest import Manifest, Precision, Quality
 from embedge_export.checkpoint import Checkpoint, read_checkpoint
 from embedge_export.convert import OWN_REFERENCE, TRACED
+from embedge_export.destination import has_files_of
 from embedge_export.extra import has_optimum_extra, require_optimum_extra
 from embedge_export.fetch import Fetched, fetch
 from embedge_export.measure import measure
@@ -98,7 +99,7 @@ def check_runs(bundle: Bundle, precision: Precision) -> None:
                 f"{bundle.manifest.model} {precision} gives multi-vectors that are no unit vectors; get it again"
             )
     with np.errstate(all="ignore"):  # what is not finite is told below
-        vectors = model.encode(["hello world", "", "a a a"], on_truncate="ignore")
+        vectors = model.encode(["hello world", "", "a a a"], normalize=True, on_truncate="ignore")
     if vectors.shape[1] != bundle.manifest.dimension or not _are_unit(vectors):
         raise QualityError(
             f"{bundle.manifest.model} {precision} does not give unit vectors: its weights overflow or are empty; "
@@ -225,7 +226,7 @@ def _find_checkpoint(bundle: Bundle, given: str | None, cache: Path) -> Checkpoi
         if given:
             raise
         return None
-    if found is None or found.sha256 == source.checkpoint_sha256:
+    if found is None or has_files_of(bundle.manifest, found):
         return found
     if given:
         raise CheckpointError(f"{given} is not the checkpoint of {bundle.path}: its files differ")

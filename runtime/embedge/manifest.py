@@ -45,7 +45,8 @@ class Source:
         hub_id: the checkpoint's id on the Hugging Face hub, where it has one.
         revision: the hub commit, where it came from there.
         like: the recipe that an export was told to take what the checkpoint does not say from; None where it was not.
-        checkpoint_sha256: SHA-256 over weights, config, tokenizer and pooling; the same for the same checkpoint only.
+        checkpoint_sha256: SHA-256 over every file of the checkpoint that an export reads; in early bundles, over
+            weights, config, tokenizer and pooling.
     """
 
     origin: str
@@ -148,6 +149,7 @@ class Manifest:
         architecture: the config's ``model_type``, such as ``bert``.
         dimension: of a vector; a reranker's 1, its number of scores.
         max_tokens: longest text in tokens, or pair of texts, special ones included.
+        truncation_side: the end of a long text that is cut off, ``right`` or ``left``.
         pooling: ``cls``, ``mean`` or ``last``.
         similarity: how two vectors are compared, as the checkpoint says; ``cosine`` where it says nothing.
         normalize: whether vectors are scaled to length 1; False where the checkpoint has pooling and no Normalize
@@ -168,6 +170,7 @@ class Manifest:
     architecture: str
     dimension: int
     max_tokens: int
+    truncation_side: Literal["right", "left"] = "right"
     pooling: Literal["cls", "mean", "last"]
     similarity: Similarity = "cosine"
     normalize: bool = True

@@ -545,17 +545,6 @@ def test_verify_wants_a_hash_of_every_graph(tiny_bundle: Bundle, tmp_path: Path)
         Bundle.open(folder).check()
 
 
-def test_lowercasing_outside_the_tokenizer_is_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "c"))
-    (folder / "sentence_bert_config.json").write_text('{"do_lower_case": true, "max_seq_length": 32}')
-    assert export(folder, tmp_path / "b", verify=False).manifest.max_tokens == 32
-    tokenizer = json.loads((folder / "tokenizer.json").read_text())
-    tokenizer["normalizer"]["lowercase"] = False
-    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
-    with pytest.raises(CheckpointError, match="lowercases outside its tokenizer"):
-        export(folder, tmp_path / "c2")
-
-
 def test_pooling_is_read_where_modules_json_says(tiny_checkpoint: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "c"))
     (folder / "2_Pooling").mkdir()

@@ -91,7 +91,7 @@ def test_a_graph_has_the_inputs_and_output_of_the_bundle_format(make_checkpoint:
         ({"model_type": "t5"}, r"is a t5 model; the native exporter knows bert.*--exporter optimum"),
         ({"architectures": ["BertForSequenceClassification"]}, "a classifier of 2 labels"),
         ({"architectures": ["BertForSequenceClassification"], "num_labels": 1}, "reranks with token types"),
-        ({"model_type": "xlm-roberta", "pad_token_id": 64}, "no pad_token_id"),
+        ({"model_type": "xlm-roberta", "pad_token_id": 64}, "has pad_token_id 64 and 64 positions"),
         ({"vocab_size": "many"}, "a value of the wrong type"),
         ({"position_embedding_type": "relative_key"}, "relative positions"),
         ({"hidden_act": "swish"}, "activation 'swish'"),
