@@ -121,7 +121,7 @@ def build_graph(checkpoint: Checkpoint) -> ModelProto:
     With a sparse head, ``token_weights`` too; with a multi-vector head, ``token_vectors``.
 
     Raises:
-        CheckpointError: an architecture that is not known, or a tensor that is missing or misshapen.
+        CheckpointError: an architecture that is not known, or a tensor that is missing, misshapen or read by nothing.
     """
     shape = read_shape(checkpoint)
     with Tensors(checkpoint) as tensors:
@@ -140,11 +140,11 @@ def _finish(encoder: "_Encoder", hidden: str, checkpoint: Checkpoint) -> ModelPr
         return b.model({SCORES: ["batch", 1]})
     outputs: dict[str, list[str | int]] = {b.op("Identity", [hidden], name=HIDDEN): ["batch", "sequence", width]}
     if checkpoint.sparse_head is not None:
-        with Tensors(checkpoint, files=(checkpoint.sparse_head,), put_in_front="sparse_linear.") as head:
+        with Tensors(checkpoint, layer=checkpoint.sparse_head, put_in_front="sparse_linear.") as head:
             weigh_tokens(b, head, hidden, width=width)
         outputs[TOKEN_WEIGHTS] = ["batch", "sequence"]
     if checkpoint.multi_vector_head is not None:
-        with Tensors(checkpoint, files=(checkpoint.multi_vector_head,), put_in_front="colbert_linear.") as head:
+        with Tensors(checkpoint, layer=checkpoint.multi_vector_head, put_in_front="colbert_linear.") as head:
             project_tokens(b, head, hidden, width=width)
         outputs[TOKEN_VECTORS] = ["batch", "sequence", width]
     return b.model(outputs)
@@ -196,6 +196,7 @@ class _Encoder:
     def _attention(self, hidden: str, at: str) -> str:
         """Q, K and V (rule 1), the mean of V that they ask for, and its projection."""
         b, width = self.builder, self.shape.hidden
+        self.tensors.get(f"{at}.self.key.bias", width)  # there, and then left out
         weights = [self.tensors.get(f"{at}.self.{name}.weight", width, width).T for name in ("query", "key", "value")]
         packed = b.op(
             "MatMul", [hidden, b.constant(f"{at}.qkv.weight", np.concatenate(weights, axis=1))], name=f"{at}.qkv"
