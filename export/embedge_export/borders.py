@@ -1,8 +1,7 @@
-"""Where what others raise becomes ours: the system's errors about a path, and ONNX Runtime's about a graph."""
+"""Where what others raise becomes ours: the system's errors about a path, huggingface_hub's, pip's and ONNX Runtime's."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,6 @@ from numpy.typing import NDArray
 from embedge.errors import CheckpointError, EmbedgeError
 
 _LONGEST_REASON = 300  # characters
-
-
-def expand(path: str | PathLike[str], *, error: type[EmbedgeError]) -> Path:
-    """The absolute path, of which ``~`` and links are resolved.
-
-    Raises:
-        EmbedgeError: of the type ``error``: a user that is not known, a name too long, a NUL in it, links in a circle,
-            or a current directory that is gone.
-    """
-    with ours(error, f"{str(path)!r} cannot be used as a path", "give another, such as an absolute one"):
-        return Path(path).expanduser().resolve()
 
 
 @contextlib.contextmanager

@@ -30,7 +30,7 @@ _HEADS = frozenset((*_LANGUAGE, *_PRETRAINING, *_DISTILBERT, *_QUESTIONS))
 _CLASSIFIERS = ("classifier", "pre_classifier")  # which a reranker reads
 
 
-def plain_names(names: Collection[str], folder: Path) -> dict[str, str]:
+def plain_names(names: Collection[str], folder: Path, *, encoder: str | None = None) -> dict[str, str]:
     """Names in a checkpoint's files by what its encoder, or a head beside it, calls the tensors.
 
     >>> plain_names(["module.bert.embeddings.word_embeddings.weight", "module.classifier.bias"], Path("x"))
@@ -41,12 +41,13 @@ def plain_names(names: Collection[str], folder: Path) -> dict[str, str]:
     Args:
         names: of all its tensors.
         folder: the checkpoint's, for errors.
+        encoder: what a model with a head on top calls its encoder, where it is none of BERT's or RoBERTa's.
 
     Raises:
         CheckpointError: there is no encoder, or there are several; what wraps it is not known; or two tensors have one
             name.
     """
-    wrappers = _find_wrappers(names, folder)
+    wrappers = _find_wrappers(names, folder, {*_AROUND, *_ENCODERS, encoder})
     plain: dict[str, str] = {}
     for name in names:
         short = _unwrap(name, wrappers)
@@ -70,7 +71,7 @@ def is_classifier(name: str) -> bool:
     return name.partition(".")[0] in _CLASSIFIERS
 
 
-def _find_wrappers(names: Collection[str], folder: Path) -> list[str]:
+def _find_wrappers(names: Collection[str], folder: Path, known: Collection[str | None]) -> list[str]:
     """The parts of what stands in front of the encoder's names."""
     parts = [_without_inner(name) for name in names]
     found = [part[:-3] for part in parts if ".".join(part[-3:]) == _WORDS]
@@ -84,7 +85,7 @@ def _find_wrappers(names: Collection[str], folder: Path) -> list[str]:
         raise CheckpointError(
             f"{folder} holds {len(found)} encoders, under {shown}; save the one to export alone, by its save_pretrained"
         )
-    if not set(found[0]) <= {*_AROUND, *_ENCODERS}:
+    if not all(part in known for part in found[0]):
         raise CheckpointError(
             f"{folder} has its encoder's tensors under {shown}, which embedge does not know to be a wrapper; "
             f"save the encoder alone, by its save_pretrained, or take {shown} off the names"

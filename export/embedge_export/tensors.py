@@ -70,7 +70,7 @@ class Tensors:
         old = name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
         found = next((known for known in (name, old) if known in self._names), None)
         if found is None:
-            raise CheckpointError(f"{self._where} has no tensor {name}; its config.json describes another model")
+            raise CheckpointError(f"{self._where} has no tensor {name}; {self._why_none(name)}")
         tensor = _as_float32(self._home, self._names[found], self._where)
         if tensor.shape != shape:
             raise CheckpointError(
@@ -82,6 +82,12 @@ class Tensors:
             )
         self._read.add(found)
         return tensor
+
+    def _why_none(self, name: str) -> str:
+        astray = next((full for full in self._names.values() if full.endswith(f".{name}")), None)
+        if astray is None:
+            return "its config.json describes another model"
+        return f"{astray} is elsewhere than its other tensors; save the model anew, by its save_pretrained"
 
 
 def check_read(unread: set[str], checkpoint: Checkpoint, *, layer: Path | None = None) -> None:
@@ -131,7 +137,7 @@ def write_renamed(checkpoint: Checkpoint, folder: Path, *, base: str) -> bool:
     with ExitStack() as files:
         home = _open_all(checkpoint.weights, files)
         names: dict[str, str] = {}
-        for plain, name in plain_names(home, checkpoint.directory).items():
+        for plain, name in plain_names(home, checkpoint.directory, encoder=base).items():
             if not is_unread(plain, checkpoint.task) or plain.startswith("pooler."):  # which BERT's classifier reads
                 names[plain if checkpoint.task == "embed" or is_classifier(plain) else f"{base}.{plain}"] = name
         if all(new == name for new, name in names.items()):
