@@ -1,4 +1,4 @@
-"""Where what others raise becomes ours: the system's errors about a path, huggingface_hub's, pip's and ONNX Runtime's."""
+"""Where what others raise becomes ours: the system's errors, huggingface_hub's, pip's and ONNX Runtime's."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
