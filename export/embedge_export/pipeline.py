@@ -68,7 +68,10 @@ def export(
     """
     check_types(source=source, output=output, like=like, cache_dir=cache_dir, report=report)
     record, texts = check_choices(precisions, exporter, calibration)
-    cache, report = cache_home(cache_dir), report or (lambda line: None)
+    report = report or (lambda line: None)
+    with ours(BundleError, f"{str(cache_dir)!r} cannot be the cache", "give another, or set EMBEDGE_HOME"):
+        cache = cache_home(cache_dir)
+        cache.resolve()  # which fails where no path can be so
     with step(report, "checkpoint") as note:
         fetched = fetch(os.fspath(source), cache=cache, local_files_only=local_files_only)
         checkpoint = read_checkpoint(fetched, like=load_recipe(like) if like else None)
