@@ -14,6 +14,7 @@ What stands on top of the encoder is in ``heads``.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,27 +80,25 @@ def read_shape(checkpoint: Checkpoint) -> Shape:
         raise CheckpointError(f"{checkpoint.directory} is a {checkpoint.architecture} model; {other}")
     if config.get("position_embedding_type", "absolute") != "absolute" or config.get("is_decoder"):
         raise CheckpointError(f"{checkpoint.directory} has relative positions or is a decoder; {other}")
-    activation = str(config.get("hidden_act", "gelu"))
-    if activation not in _ACTIVATIONS:
+    activation = config.get("hidden_act", "gelu")
+    if not isinstance(activation, str) or activation not in _ACTIVATIONS:
         known = ", ".join(_ACTIVATIONS)
         raise CheckpointError(
             f"{checkpoint.directory} has activation {activation!r}; native knows {known}; try `--exporter optimum`"
         )
-    try:
-        shape = Shape(
-            vocabulary=int(config["vocab_size"]),
-            positions=int(config["max_position_embeddings"]),
-            token_types=int(config.get("type_vocab_size", 2)),
-            hidden=int(config["hidden_size"]),
-            layers=int(config["num_hidden_layers"]),
-            heads=int(config["num_attention_heads"]),
-            intermediate=int(config["intermediate_size"]),
-            activation=activation,
-            epsilon=float(config.get("layer_norm_eps", 1e-12)),
-            padding=int(config.get("pad_token_id", 1)) if checkpoint.architecture in _FROM_PADDING else None,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{checkpoint.directory / 'config.json'} lacks a size ({error}); get it again") from error
+    sizes = _Sizes(config, checkpoint.directory / "config.json")
+    shape = Shape(
+        vocabulary=sizes.number("vocab_size"),
+        positions=sizes.number("max_position_embeddings"),
+        token_types=sizes.number("type_vocab_size", 2),
+        hidden=sizes.number("hidden_size"),
+        layers=sizes.number("num_hidden_layers"),
+        heads=sizes.number("num_attention_heads"),
+        intermediate=sizes.number("intermediate_size"),
+        activation=activation,
+        epsilon=sizes.epsilon("layer_norm_eps", 1e-12),
+        padding=sizes.number("pad_token_id", 1) if checkpoint.architecture in _FROM_PADDING else None,
+    )
     if min(shape.vocabulary, shape.positions, shape.token_types, shape.hidden, shape.layers, shape.intermediate) < 1:
         raise CheckpointError(f"{checkpoint.directory / 'config.json'} has a size below 1; get it again")
     if shape.padding is not None and not 0 <= shape.padding < min(shape.vocabulary, shape.positions):
@@ -113,6 +112,26 @@ def read_shape(checkpoint: Checkpoint) -> Shape:
             f"{checkpoint.directory}: hidden_size {shape.hidden} is not a multiple of {shape.heads} heads"
         )
     return shape
+
+
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """Numbers of a config; what one leaves out is what transformers takes then. Raises CheckpointError for another."""
+
+    config: Mapping[str, Any]
+    where: Path
+
+    def number(self, key: str, default: int | None = None) -> int:
+        found = self.config.get(key, default)
+        if type(found) is not int:  # of 2.5 or true something would be made, too
+            raise CheckpointError(f"{self.where} lacks a size ({key} is {found!r}); get it again")
+        return found
+
+    def epsilon(self, key: str, default: float) -> float:
+        found = self.config.get(key, default)
+        if type(found) not in (float, int) or not 0 <= found < 1:
+            raise CheckpointError(f"{self.where} has {key} {found!r}, and must have a small number; get it again")
+        return float(found)
 
 
 def build_graph(checkpoint: Checkpoint) -> ModelProto:
