@@ -15,8 +15,9 @@ from embedge import Bundle, CheckpointError, Embedder, Reranker
 from embedge_export import export
 from embedge_export.checkpoint import Checkpoint, read_checkpoint
 from embedge_export.fetch import fetch
-from embedge_export.graph import build_graph, read_shape
+from embedge_export.graph import build_graph
 from embedge_export.names import is_unread
+from embedge_export.shape import read_shape
 from seeded_roberta import write_roberta
 
 MakeCheckpoint = Callable[..., Path]
