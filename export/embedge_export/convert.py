@@ -5,8 +5,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from embedge.manifest import PRECISIONS, Precision
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.extra import has_optimum_extra
@@ -61,7 +59,7 @@ def _fit(order: Order, model: "ModelProto", scratch: Path) -> "ModelProto":
     from embedge_export.trim import keep_first_token, with_parts
 
     checkpoint, own_texts = order.checkpoint, order.calibration is not None and order.calibration.file is not None
-    with np.errstate(all="ignore"), step(order.report, "calibrate") as note:
+    with step(order.report, "calibrate") as note:
         activations = calibrate(
             model,
             order.calibration_texts,

@@ -92,14 +92,12 @@ def check_runs(bundle: Bundle, precision: Precision) -> None:
                 f"{bundle.manifest.model} {precision} gives lexical weights that are no numbers; get it again"
             )
     if bundle.manifest.multi_vector:
-        with np.errstate(all="ignore"):  # as below
-            found = model.encode_multi_vector(["hello world", ""])
+        found = model.encode_multi_vector(["hello world", ""])
         if not _are_unit(np.concatenate(found)):
             raise QualityError(
                 f"{bundle.manifest.model} {precision} gives multi-vectors that are no unit vectors; get it again"
             )
-    with np.errstate(all="ignore"):  # what is not finite is told below
-        vectors = model.encode(["hello world", "", "a a a"], normalize=True, on_truncate="ignore")
+    vectors = model.encode(["hello world", "", "a a a"], normalize=True, on_truncate="ignore")
     if vectors.shape[1] != bundle.manifest.dimension or not _are_unit(vectors):
         raise QualityError(
             f"{bundle.manifest.model} {precision} does not give unit vectors: its weights overflow or are empty; "
@@ -198,13 +196,19 @@ def reverify(bundle: Bundle, *, checkpoint: str | None, cache: Path) -> Iterator
         reference = _find_reference(bundle, checkpoint, cache, Path(folder))
         for name in bundle.manifest.precisions:
             precision = bundle.pick_precision(name)
-            check_runs(bundle, precision)
-            if reference is None or reference.name == f"{precision} graph":
-                yield precision, None
-                continue
-            quality = measure(bundle, precision, reference)
-            check_floor(bundle.manifest, precision, quality)
+            with np.errstate(all="ignore"):  # not over the yield, where it would be the caller's, too
+                quality = _measured(bundle, precision, reference)
             yield precision, quality
+
+
+def _measured(bundle: Bundle, precision: Precision, reference: Reference | None) -> Quality | None:
+    """The quality of a precision, held to its floor; None where there is nothing else to compare it with."""
+    check_runs(bundle, precision)
+    if reference is None or reference.name == f"{precision} graph":
+        return None
+    quality = measure(bundle, precision, reference)
+    check_floor(bundle.manifest, precision, quality)
+    return quality
 
 
 def _find_reference(bundle: Bundle, given: str | None, cache: Path, folder: Path) -> Reference | None:

@@ -67,3 +67,16 @@ def is_terminal(stream: TextIO | None) -> bool:
         return stream is not None and stream.isatty()
     except (AttributeError, ValueError, OSError):  # a caller's own object; a closed file
         return False
+
+
+def tell(line: str) -> None:
+    """A line on stderr for who watches a command; where it cannot be written it is lost, and the work goes on.
+
+    Only a command may call it: what a failed write leaves in the buffer of ``sys.stderr`` is thrown away with that.
+    """
+    if sys.stderr is None:
+        return
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except (OSError, ValueError):  # a full disk, a reader that is gone, a closed stream
+        sys.stderr = None  # else it is written again at the exit, which then fails
