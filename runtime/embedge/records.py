@@ -1,40 +1,62 @@
 """JSON to frozen dataclasses, checked field by field: the manifest is data from outside."""
 
-import json
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from embedge.errors import BundleError
+from embedge.errors import BundleCorruptError, BundleError
+from embedge.sealed import CRC32, checksum, parse
 
 T = TypeVar("T")
+_AGAIN = "get the bundle again, or export it again"
 
 
-def read_record(kind: type[T], text: str, *, where: str, version: int) -> T:
+def read_record(kind: type[T], text: str, *, where: str, version: int, bare: frozenset[str]) -> T:
     """A frozen dataclass from JSON text. Unknown fields are left out, so that later embedges can add some.
 
     Args:
         kind: the dataclass; its fields are str, int, float, bool, None, Literal, Mapping[str, ...], tuple[..., ...] or
             such dataclasses.
-        text: a JSON object with a ``format_version``.
+        text: a JSON object with a ``format_version``, and with its checksum; see ``embedge.sealed``.
         where: names the text in errors.
         version: the highest ``format_version`` that is understood.
+        bare: the members of objects from before there was a checksum. One without a checksum and with any other member
+            has lost it, by damage to its name.
 
     Raises:
+        BundleCorruptError: it has changed since it was written.
         BundleError: not JSON, a newer format, or a field that is missing or of another type.
     """
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{where} is not JSON ({error}); get the bundle again, or export it again") from error
+        data = parse(text)
+    except ValueError as error:
+        raise BundleError(f"{where} is not JSON ({error}); {_AGAIN}") from error
     found = data.get("format_version") if isinstance(data, dict) else None
     if isinstance(found, int) and found > version:
         raise BundleError(f"{where} has format {found}, newer than {version}; `pip install -U embedge` reads it")
     try:
+        if isinstance(data, dict):
+            _check_unchanged(data, where, bare)
         return to_record(kind, data)
     except MismatchError as error:
-        raise BundleError(f"{where}: {error}; get the bundle again, or export it again") from error
+        raise BundleError(f"{where}: {error}; {_AGAIN}") from error
+    except RecursionError as error:
+        raise BundleError(f"{where} is nested too deeply; {_AGAIN}") from error
+
+
+def _check_unchanged(data: Mapping[str, Any], where: str, bare: frozenset[str]) -> None:
+    """Raises BundleCorruptError where an object says another thing than when it was written."""
+    if CRC32 not in data:
+        if later := sorted(data.keys() - bare):
+            raise BundleCorruptError(f"{where} has {later[0]!r} and no {CRC32!r}: it has changed; {_AGAIN}")
+        return
+    found = checksum(data)
+    if data[CRC32] != found:
+        recorded = _short(data[CRC32])
+        raise BundleCorruptError(
+            f"{where} has changed since it was written (CRC-32 {found!r}, not {recorded}); {_AGAIN}"
+        )
 
 
 class MismatchError(Exception):
@@ -88,5 +110,8 @@ def _value(hint: Any, data: Any, at: str) -> Any:
 
 
 def _short(data: Any) -> str:
-    text = repr(data)
+    try:
+        text = repr(data)
+    except RecursionError:
+        text = type(data).__name__
     return text if len(text) < 40 else text[:37] + "..."

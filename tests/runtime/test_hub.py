@@ -21,6 +21,7 @@ from embedge.copy_out import copy_bundle
 from embedge.place import read_commit, staging, write_commit
 from embedge.resolve import cached_path
 from loopback_hub import READER, WRITER, Hub, changes, cuts, fails, is_silent, stalls
+from manifests import change, sealed
 
 NAME = "someone/tiny-bundle"
 EMBED = "import sys; from embedge import Embedder; print(Embedder(sys.argv[1]).encode('the cat').shape)"
@@ -60,9 +61,9 @@ def one_error(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def left() -> list[str]:
-    """What is in the cache, but for locks."""
+    """What is in the cache."""
     home = Path(os.environ["EMBEDGE_HOME"])
-    return [path.name for path in home.rglob("*") if path.is_file() and path.suffix != ".lock"]
+    return [path.name for path in home.rglob("*") if path.is_file()]
 
 
 def test_pull_downloads_int8_once_and_says_where_and_how_big(hub: Hub, tiny_bundle: Bundle) -> None:
@@ -167,7 +168,7 @@ def test_the_error_about_a_damaged_file_of_another_bundle_says_to_export_it(
     shutil.copytree(tiny_bundle.path, folder)
     manifest = json.loads((folder / "embedge.json").read_text())
     manifest["source"]["hub_id"] = NAME if exported else None
-    (folder / "embedge.json").write_text(json.dumps(manifest))
+    (folder / "embedge.json").write_text(sealed(manifest))
     (folder / "tokenizer.json").unlink()
     wanted = f"copy the bundle again, or `embedge export {NAME if exported else 'CHECKPOINT'} -o {folder} "
     with pytest.raises(BundleCorruptError, match=re.escape(wanted)):
@@ -293,7 +294,7 @@ def test_what_a_killed_download_left_goes_with_the_next(hub: Hub) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("changes", "message"),
     [
         ({"format_version": 2}, "has format 2, newer than 1; `pip install -U embedge` reads it"),
         ({"files": {"../evil": {"size": 1, "sha256": "0"}}}, "names a file outside the bundle, '../evil'"),
@@ -305,10 +306,10 @@ def test_what_a_killed_download_left_goes_with_the_next(hub: Hub) -> None:
     ],
 )
 def test_a_bundle_that_cannot_be_used_is_one_error_and_leaves_nothing(
-    hub: Hub, change: dict[str, object], message: str
+    hub: Hub, changes: dict[str, object], message: str
 ) -> None:
     files = hub.repositories[NAME].files
-    files["embedge.json"] = json.dumps({**json.loads(files["embedge.json"]), **change}).encode()
+    files["embedge.json"] = sealed({**json.loads(files["embedge.json"]), **changes}).encode()
     assert message in one_error(run(hub, "pull", NAME))
 
 
@@ -360,7 +361,7 @@ def test_a_bundle_does_not_answer_to_a_hub_id_that_it_claims(hub: Hub, tiny_bund
     files = hub.repositories[NAME].files
     manifest = json.loads(files["embedge.json"])
     manifest["source"]["hub_id"] = "someone/else"
-    files["embedge.json"] = json.dumps(manifest).encode()
+    files["embedge.json"] = sealed(manifest).encode()
     assert run(hub, "pull", NAME).returncode == 0
     done = run(hub, "embed", "-m", "someone/else", "cat")
     assert "the hub has no someone/else" in done.stderr
@@ -416,7 +417,7 @@ def test_a_full_disk_and_a_missing_file_are_told_apart(
     monkeypatch.setattr("embedge.place._sync", full)
     with pytest.raises(BundleError, match=r"copies/copy cannot be written \(No space left on device\); make room"):
         copy_bundle(tiny_bundle, tmp_path / "copies" / "copy")
-    assert [path.name for path in (tmp_path / "copies").iterdir()] == [".copy.lock"]
+    assert [path.name for path in (tmp_path / "copies").iterdir()] == []
 
 
 def test_bundle_of_a_name_brings_it_first(hub: Hub, tmp_path: Path) -> None:
@@ -438,8 +439,7 @@ def test_bundle_never_replaces_something_else(
         (place / "mine").write_text("mine")
     elif there == "another bundle":
         shutil.copytree(source, place)
-        text = (place / "embedge.json").read_text()
-        (place / "embedge.json").write_text(text.replace('"checkpoint_sha256": "', '"checkpoint_sha256": "0'))
+        change(place, lambda manifest: manifest["source"].update(checkpoint_sha256="0"))
         message = "holds a bundle of another checkpoint"
     elif there == "itself":
         place, message = source, "is the bundle itself"
@@ -448,7 +448,7 @@ def test_bundle_never_replaces_something_else(
         message = "config.json has 2 bytes"
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert message in one_error(run(None, "bundle", str(source), "-o", str(place)))
-    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"}
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert after == before
 
 
@@ -535,7 +535,7 @@ def v2(hub: Hub) -> str:
     for name in ("tokenizer.json", "onnx/model_int8.onnx"):
         files[name] += b" "
         manifest["files"][name] = {"size": len(files[name]), "sha256": loopback_hub.sha256(files[name])}
-    files["embedge.json"] = json.dumps(manifest).encode()
+    files["embedge.json"] = sealed(manifest).encode()
     repository.branches["v2"] = files
     return loopback_hub.commit_of(files)
 
@@ -613,9 +613,7 @@ def test_a_revision_that_breaks_off_leaves_the_one_that_is_there(hub: Hub, v2: s
     hub.fault = cuts("/cdn/", keep=0)
     assert run(hub, "pull", NAME, "--revision", "v2").returncode == 1
     assert holds(hub.repositories[NAME].files)
-    assert [path.name for path in cached_path(NAME).parent.iterdir() if path.suffix != ".lock"] == [
-        cached_path(NAME).name
-    ]
+    assert [path.name for path in cached_path(NAME).parent.iterdir()] == [cached_path(NAME).name]
 
 
 def test_a_revision_without_a_bundle_is_not_exported(hub: Hub) -> None:
