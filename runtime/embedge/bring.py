@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 
 from embedge.bundle import Bundle
-from embedge.errors import BundleNotFoundError, CheckpointError, HubError, MissingExtraError, escape
+from embedge.errors import BundleError, BundleNotFoundError, CheckpointError, HubError, MissingExtraError, escape
 from embedge.manifest import MANIFEST
 from embedge.paths import is_dir
 from embedge.progress import Report
@@ -121,6 +121,11 @@ def _export(
         raise BundleNotFoundError(
             f"no bundle of {name!r} in {cache_home(cache_dir)} and none can be made: {reason}; "
             "or copy a bundle's directory here and give its path"
+        ) from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise BundleError(
+            f"no bundle of {name!r} can be made in {cache_home(cache_dir)} ({reason}); set EMBEDGE_HOME to a directory"
         ) from error
     except ImportError as error:
         if not isinstance(error, MissingExtraError | ModuleNotFoundError):

@@ -3,12 +3,13 @@
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from embedge.errors import BundleCorruptError, BundleError
 from embedge.sealed import CRC32, checksum, parse
 
 T = TypeVar("T")
+_LARGEST = 2**63 - 1  # of a number, as of integers in most languages; sizes in bytes stay below
 _AGAIN = "get the bundle again, or export it again"
 
 
@@ -16,8 +17,8 @@ def read_record(kind: type[T], text: str, *, where: str, version: int, bare: fro
     """A frozen dataclass from JSON text. Unknown fields are left out, so that later embedges can add some.
 
     Args:
-        kind: the dataclass; its fields are str, int, float, bool, None, Literal, Mapping[str, ...], tuple[..., ...] or
-            such dataclasses.
+        kind: the dataclass, annotated by types themselves and not by their names: str, int, float, bool, None, Literal,
+            Mapping[str, ...], tuple[..., ...] or such dataclasses.
         text: a JSON object with a ``format_version``, and with its checksum; see ``embedge.sealed``.
         where: names the text in errors.
         version: the highest ``format_version`` that is understood.
@@ -51,7 +52,10 @@ def _check_unchanged(data: Mapping[str, Any], where: str, bare: frozenset[str]) 
         if later := sorted(data.keys() - bare):
             raise BundleCorruptError(f"{where} has {later[0]!r} and no {CRC32!r}: it has changed; {_AGAIN}")
         return
-    found = checksum(data)
+    try:
+        found = checksum(data)
+    except ValueError as error:
+        raise MismatchError(f"a number is too large ({error})") from error
     if data[CRC32] != found:
         recorded = _short(data[CRC32])
         raise BundleCorruptError(
@@ -71,11 +75,10 @@ def to_record(kind: type[T], data: Any, at: str = "") -> T:
     """
     if not isinstance(data, dict):
         raise MismatchError(f"{at or 'the whole'} must be an object, found {_short(data)}")
-    hints = get_type_hints(kind)
     values = {}
     for field in fields(kind):  # type: ignore[arg-type]  # kind is a dataclass
         if field.name in data:
-            values[field.name] = _value(hints[field.name], data[field.name], f"{at}.{field.name}".lstrip("."))
+            values[field.name] = _value(field.type, data[field.name], f"{at}.{field.name}".lstrip("."))
         elif field.default is MISSING and field.default_factory is MISSING:
             raise MismatchError(f"{at}.{field.name}".lstrip(".") + " is missing")
     return kind(**values)
@@ -106,6 +109,8 @@ def _value(hint: Any, data: Any, at: str) -> Any:
     accepted = (int, float) if hint is float else (hint,)
     if not isinstance(data, accepted) or (isinstance(data, bool) and hint is not bool):
         raise MismatchError(f"{at} must be {hint.__name__}, found {_short(data)}")
+    if isinstance(data, int | float) and not -_LARGEST <= data <= _LARGEST:
+        raise MismatchError(f"{at} is out of range, found {_short(data)}")
     return data
 
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -301,7 +302,7 @@ def test_what_a_killed_download_left_goes_with_the_next(hub: Hub) -> None:
         ({"files": {"/evil": {"size": 1, "sha256": "0"}}}, "names a file outside the bundle, '/evil'"),
         ({"files": {"": {"size": 1, "sha256": "0"}}}, "names a file outside the bundle, ''"),
         ({"files": {"embedge.json": {"size": 1, "sha256": "0"}}}, "names a file outside the bundle, 'embedge.json'"),
-        ({"files": {"more.bin": {"size": 1, "sha256": "0"}}}, "lacks more.bin, which its embedge.json names"),
+        ({"files": {}}, "uses tokenizer.json but records no hash of it"),
         ({"dimension": 0}, "dimension must be between"),
     ],
 )
@@ -311,6 +312,135 @@ def test_a_bundle_that_cannot_be_used_is_one_error_and_leaves_nothing(
     files = hub.repositories[NAME].files
     files["embedge.json"] = sealed({**json.loads(files["embedge.json"]), **changes}).encode()
     assert message in one_error(run(hub, "pull", NAME))
+
+
+def test_a_file_that_the_manifest_names_and_the_hub_lacks_is_one_error(hub: Hub) -> None:
+    files = hub.repositories[NAME].files
+    manifest = json.loads(files["embedge.json"])
+    manifest["files"]["more.bin"] = {"size": 1, "sha256": "0"}
+    files["embedge.json"] = sealed(manifest).encode()
+    assert "lacks more.bin, which its embedge.json names" in one_error(run(hub, "pull", NAME))
+
+
+def test_a_precision_that_shares_files_with_others_goes_without_them(hub: Hub) -> None:
+    """Here one that says that its graph is the tokenizer, and its weights those of the one that is asked for."""
+    files = hub.repositories[NAME].files
+    manifest = json.loads(files["embedge.json"])
+    manifest["precisions"]["fp32"]["file"] = "tokenizer.json"
+    manifest["precisions"]["fp16"] = {**manifest["precisions"]["fp32"], "file": "onnx/model_int8.onnx_data"}
+    files["embedge.json"] = sealed(manifest).encode()
+    assert run(hub, "pull", NAME).returncode == 0
+    Bundle.open(cached_path(NAME)).check()
+    assert Embedder(NAME, local_files_only=True).encode("the cat").shape == (32,)
+
+
+def test_a_graph_whose_weights_the_manifest_leaves_out_is_not_pulled(hub: Hub) -> None:
+    """Whether the hub has them or not: what is recorded is all that comes, and would not load."""
+    files = hub.repositories[NAME].files
+    manifest = json.loads(files["embedge.json"])
+    del manifest["files"]["onnx/model_int8.onnx_data"]
+    files["embedge.json"] = sealed(manifest).encode()
+    error = one_error(run(hub, "pull", NAME))
+    assert "is not whole: " in error
+    assert "onnx/model_int8.onnx needs onnx/model_int8.onnx_data, which " in error
+
+
+@pytest.mark.parametrize("lost", ["tokenizer.json", "onnx/model_int8.onnx_data", "1_Pooling/config.json"])
+@pytest.mark.parametrize("how", ["gone", "gone from the manifest, too", "a directory"])
+def test_a_cached_bundle_that_lacks_a_file_gets_it(hub: Hub, tiny_bundle: Bundle, lost: str, how: str) -> None:
+    run(hub, "pull", NAME)
+    (cached_path(NAME) / lost).unlink()
+    if how == "a directory":
+        (cached_path(NAME) / lost / "in it").mkdir(parents=True)
+    elif how != "gone":
+        change(cached_path(NAME), lambda manifest: manifest["files"].pop(lost))
+    done = run(hub, "pull", NAME, "--revision", "main")
+    assert done.returncode == 0, done.stderr
+    bundle = Bundle.open(cached_path(NAME))
+    assert bundle.is_whole()
+    assert (bundle.path / lost).read_bytes() == (tiny_bundle.path / lost).read_bytes()
+
+
+def test_a_file_that_no_manifest_recorded_gives_way(hub: Hub, tiny_bundle: Bundle) -> None:
+    run(hub, "pull", NAME)
+    change(cached_path(NAME), lambda manifest: manifest["files"].pop("tokenizer.json"))
+    (cached_path(NAME) / "tokenizer.json").write_text("mine")
+    assert run(hub, "pull", NAME).returncode == 0
+    assert Bundle.open(cached_path(NAME)).is_whole()
+
+
+def test_a_copy_is_read_back_before_it_is_one(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a disk that loses the end of what is written."""
+    real = Path.open
+
+    def opened(path: Path, mode: str = "r", *rest: Any, **options: Any) -> Any:
+        file = real(path, mode, *rest, **options)
+        if mode == "xb" and path.name == "config.json":
+            file.write = lambda data: len(data)
+        return file
+
+    monkeypatch.setattr(Path, "open", opened)
+    with pytest.raises(BundleCorruptError, match=r"what came from .* is not whole: .*config.json has 0 bytes, not the"):
+        copy_bundle(tiny_bundle, tmp_path / "copies" / "copy")
+    assert list((tmp_path / "copies").iterdir()) == []
+
+
+def old(folder: Path) -> None:
+    """A manifest as before it had a checksum."""
+    data = json.loads((folder / "embedge.json").read_text())
+    known = ("format_version", "model", "source", "architecture", "dimension", "max_tokens", "pooling", "prompts")
+    kept = {name: data[name] for name in (*known, "files", "precisions")}
+    (folder / "embedge.json").write_text(json.dumps(kept))
+
+
+def test_a_bundle_of_before_gets_a_checksum_where_it_goes(hub: Hub, tiny_bundle: Bundle, tmp_path: Path) -> None:
+    """By a copy, a push and a pull; it loads as it is, too."""
+    folder = Path(shutil.copytree(tiny_bundle.path, tmp_path / "old"))
+    old(folder)
+    assert Embedder(folder).encode("the cat").shape == (32,)
+    copy_bundle(Bundle.open(folder), tmp_path / "copy")
+    assert run(hub, "push", str(folder), "someone/new", HF_TOKEN=WRITER).returncode == 0
+    hub.add("someone/old", folder)
+    run(hub, "pull", "someone/old", "--precision", "int8", "--precision", "fp32")
+    pulled = (cached_path("someone/old") / "embedge.json").read_bytes()
+    pushed = hub.repositories["someone/new"].files["embedge.json"]
+    assert (tmp_path / "copy" / "embedge.json").read_bytes() == pushed == pulled
+    assert json.loads(pushed)["crc32"] == json.loads(sealed(json.loads(pushed)))["crc32"]
+
+
+@pytest.mark.parametrize("fault", ["lacks", "changes"])
+def test_a_push_that_does_not_arrive_whole_is_an_error(hub: Hub, tiny_bundle: Bundle, fault: str) -> None:
+    def damage(handler: loopback_hub.Handler) -> bool:
+        name, _, commit = handler.route.removeprefix("/api/models/").partition("/revision/")
+        repository = hub.repositories.get(name)
+        if not commit or repository is None:
+            return False
+        info = loopback_hub._info(name, repository, repository.files, terse=False)
+        siblings = [file for file in info["siblings"] if file["rfilename"] != "tokenizer.json" or fault != "lacks"]
+        for file in siblings:
+            if file["rfilename"] == "tokenizer.json":
+                file["blobId"] = "0" * 40
+        handler.send_json({**info, "siblings": siblings})
+        return True
+
+    hub.fault = damage
+    error = one_error(run(hub, "push", str(tiny_bundle.path), "someone/new", HF_TOKEN=WRITER))
+    assert ("lacks tokenizer.json" if fault == "lacks" else "tokenizer.json of someone/new on the hub is not") in error
+
+
+@pytest.mark.parametrize("name", ["a/b--c", "a/b..c", "a/b.git", "-a/b", "a/" + "b" * 150, "東/京", "a/-b-"])
+def test_an_odd_hub_id_is_one_of_our_errors(hub: Hub, tiny_bundle: Bundle, name: str) -> None:
+    one_error(run(hub, "pull", "--", name))
+    one_error(run(hub, "pull", "--revision", "main", "--", name))
+    one_error(run(hub, "push", "--", str(tiny_bundle.path), name))
+
+
+@pytest.mark.parametrize("revision", ["../..", "a b", "a?b#c%", "\x1b[31m", "東", "x" * 5000, "a\nb", "\udcff"])
+def test_an_odd_revision_is_one_of_our_errors(hub: Hub, revision: str) -> None:
+    error = one_error(run(hub, "pull", NAME, "--revision", revision))
+    assert error.isprintable()
 
 
 def test_a_manifest_that_is_none(hub: Hub) -> None:
