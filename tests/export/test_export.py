@@ -111,7 +111,7 @@ def test_killed_at_any_point_it_leaves_a_whole_bundle_or_none(
     if there == "bundle":
         export(tiny_checkpoint, target, verify=False)
     code = (
-        "import sys; from embedge_export import export, bundle, pipeline, graph, quantise; import filelock\n"
+        "import sys; from embedge_export import export, bundle, pipeline, graph, quantise; import embedge.held\n"
         f"print('ready', flush=True); export({str(tiny_checkpoint)!r}, {str(target)!r}, "
         "precisions=('int8', 'fp32'), force=True, verify=False); print('done', flush=True)"
     )

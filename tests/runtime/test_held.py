@@ -75,19 +75,18 @@ def test_threads_take_turns(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-def test_a_lock_that_was_removed_while_it_was_waited_for_is_none(tmp_path: Path) -> None:
+def test_a_lock_that_was_removed_while_it_was_waited_for_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The classic race: a waiter has opened the file that the holder then removes, and locks what is not there."""
     first, second, third = (HeldFile(tmp_path / "lock", "lock") for _ in range(3))
     assert first.take()
     stale = os.open(tmp_path / "lock", os.O_RDWR)
-    opened = os.open
     first.remove()
     assert third.take()
-    try:
-        os.open = lambda *_: stale  # type: ignore[assignment]  # as if it had been opened before
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", lambda *_: stale)  # as if it had been opened before
         assert not second.take()
-    finally:
-        os.open = opened
     assert not HeldFile(tmp_path / "lock", "lock").take()
     third.remove()
     assert names(tmp_path) == []

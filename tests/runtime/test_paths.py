@@ -107,7 +107,12 @@ def test_a_pipe_that_takes_a_files_place_as_it_is_opened_is_not_waited_for(
 ) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"x")
-    monkeypatch.setattr("embedge.paths.size_of", lambda path: (path.unlink(), os.mkfifo(path)))
+
+    def swap(path: Path) -> None:
+        path.unlink()
+        os.mkfifo(path)
+
+    monkeypatch.setattr("embedge.paths.size_of", swap)
     with pytest.raises(OSError, match="it is a pipe, not a regular file"):
         open_regular(path)
 
@@ -162,7 +167,8 @@ def test_a_path_that_no_system_has_is_one_of_our_errors(name: str, as_path: bool
 
 @pytest.mark.parametrize("path", [5, b"bytes", None, object()])
 def test_what_is_no_path_is_a_type_error(path: Any) -> None:
-    for call in (lambda: Bundle.open(path), lambda: resolve(path)):
+    calls: list[Callable[[], object]] = [lambda: Bundle.open(path), lambda: resolve(path)]
+    for call in calls:
         with pytest.raises(TextTypeError):
             call()
     if path is not None:

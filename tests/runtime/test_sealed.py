@@ -99,8 +99,8 @@ def test_a_checksum_that_is_none_is_wrong(text: str, recorded: object) -> None:
 
 def before(text: str) -> dict[str, Any]:
     """A manifest as it was written before there was a checksum."""
-    old = ("format_version", "model", "source", "licence", "task", "architecture", "dimension", "max_tokens", "pooling")
-    old += ("sparse", "multi_vector", "prompts", "default_prompt", "files", "precisions")
+    old = {"format_version", "model", "source", "licence", "task", "architecture", "dimension", "max_tokens", "pooling"}
+    old |= {"sparse", "multi_vector", "prompts", "default_prompt", "files", "precisions"}
     return {name: value for name, value in json.loads(text).items() if name in old}
 
 
