@@ -123,9 +123,8 @@ def _export(
             "or copy a bundle's directory here and give its path"
         ) from error
     except OSError as error:
-        raise BundleError(
-            f"no bundle of {name!r} can be made in {cache_home(cache_dir)} ({error.strerror or error}); set EMBEDGE_HOME to a directory"
-        ) from error
+        place = f"{cache_home(cache_dir)} ({error.strerror or error})"
+        raise BundleError(f"no bundle of {name!r} can be made in {place}; set EMBEDGE_HOME to a directory") from error
     except ImportError as error:
         if not isinstance(error, MissingExtraError | ModuleNotFoundError):
             raise
