@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
+from embedge import place
 from embedge.bundle import Bundle
 from embedge.checksum import crc32, sha256
 from embedge.errors import CheckpointError
-from embedge.manifest import GRAPHS, MANIFEST, TOKENIZER, WEIGHTS_SUFFIX, FileRecord, Manifest
+from embedge.manifest import GRAPHS, TOKENIZER, WEIGHTS_SUFFIX, FileRecord, Manifest
 from embedge.place import fresh
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.sentence_settings import LENGTH_FILES, PROMPT_FILE
@@ -81,8 +81,7 @@ def record_files(folder: Path, *, keep: Mapping[str, FileRecord]) -> dict[str, F
 
 def write_manifest(folder: Path, manifest: Manifest) -> Bundle:
     """The manifest into a bundle that is being built."""
-    _write_json(folder / MANIFEST, asdict(manifest))
-    return Bundle(folder, manifest)
+    return place.write_manifest(folder, manifest.to_json())
 
 
 def _write_json(path: Path, value: object) -> None:

@@ -7,6 +7,7 @@ import click
 
 from embedge.bring import pull as bring_model
 from embedge.bundle import Bundle
+from embedge.errors import escape
 from embedge.manifest import CLASSES, PRECISIONS, Precision
 from embedge.progress import is_terminal, tell
 from embedge.resolve import open_held
@@ -17,7 +18,7 @@ def _describe(bundle: Bundle) -> str:
     files = bundle.manifest.files
     size = sum(record.size for record in files.values())
     held = " + ".join(name for name in PRECISIONS if name in bundle.manifest.precisions)
-    return f"{bundle.path}: {held}, {len(files) + 1} files, {size / 1e6:.1f} MB"
+    return escape(f"{bundle.path}: {held}, {len(files) + 1} files, {size / 1e6:.1f} MB")
 
 
 @click.command()
@@ -108,6 +109,6 @@ def push(bundle: str, repository: str, private: bool, revision: str | None, mess
 
         disable_progress_bars()
     url = push_bundle(opened, repository, private=private, revision=revision, message=message)
-    click.echo(url)
+    click.echo(escape(url))
     if not revision:
         tell(f'{CLASSES[opened.manifest.task]}("{repository}") loads it.')

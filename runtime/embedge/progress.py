@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Literal, TextIO
 
+from embedge.errors import escape
 from embedge.permits import Permits
 
 Report = Callable[[str], object]  # is told a line as a step ends
@@ -77,6 +78,6 @@ def tell(line: str) -> None:
     if sys.stderr is None:
         return
     try:
-        print(line, file=sys.stderr, flush=True)
+        print(escape(line), file=sys.stderr, flush=True)
     except (OSError, ValueError):  # a full disk, a reader that is gone, a closed stream
         sys.stderr = None  # else it is written again at the exit, which then fails

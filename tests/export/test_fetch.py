@@ -178,7 +178,7 @@ def test_a_hub_that_fails_is_one_error_and_leaves_nothing(
     done = export_in_process("someone/tiny", HF_ENDPOINT=hub.url)
     assert done.returncode == 1
     assert re.fullmatch(f"Error: .*{message}.*\n", done.stderr)
-    assert [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_a_repository_that_is_not_there(hub: Hub) -> None:
