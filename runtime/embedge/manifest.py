@@ -144,6 +144,7 @@ class Manifest:
         architecture: the config's ``model_type``, such as ``bert``.
         dimension: of a vector; a reranker's 1, its number of scores.
         max_tokens: longest text in tokens, or pair of texts, special ones included.
+        truncation_side: the end of a long text that is cut off, ``right`` or ``left``.
         pooling: ``cls``, ``mean`` or ``last``.
         sparse: whether the graphs give weights of tokens, too.
         multi_vector: whether the graphs give vectors of tokens, too.
@@ -161,6 +162,7 @@ class Manifest:
     architecture: str
     dimension: int
     max_tokens: int
+    truncation_side: Literal["right", "left"] = "right"
     pooling: Literal["cls", "mean", "last"]
     sparse: bool = False
     multi_vector: bool = False
