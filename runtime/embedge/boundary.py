@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from tokenizers import Tokenizer, normalizers, pre_tokenizers
 
+from embedge.tokenizer_file import raise_ours
+
 # BERT's normaliser makes a space of each of these and its pre-tokeniser ends a word there, whatever stands around it:
 # no accent reaches over white space. An ideograph gets a space on both sides, so one may start the rest as well.
 # (Other white space does not count: of U+000B, say, the normaliser leaves nothing, and the words around it are one.)
@@ -15,12 +17,13 @@ _BERT_IDEOGRAPHS = "\u3400-\u4dbf\u4e00-\u9fff"
 _SPACES = (" ", "\t", "\n", "\r")
 # Letters that no grapheme joins to white space before them and no normalisation composes with it: in Unicode's tables
 # (GraphemeBreakProperty.txt) none is of the kinds Extend, SpacingMark or Prepend. Latin, Greek, Cyrillic, Armenian,
-# Hebrew, Arabic, Devanagari, Bengali, Thai, Georgian, kana, ideographs, Hangul's syllables.
-_LETTERS = (
+# Hebrew, Arabic, Devanagari, Bengali, Thai, Georgian, kana, Hangul's syllables; and ideographs.
+LETTERS = (
     "A-Za-z0-9\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u0391-\u03a1\u03a3-\u03c9\u0400-\u0481\u048a-\u052f\u0561-\u0586"
     "\u05d0-\u05ea\u0620-\u063a\u0641-\u064a\u0904-\u0939\u0995-\u09a8\u0e01-\u0e2e\u10d0-\u10f0\u3041-\u3096"
-    "\u30a1-\u30fa\u4e00-\u9fa5\uac00-\ud7a3"
+    "\u30a1-\u30fa\uac00-\ud7a3"
 )
+_IDEOGRAPHS = "\u4e00-\u9fa5"
 # Marks with which words of Arabic, Devanagari and Thai end.
 _MARKS = "\u064b-\u0652\u0901-\u0903\u093e-\u094d\u0e30-\u0e3a\u0e47-\u0e4e"
 _SAMPLES = ("a", "Z", "7", "é", "я", "ع", "क", "ก", "한", "か", "東")
@@ -49,7 +52,10 @@ def added_contents(tokenizer: Tokenizer) -> set[str]:
 
 def normalised(tokenizer: Tokenizer, text: str) -> str:
     """The text as the tokenizer's normaliser leaves it."""
-    return str(tokenizer.normalizer.normalize_str(text)) if tokenizer.normalizer else text
+    try:
+        return str(tokenizer.normalizer.normalize_str(text)) if tokenizer.normalizer else text
+    except BaseException as error:
+        raise_ours(error, "the tokenizer cannot normalise a text")
 
 
 def _is_bert(tokenizer: Tokenizer) -> bool:
@@ -82,7 +88,11 @@ def _probed_boundary(tokenizer: Tokenizer, before: bool) -> re.Pattern[str] | No
         return None  # it swallows white space behind it, from which the rest would start
     parts = _ends_word if before else _starts_word
     spaces = "".join(space for space in _SPACES if parts(tokenizer, space))
-    return re.compile(f"(?<=[{_LETTERS}{_MARKS}])[{re.escape(spaces)}](?=[{_LETTERS}])") if spaces else None
+    return (
+        re.compile(f"(?<=[{LETTERS}{_IDEOGRAPHS}{_MARKS}])[{re.escape(spaces)}](?=[{LETTERS}{_IDEOGRAPHS}])")
+        if spaces
+        else None
+    )
 
 
 def _ends_word(tokenizer: Tokenizer, space: str) -> bool:
@@ -110,4 +120,7 @@ def words(tokenizer: Tokenizer, text: str) -> Sequence[str]:
     normal = normalised(tokenizer, text)
     if tokenizer.pre_tokenizer is None:
         return [normal]
-    return [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal)]
+    try:
+        return [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal)]
+    except BaseException as error:
+        raise_ours(error, "the tokenizer cannot split a text into words")

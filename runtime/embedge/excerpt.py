@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from embedge.boundary import added_contents, normalised, words
+from embedge.boundary import LETTERS, added_contents, normalised, words
 
 _BLOCK = 2048  # a text is looked through in blocks of so many characters at least; a run is as long or longer
-_WORD = re.compile(r"[A-Za-z0-9]+")
+_WORD = re.compile(f"[{LETTERS}]+")
 # Steps that treat white space within white space by itself, or collapse it; Precompiled sees one grapheme at a time,
 # and each of these is a grapheme. "\r" is left out, which "\n" makes one with.
 _BLANKS = " \t\n"
@@ -41,8 +41,8 @@ class Excerpts:
 
     A run in the text is shortened where that changes none of the tokens that are kept:
 
-    1. BERT's tokenizers make one unknown token of a word longer than ``max_input_chars_per_word``, so a word of ASCII
-       letters and digits is as good with less of them, but more than that.
+    1. BERT's tokenizers make one unknown token of a word longer than ``max_input_chars_per_word``, so a word of letters
+       and digits is as good with less of them, but more than that.
     2. They normalise a character by itself. So of a run of one character either nothing is left, or one word, of which
        1. holds, or every character has a token, and then those in the shortened run are more than are kept.
     3. White space between white space has no tokens with BERT, where ``WhitespaceSplit`` comes first, or where a step
@@ -70,8 +70,10 @@ class Excerpts:
         self._shorter_words = bert and longest_word < self._most
         blanks = _blanks(tokenizer, bert)
         parted = any(blank in content for content in self._added for blank in blanks)
-        self._blanks = re.compile(f"[{blanks}]+") if blanks and not parted else None
-        self._between = re.compile(f"(?<=[{blanks}])[{blanks}]+(?=[{blanks}])")
+        self._blanks = self._between = None
+        if blanks and not parted:
+            self._blanks = re.compile(f"[{blanks}]+")
+            self._between = re.compile(f"(?<=[{blanks}])[{blanks}]+(?=[{blanks}])")
 
     def take(self, text: str) -> Excerpt:
         """The excerpt of a text that is longer than are read."""
@@ -84,7 +86,7 @@ class Excerpts:
         parts: list[str] = []
         total = next_start = 0
         for block, next_start in self._blocks(text):  # noqa: B007  # the last one tells
-            parts.append(self._between.sub("", block) if self._blanks else block)
+            parts.append(self._between.sub("", block) if self._between else block)
             total += len(parts[-1])
             if total >= self._most:
                 break

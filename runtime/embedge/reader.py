@@ -23,8 +23,8 @@ Side = Literal["right", "left"]
 _CHARACTERS_PER_TOKEN = 6
 _GROWTH = 4
 # Most characters that are read: so many, or so many for each token of a model's longest text. 65,536 take every
-# tokenizer that was tried less than 50 ms; and words of real text have less than 16 characters for each token.
-_MOST_CHARACTERS, _MOST_PER_TOKEN = 65_536, 16
+# tokenizer that was tried less than 50 ms; and words of real text have fewer than 12 characters for each token.
+_MOST_CHARACTERS, _MOST_PER_TOKEN = 65_536, 12
 
 
 class Reader:
@@ -125,21 +125,13 @@ class Reader:
         """Where a long text may be cut; most processes that are started for one query never ask."""
         from embedge.boundary import find_boundary
 
-        try:
-            return find_boundary(self._tokenizer, before=not self._left)
-        except BaseException as error:
-            raise_ours(error, f"{self._path} cannot normalise or split a text")
+        return find_boundary(self._tokenizer, before=not self._left)
 
     @cached_property
     def _excerpts(self) -> Excerpts:
         from embedge.excerpt import Excerpts
 
-        try:
-            return Excerpts(
-                self._tokenizer, most=self.most_characters, max_tokens=self._max_tokens, from_end=self._left
-            )
-        except BaseException as error:
-            raise_ours(error, f"{self._path} cannot normalise or split a text")
+        return Excerpts(self._tokenizer, most=self.most_characters, max_tokens=self._max_tokens, from_end=self._left)
 
     def _failing(self, texts: Mapping[int, str]) -> str:
         """Names the first of the texts that cannot be tokenised."""
