@@ -88,11 +88,12 @@ def _probed_boundary(tokenizer: Tokenizer, before: bool) -> re.Pattern[str] | No
         return None  # it swallows white space behind it, from which the rest would start
     parts = _ends_word if before else _starts_word
     spaces = "".join(space for space in _SPACES if parts(tokenizer, space))
-    return (
-        re.compile(f"(?<=[{LETTERS}{_IDEOGRAPHS}{_MARKS}])[{re.escape(spaces)}](?=[{LETTERS}{_IDEOGRAPHS}])")
-        if spaces
-        else None
-    )
+    if not spaces:
+        return None
+    space, letter = f"[{re.escape(spaces)}]", f"[{LETTERS}{_IDEOGRAPHS}]"
+    # SentencePiece's normaliser may drop a mark behind white space, so a mark must have a letter before it.
+    behind = "|".join(f"(?<={letter}{marks}{space})" for marks in ("", f"[{_MARKS}]", f"[{_MARKS}]" * 2))
+    return re.compile(f"{space}(?:{behind})(?={letter})")
 
 
 def _ends_word(tokenizer: Tokenizer, space: str) -> bool:

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Encoding, Tokenizer, models
 
 from embedge.errors import TextValueError
 from embedge.tokenizer_file import is_fault, raise_ours
@@ -22,8 +22,8 @@ Side = Literal["right", "left"]
 # Of a long text so many characters for each token are tokenised first; where they are too few, four times as many.
 _CHARACTERS_PER_TOKEN = 6
 _GROWTH = 4
-# Most characters that are read: so many, or so many for each token of a model's longest text. 65,536 take every
-# tokenizer that was tried less than 50 ms; and words of real text have fewer than 12 characters for each token.
+# Most characters that are read: so many, or so many for each token of a model's longest text. Tokenizers take less than
+# 0.1 s for them, those of bytes for half as many; and real text has fewer than 12 characters for each token.
 _MOST_CHARACTERS, _MOST_PER_TOKEN = 65_536, 12
 
 
@@ -44,7 +44,8 @@ class Reader:
         self._max_tokens = max_tokens
         self._keep = keep
         self._left = side == "left"
-        self.most_characters = max(_MOST_CHARACTERS, _MOST_PER_TOKEN * max_tokens)
+        most = _MOST_CHARACTERS // 2 if isinstance(tokenizer.model, models.BPE) else _MOST_CHARACTERS
+        self.most_characters = max(most, _MOST_PER_TOKEN * max_tokens)
 
     def read(self, texts: Sequence[str], prefix: str = "") -> tuple[list[str], Collection[int]]:
         """What is read of texts with a prefix, and positions of those of which some is left out.
