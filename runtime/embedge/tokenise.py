@@ -46,11 +46,12 @@ class Tokens:
 class Tokeniser:
     """A bundle's ``tokenizer.json``, stripped of whatever padding and truncation the file carries.
 
-    Of a text no more than ``max(65_536, 12 * max_tokens)`` characters are read, or 32,768 where the model is BPE (see
-    ``excerpt``; endless runs count as short ones, and ``count`` reads all). Its ids are those of the whole text, truncated, if in what is read the tokens
-    that are kept are followed by the end of a word, or in a word of a Unigram vocabulary by a place that no piece
-    spans; with ``truncation_side="left"``, if the end of a word comes before them. All but a word of that many
-    characters has that. A text of which some is not read is a truncated one, however few tokens it has.
+    Of a text no more than ``max(65_536, 12 * max_tokens)`` characters are read, and half of 65,536 where the model is
+    BPE; an endless run of white space, of letters or of one character may count as a short one (see ``excerpt``). Only
+    ``count`` reads all. A text of which some is not read is a truncated one, however few tokens it has. Its ids are
+    those of the whole text, truncated, if some more words are read than are kept; or with a Unigram model, if what is
+    read beyond the tokens that are kept has a place which no piece of the vocabulary spans. Where one word goes on for
+    so long that neither holds, they are the ids of what is read.
 
     Args:
         path: of the file.

@@ -1,6 +1,8 @@
 """Small tokenizers of every kind, and pieces of text that are hard on them."""
 
+import io
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
@@ -122,3 +124,26 @@ def make(kind: str, added: str | None = None) -> Tokenizer:
     if added:
         tokenizer.add_tokens([ADDED[added]])
     return tokenizer
+
+
+@cache
+def precompiled(collapse: bool) -> Tokenizer:
+    """XLM-RoBERTa's normaliser and one of its two pre-tokenisers; ``sentencepiece`` brings the normaliser's table."""
+    import sentencepiece
+    from sentencepiece import sentencepiece_model_pb2
+
+    trained = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["the cat sat on a mat"] * 20),
+        model_writer=trained,
+        vocab_size=30,
+        hard_vocab_limit=False,
+        normalization_rule_name="nmt_nfkc",
+        minloglevel=2,
+    )
+    read = sentencepiece_model_pb2.ModelProto.FromString(trained.getvalue())
+    table = normalizers.Precompiled(read.normalizer_spec.precompiled_charsmap)
+    if not collapse:
+        return _unigram(table, _split())
+    spaces = normalizers.Replace(Regex(" {2,}"), " ")
+    return _unigram(normalizers.Sequence([table, spaces]), pre_tokenizers.Metaspace())
