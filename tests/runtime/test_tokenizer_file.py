@@ -84,8 +84,7 @@ def use(path: Path, random: Random) -> int:
     ):
         try:
             call()
-        except EmbedgeError as error:
-            assert "\n" not in str(error)
+        except EmbedgeError:
             errors += 1
     return errors
 
@@ -122,9 +121,9 @@ def test_a_text_that_the_vocabulary_lacks_is_named(tmp_path: Path) -> None:
 
 
 def test_an_id_that_no_model_has_is_an_error(tmp_path: Path) -> None:
-    tokenizer = make("bert")
-    tokenizer.model = models.WordPiece({"[UNK]": 0, "a": 2**31, "b": 2**31 - 1})
-    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    described = json.loads(make("bert").to_str())
+    described["model"]["vocab"] |= {"a": 2**31, "b": 2**31 - 1}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(described))
     tokeniser = Tokeniser(tmp_path / "tokenizer.json", max_tokens=16)
     assert tokeniser.encode(["b"]).ids[0].tolist() == [2**31 - 1]
     with pytest.raises(BundleError, match="makes no token ids of text 1"):
