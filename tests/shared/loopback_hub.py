@@ -19,6 +19,9 @@ from urllib.parse import unquote, urlsplit
 
 LARGE = 4096  # bytes; from here on a file is LFS
 WRITER, READER = "hf_writer", "hf_reader"  # tokens
+# What huggingface_hub asks for of its own accord since 2.0, once a day, before anything else; in the hub's shape.
+REGISTRY = "/api/agent-harnesses"
+_REGISTRY = {"standardEnvVars": ["AI_AGENT"], "harnesses": {"example": {"envVars": {"EXAMPLE_HARNESS": "*"}}}}
 
 
 @dataclass
@@ -63,7 +66,8 @@ class Hub(http.server.ThreadingHTTPServer):
         self.repositories: dict[str, Repository] = {}
         self.objects: dict[str, bytes] = {}  # large files, by SHA-256
         self.pages: dict[str, bytes] = {}  # whatever else is served, by path
-        self.requests: list[tuple[str, str]] = []
+        self.requests: list[tuple[str, str]] = []  # but for those of REGISTRY, which are the client's, not embedge's
+        self.registry_requests = 0
         self.tokens: set[str] = set()
         self.fault: Fault | None = None
         self.is_terse = False  # says of files no more than their names, as some mirrors do
@@ -132,7 +136,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return unquote(urlsplit(self.path).path)
 
     def _handle(self, method: str, answer: Callable[[bytes], None]) -> None:
-        self.server.requests.append((method, self.route))
+        if self.route == REGISTRY:
+            self.server.registry_requests += 1
+        else:
+            self.server.requests.append((method, self.route))
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.server.fault is None or not self.server.fault(self):
             answer(body)
@@ -201,6 +208,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _get(self, body: bytes) -> None:
         if self.route in self.server.pages:
             self.send(200, self.server.pages[self.route], Content_Type="text/html")
+            return
+        if self.route == REGISTRY:
+            self.send_json(_REGISTRY)
             return
         if not self.route.startswith("/api/models/"):
             content = self.content()
