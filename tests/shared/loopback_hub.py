@@ -225,7 +225,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if found is not None and kind == "tree":
             self.send_json(_tree(found[1]))
         elif found is not None:
-            self.send_json(_info(name, *found, terse=self.server.is_terse))
+            self.send_json(info_of(name, *found, terse=self.server.is_terse))
 
     def send_content(self, content: bytes, *, cut: int | None = None) -> None:
         """A file, or what of it is asked for; only its first bytes where it is ``cut``."""
@@ -310,7 +310,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_json({"commitUrl": f"{self.server.url}/{name}/commit/{commit}", "commitOid": commit})
 
 
-def _info(name: str, repository: Repository, files: dict[str, bytes], *, terse: bool) -> dict[str, Any]:
+def info_of(name: str, repository: Repository, files: dict[str, bytes], *, terse: bool) -> dict[str, Any]:
     siblings: list[dict[str, Any]] = []
     for path, content in files.items():
         size = len(content)
@@ -363,7 +363,7 @@ def cuts(part: str, *, keep: int, times: int = 1000) -> Fault:
         left[0] -= 1
         handler.send_content(content, cut=keep if left[0] >= 0 else None)
 
-    return _of_files(part, send)
+    return of_files(part, send)
 
 
 def stalls(part: str, *, keep: int) -> Fault:
@@ -373,15 +373,15 @@ def stalls(part: str, *, keep: int) -> Fault:
         handler.send_content(content, cut=keep)
         handler.server.closing.wait()
 
-    return _of_files(part, send)
+    return of_files(part, send)
 
 
 def changes(part: str) -> Fault:
     """Files with that in their path have another first byte."""
-    return _of_files(part, lambda handler, content: handler.send_content(bytes([content[0] ^ 1]) + content[1:]))
+    return of_files(part, lambda handler, content: handler.send_content(bytes([content[0] ^ 1]) + content[1:]))
 
 
-def _of_files(part: str, send: Callable[[Handler, bytes], None]) -> Fault:
+def of_files(part: str, send: Callable[[Handler, bytes], None]) -> Fault:
     def fault(handler: Handler) -> bool:
         if part not in handler.route:
             return False
