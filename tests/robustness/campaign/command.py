@@ -102,7 +102,7 @@ def _environment(bench: Bench, random: Random) -> dict[str, str]:
             "PYTHONCOERCECLOCALE": "0",
         }
     elif way == 4:
-        environment |= {"PYTHONWARNINGS": "error", "PYTHONIOENCODING": random.choice(("ascii", "latin-1", "utf-16"))}
+        environment |= {"PYTHONWARNINGS": "error", "PYTHONIOENCODING": random.choice(("ascii", "latin-1", "utf-8"))}
     return environment
 
 

@@ -123,8 +123,9 @@ def _expected(bundle: Path, pooling: str) -> NDArray[np.float64]:
     for text in _TEXTS:
         hidden = _table()[tokenizer.encode(text).ids].astype(np.float64)
         rows.append({"cls": hidden[0], "last": hidden[-1], "mean": hidden.mean(axis=0)}[pooling])
-    vectors = np.array(rows)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors: NDArray[np.float64] = np.array(rows)
+    unit: NDArray[np.float64] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
 
 
 def _bundle(bench: Bench, data: bytes, pooling: str) -> Path:

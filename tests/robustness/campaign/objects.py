@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from random import Random
 from typing import Any
@@ -72,18 +73,15 @@ def _frames() -> list[Callable[[], Case]]:
     """Tables of the libraries that are here."""
     cases: list[Callable[[], Case]] = []
     if find_spec("pandas"):
-        import pandas
-
+        pandas = import_module("pandas")
         cases.append(lambda: ("pandas.DataFrame", pandas.DataFrame({"text": _TEXTS}), None))
         cases.append(lambda: ("pandas.Series", pandas.Series(_TEXTS), _TEXTS))
     if find_spec("polars"):
-        import polars
-
+        polars = import_module("polars")
         cases.append(lambda: ("polars.DataFrame", polars.DataFrame({"text": _TEXTS}), None))
         cases.append(lambda: ("polars.Series", polars.Series(_TEXTS), _TEXTS))
     if find_spec("pyarrow"):
-        import pyarrow
-
+        pyarrow = import_module("pyarrow")
         cases.append(lambda: ("pyarrow.Table", pyarrow.table({"text": _TEXTS}), None))
     return cases
 
@@ -154,7 +152,7 @@ _NAMES = (
     *("prompt", "prompt_name", "batch_tokens", "batch_size", "normalize", "truncate_dim", "precision"),
     *("show_progress_bar", "on_truncate", "normalize_embeddings", "convert_to_numpy", "convert_to_tensor", "device"),
 )
-_VALUES = (
+_VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, 1, 2, 32, 33, -1, 2**31, 2**63, 2**64, 10**30, -(2**70), 0.5, 1.0, float("nan")),
     *(float("inf"), 1e300, 1j, Decimal(3), Fraction(1, 2), "", "1", "x" * 100_000, "\0", "\ud800", "\x1b[2J"),
     *(b"x", [], {}, [1], (1,), {1}, object(), len, str, np.int64(3), np.int8(-1), np.uint64(2**63), np.float32(2)),

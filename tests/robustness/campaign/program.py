@@ -11,6 +11,7 @@ a crash, output where there should be none. The same kind and seed make the same
 import argparse
 import json
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -127,10 +128,10 @@ def table(tallies: dict[str, Tally], seed: int) -> str:
 
 
 def _signature(fault: str) -> str:
-    """What faults of one cause have in common: where they came from, else their first words without numbers."""
-    kind, _, rest = fault.partition(":")
-    place = fault.rpartition("[")[2] if fault.endswith("]") else "".join(c for c in rest if not c.isdigit())[:60]
-    return f"{kind if fault.endswith(']') else ''}{place}"
+    """What faults of one cause have in common: where they came from, else their words without names and numbers."""
+    if fault.endswith("]"):
+        return f"{fault.partition(':')[0]} {fault.rpartition('[')[2]}"
+    return re.sub(r"'[^']*'|\"[^\"]*\"|[0-9]+", "", fault)[-90:]
 
 
 def main() -> None:
