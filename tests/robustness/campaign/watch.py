@@ -39,7 +39,8 @@ def watch(command: Sequence[str], *, limit: float, until: float, log: Path) -> I
             command, stdout=subprocess.PIPE, stderr=file, start_new_session=True, env={**os.environ, **path}
         )
     lines: queue.Queue[bytes] = queue.Queue()
-    threading.Thread(target=_read, args=(child, lines), daemon=True).start()
+    reading = threading.Thread(target=_read, args=(child, lines), daemon=True)
+    reading.start()
     running, since = -1, time.monotonic()
     try:
         while time.monotonic() < until:
@@ -67,12 +68,14 @@ def watch(command: Sequence[str], *, limit: float, until: float, log: Path) -> I
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()
+        reading.join()
 
 
 def _read(child: "subprocess.Popen[bytes]", lines: "queue.Queue[bytes]") -> None:
     assert child.stdout is not None
-    for line in child.stdout:
-        lines.put(line)
+    with child.stdout as told:
+        for line in told:
+            lines.put(line)
     lines.put(b"")
 
 
