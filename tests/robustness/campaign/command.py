@@ -19,6 +19,7 @@ from campaign.hostile import some_texts
 from campaign.trial import CONTROL, Bench, FaultError
 
 _PATIENCE = 15  # seconds
+_BUG = re.compile("Traceback|this is a bug|panicked|terminate called")
 # What a click usage error has around its one line.
 _USAGE = re.compile(r"^(Usage: .*|Try '.*|)$")
 
@@ -147,7 +148,7 @@ def trial(bench: Bench, random: Random) -> None:
     except subprocess.TimeoutExpired:
         os.killpg(child.pid, signal.SIGKILL)
         child.communicate()
-        raise FaultError(f"{what}: no end after {_PATIENCE} s") from None
+        raise FaultError(f"the command hangs: {_PATIENCE} s, {what}") from None
     _judge(child.returncode, out, err, what, closed)
 
 
@@ -162,17 +163,19 @@ def _judge(code: int, out: bytes, err: bytes, what: str, closed: str) -> None:
     told = err.decode("utf-8", "surrogateescape")
     lines = [line for line in told.splitlines() if not _USAGE.match(line)]
     last = lines[-1] if lines else ""
-    if "Traceback" in told or "this is a bug" in told or "panicked" in told or "terminate called" in told:
-        raise FaultError(f"{what}: {last}")
+    where = f"{last}, {what}"
+    if bug := _BUG.search(told):
+        raise FaultError(
+            f"the command ends by {bug[0].lower()} {last.removeprefix('Error: ').partition(':')[0]}: {where}"
+        )
     if code not in (0, 1, 2) and not (closed == "| head -c 10" and code == 141):
-        raise FaultError(f"{what}: exit code {code}, {last}")
-    # The bar of a terminal is none here, so that no line is written over.
+        raise FaultError(f"the exit code is {code}: {where}")
     if found := CONTROL.search(told.replace("\n", "")):
-        raise FaultError(f"{what}: U+{ord(found[0]):04X} on stderr, {last}")
+        raise FaultError(f"a control character is on stderr: U+{ord(found[0]):04X}, {where}")
     if code and not closed and sum(line.startswith("Error: ") for line in lines) != 1:
-        raise FaultError(f"{what}: exit code {code} with {len(lines)} lines, {last}")
+        raise FaultError(f"stderr has not one error: exit code {code}, {len(lines)} lines, {where}")
     if out and not out.endswith(b"\n") and "head" not in closed:
-        raise FaultError(f"{what}: stdout ends within a line, {out[-40:]!r}")
+        raise FaultError(f"stdout ends within a line: {out[-40:]!r}, {what}")
     if code == 0 and out.startswith(b'{"index"') and "head" not in closed:
         for line in out.splitlines():
             json.loads(line)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from campaign.mutate import change_json
-from campaign.trial import TEXTS, Bench, FaultError, check_unit
+from campaign.trial import TEXTS, Bench, FaultError, check_unit, unheard
 from embedge import Bundle, Embedder
 from embedge_export import export
 
@@ -59,7 +59,7 @@ def _exported(bench: Bench, random: Random) -> tuple[str, Path, Embedder]:
         Bundle.open(place).check()
         return what, folder, Embedder(place, threads=1)
     except Exception as error:
-        raise FaultError(f"{what}: exported, and cannot be opened: {error}") from error
+        raise FaultError(f"exported, and cannot be opened: {what}, {error}") from error
 
 
 def trial(bench: Bench, random: Random) -> None:
@@ -75,12 +75,13 @@ def peer_trial(bench: Bench, random: Random) -> None:
     from sentence_transformers import SentenceTransformer
 
     try:
-        peer = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
-        expected = peer.encode(texts, normalize_embeddings=True)
+        with unheard(1):  # transformers prints
+            peer = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+            expected = peer.encode(texts, normalize_embeddings=True)
     except Exception:
         return  # whatever it cannot load cannot be compared
     found = model.encode(texts, on_truncate="ignore")
     if found.shape != expected.shape or not np.isfinite(expected).all():
-        raise FaultError(f"{what}: {found.shape}, where sentence-transformers gives {expected.shape}")
+        raise FaultError(f"sentence-transformers gives another shape: {expected.shape}, not {found.shape}, {what}")
     if (difference := float(np.abs(found - expected).max())) > 1e-4:
-        raise FaultError(f"{what}: {difference:.2g} an element off sentence-transformers")
+        raise FaultError(f"vectors are others than sentence-transformers': {difference:.2g} an element, {what}")

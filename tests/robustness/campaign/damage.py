@@ -72,7 +72,7 @@ def trial(bench: Bench, random: Random) -> None:
     except EmbedgeError:
         if name == "embedge.json":
             raise
-        raise FaultError(f"{what}: the manifest is refused") from None
+        raise FaultError(f"the manifest is refused for another file: {what}") from None
     if found_whole and not harmless:
-        raise FaultError(f"{what}: check() finds nothing")
+        raise FaultError(f"check() finds nothing: {what}")
     check_same(Embedder(bundle, precision=precision, threads=1), bench, what)  # type: ignore[arg-type]

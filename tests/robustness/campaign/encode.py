@@ -44,7 +44,7 @@ def _batches(bench: Bench, random: Random, model: Embedder) -> None:
     check_unit(whole, len(texts), model.dimension, f"{len(texts)} texts")
     for index, vector in [*zip(order, shuffled, strict=True), *enumerate(alone)]:
         if vector.tobytes() != whole[index].tobytes():
-            raise FaultError(f"the vector of {texts[index][:60]!r} depends on batch or order")
+            raise FaultError(f"a vector depends on batch or order: {texts[index][:60]!r}")
 
 
 @cache
@@ -92,7 +92,7 @@ def _types(bench: Bench, random: Random, model: Embedder) -> None:
             raise FaultError(f"{what} is refused") from None
         raise
     if not isinstance(expected, list):
-        raise FaultError(f"{what} is taken for texts, of shape {np.shape(found)}")
+        raise FaultError(f"{what} is taken for texts: {np.shape(found)}")
     if found.tobytes() != model.encode(expected, on_truncate="ignore").tobytes():
         raise FaultError(f"{what} has other vectors than its list")
 
@@ -107,7 +107,7 @@ def _options(bench: Bench, random: Random, model: Embedder) -> None:
     except NumbersError:
         return
     if not isinstance(found, np.ndarray) or len(found) != 2 or not np.isfinite(found.astype(np.float32)).all():
-        raise FaultError(f"{method}({name}={value!r:.60}) gives {type(found).__name__} {np.shape(found)}")
+        raise FaultError(f"an option makes no vectors: {method}({name}={value!r:.60}), {np.shape(found)}")
 
 
 def _long(bench: Bench, random: Random, model: Embedder) -> None:
@@ -120,7 +120,7 @@ def _long(bench: Bench, random: Random, model: Embedder) -> None:
     check_unit(vector[None], 1, model.dimension, "a long text")
     if seconds > _LONG_LIMIT or more > _LONG_MEMORY:
         found = f"{seconds:.1f} s and {more >> 20} MB"
-        raise FaultError(f"{text[:12]!r} x {len(text) // 1000}k characters: {found} to encode")
+        raise FaultError(f"a long text takes too much: {found}, {text[:12]!r} of {len(text) // 1000}k characters")
 
 
 class _Odd(io.StringIO):

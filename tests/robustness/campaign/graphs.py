@@ -161,4 +161,4 @@ def trial(bench: Bench, random: Random) -> None:
 def _compare(found: NDArray[np.float32], expected: NDArray[np.float64], what: str, *, half: bool) -> None:
     difference = float(np.abs(found - expected).max())
     if difference > (2e-2 if half else 1e-5):
-        raise FaultError(f"{what}: {difference:.2g} an element off what numpy makes of it")
+        raise FaultError(f"vectors are others than numpy's: {difference:.2g} an element, {what}")

@@ -165,13 +165,13 @@ def _check(found: Bundle, whole: dict[str, bytes]) -> None:
     found.check()
     for name in ("tokenizer.json", *found.graph_files(next(iter(found.manifest.precisions)))):
         if (found.path / name).read_bytes() != whole[name]:
-            raise FaultError(f"{name} was changed on the way, and is taken")
+            raise FaultError(f"what was changed on the way is taken: {name}")
 
 
 def _check_cache(folder: Path) -> None:
     """What is in the cache is whole."""
     for path in (folder / "bundles").glob("*") if (folder / "bundles").is_dir() else ():
         if path.name.startswith(".") and path.suffix != ".lock":
-            raise FaultError(f"{path.name} is left in the cache")
+            raise FaultError(f"litter is left in the cache: {path.name}")
         if not path.name.startswith("."):
             Bundle.open(path).check()

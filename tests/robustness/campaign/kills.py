@@ -46,13 +46,13 @@ def _check(operation: str, out: Path, before: bytes | None, *, must: bool) -> No
     """What is there is whole."""
     if not out.exists():
         if must or before is not None:
-            raise FaultError(f"{operation}: nothing is there after {'the next run' if must else 'a kill'}")
+            raise FaultError(f"{operation} leaves nothing: after {'the next run' if must else 'a kill'}")
         return
     if operation == "embed":
         if must or out.read_bytes() != before:
             shape = np.load(out).shape
             if shape[0] != 300:
-                raise FaultError(f"embed: half a file, {shape}")
+                raise FaultError(f"embed leaves half a file: {shape}")
         return
     Bundle.open(out).check()
 
@@ -87,8 +87,10 @@ def trial(bench: Bench, random: Random) -> None:
         Bundle.open(out)
     if (code := _run(command, bench, kill_after=None)) and operation != "copy":
         log = (bench.folder / "log").read_text(errors="replace").splitlines()
-        raise FaultError(f"{operation} killed after {moment:.2f} s, the next run ends with {code}: {log[-1:]}")
+        raise FaultError(f"{operation} killed, and the next run fails: {code} after {moment:.2f} s, {log[-1:]}")
     if code == 0:
         _check(operation, out, before, must=True)
     if litter := _left(place, out):
-        raise FaultError(f"{operation} killed after {moment:.2f} s: the next run leaves {', '.join(litter)}")
+        raise FaultError(
+            f"{operation} killed, and the next run leaves litter: after {moment:.2f} s, {', '.join(litter)}"
+        )

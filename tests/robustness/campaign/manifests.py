@@ -46,7 +46,7 @@ def trial(bench: Bench, random: Random) -> None:
         _use(bench, folder, random, what)
     elif _facts(found) != _facts(whole):
         changed = [name for name, value in _facts(whole).items() if _facts(found)[name] != value]
-        raise FaultError(f"a manifest is taken though {what}: {', '.join(changed)} changed")
+        raise FaultError(f"a manifest with another {', '.join(changed)} is taken: {what}")
 
 
 def _use(bench: Bench, folder: Path, random: Random, what: str) -> None:
@@ -56,5 +56,5 @@ def _use(bench: Bench, folder: Path, random: Random, what: str) -> None:
             (shutil.copytree if path.is_dir() else shutil.copyfile)(path, folder / path.name)
     model = Embedder(folder, threads=1)
     texts = random.sample(TEXTS, 2)
-    check_unit(model.encode_query(texts), 2, model.dimension, f"with a manifest of which {what}")
+    check_unit(model.encode_query(texts), 2, model.dimension, f"a manifest that was changed: {what}")
     model.bundle.check()

@@ -103,7 +103,7 @@ def trial(bench: Bench, random: Random) -> None:
         _use(bench, path, whole_export)
     finally:
         if sentinel.exists():
-            raise FaultError(f"a pickle {what} ran")
+            raise FaultError(f"a pickle ran: {what}")
 
 
 def _use(bench: Bench, path: Path, whole_export: bool) -> None:
@@ -117,4 +117,4 @@ def _use(bench: Bench, path: Path, whole_export: bool) -> None:
         for name in list(found.keys()):
             tensor = found.get_tensor(name)
             if tensor.nbytes > len(path.read_bytes()):
-                raise FaultError(f"{name} has {tensor.nbytes} bytes, more than the file")
+                raise FaultError(f"a tensor has more bytes than the file: {name}, {tensor.nbytes}")

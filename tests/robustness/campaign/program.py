@@ -26,7 +26,7 @@ from campaign.watch import watch
 from embedge_export import export
 from tiny import write_checkpoint
 
-_SLICE = 15.0  # seconds of one worker; then another kind has its turn
+_SLICES = (3.0, 15.0)  # seconds of one worker, least and most; then another kind has its turn
 
 
 @dataclass
@@ -71,6 +71,7 @@ class Campaign:
     def run(self, seconds: float, *, lanes: int) -> None:
         """So many workers at once, for so long, or until all trials are done."""
         until = time.monotonic() + seconds
+        self._slice = min(_SLICES[1], max(_SLICES[0], seconds * lanes / len(self.tallies) / 3))
         threads = [threading.Thread(target=self._lane, args=(until,)) for _ in range(lanes)]
         for thread in threads:
             thread.start()
@@ -82,7 +83,7 @@ class Campaign:
     def _lane(self, until: float) -> None:
         try:
             while time.monotonic() < until and (name := self._next()):
-                self._work(name, min(until, time.monotonic() + _SLICE))
+                self._work(name, min(until, time.monotonic() + self._slice))
                 with self._lock:
                     self._busy.discard(name)
         except BaseException as error:
@@ -92,10 +93,12 @@ class Campaign:
         """The kind that had least of its share, of those that nobody works on."""
         with self._lock:
             left = [name for name, tally in self.tallies.items() if tally.trials < self._trials]
-            free = sorted(set(left) - self._busy, key=lambda name: self.tallies[name].seconds / KINDS[name].share)
-            if free:
-                self._busy.add(free[0])
-            return free[0] if free else None
+            free = [name for name in left if name not in self._busy]
+            if not free:
+                return None
+            name = min(free, key=lambda name: self.tallies[name].seconds / KINDS[name].share)
+            self._busy.add(name)
+            return name
 
     def _work(self, name: str, until: float) -> None:
         tally, began = self.tallies[name], time.monotonic()
@@ -128,10 +131,9 @@ def table(tallies: dict[str, Tally], seed: int) -> str:
 
 
 def _signature(fault: str) -> str:
-    """What faults of one cause have in common: where they came from, else their words without names and numbers."""
-    if fault.endswith("]"):
-        return f"{fault.partition(':')[0]} {fault.rpartition('[')[2]}"
-    return re.sub(r"'[^']*'|\"[^\"]*\"|[0-9]+", "", fault)[-90:]
+    """What faults of one cause have in common: where they came from, or what they say before the first colon."""
+    head = re.sub("U[+][0-9A-F]+|[0-9]+ bytes", "", fault.partition(":")[0])
+    return f"{head} {fault.rpartition('[')[2]}" if fault.endswith("]") else head
 
 
 def main() -> None:

@@ -3,11 +3,8 @@
 Right is a refusal, or the token ids of the ``tokenizers`` library for that file, none beyond the model's table.
 """
 
-import os
 import shutil
-import sys
 from collections.abc import Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -18,7 +15,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 
 from campaign.hostile import some_texts
 from campaign.mutate import change_json
-from campaign.trial import Bench, FaultError, check_unit
+from campaign.trial import Bench, FaultError, check_unit, unheard
 from embedge import Bundle, Embedder
 from embedge.tokenise import Tokeniser
 from embedge_export.bundle import record_files, write_manifest
@@ -64,24 +61,10 @@ def tokenizer_json(name: str, bundle: Path) -> bytes:
 KINDS = ("bert", "unigram", "bytes")
 
 
-@contextmanager
-def panics_unheard() -> Any:
-    """What Rust tells of a panic on stderr would fill the log: of our own use of the library, which is judged."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
 def library_ids(path: Path, texts: Sequence[str], most: int) -> list[list[int]] | None:
     """What the library itself gives, each text whole and then truncated; None where it fails."""
     try:
-        with panics_unheard():
+        with unheard(2):  # what Rust tells of a panic
             tokenizer = Tokenizer.from_file(str(path))
             tokenizer.no_padding()
             tokenizer.enable_truncation(most)
@@ -98,7 +81,9 @@ def check_ids(path: Path, texts: Sequence[str], most: int, what: str) -> None:
     found = [ids.tolist() for ids in Tokeniser(path, max_tokens=most).encode(texts).ids]
     if expected is not None and found != expected:
         at = next(index for index, ids in enumerate(expected) if ids != found[index])
-        raise FaultError(f"{what}: ids of {texts[at][:60]!r} are {found[at][:9]}, not {expected[at][:9]}")
+        raise FaultError(
+            f"ids are others than the library's: {found[at][:9]}, not {expected[at][:9]}, {texts[at][:60]!r}, {what}"
+        )
 
 
 def trial(bench: Bench, random: Random) -> None:
@@ -120,4 +105,4 @@ def trial(bench: Bench, random: Random) -> None:
     check_unit(vectors, len(texts), vectors.shape[-1], f"{kind} of which {what}")
     expected = library_ids(folder / "tokenizer.json", texts, _MOST)
     if expected and max(map(max, expected)) >= _MOST:
-        raise FaultError(f"{kind} of which {what}: id {max(map(max, expected))} is taken, of {_MOST} rows")
+        raise FaultError(f"an id beyond the table is taken: {max(map(max, expected))}, {kind} of which {what}")

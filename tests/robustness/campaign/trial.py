@@ -1,11 +1,13 @@
 """One trial: what a kind of attack is, what it works on, and what counts as a fault."""
 
+import os
 import re
 import shutil
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -23,7 +25,7 @@ TEXTS = ("the cat sat on the mat", "how do i bake bread?", "a dog ran far away o
 
 
 class FaultError(Exception):
-    """What embedge did is wrong; says what."""
+    """What embedge did is wrong; says what, and behind a colon where: what stands before the first is one cause."""
 
 
 class OwnError(Exception):
@@ -117,6 +119,21 @@ def shown(text: str) -> str:
     return escaped if len(escaped) <= 300 else f"{escaped[:140]} ... {escaped[-155:]}"
 
 
+@contextmanager
+def unheard(stream: int) -> Iterator[None]:
+    """What another library writes to stdout (1) or stderr (2), by C or Rust too, is not embedge's."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(stream), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, stream)
+        os.close(kept)
+        os.close(nowhere)
+
+
 @cache
 def embedder(bundle: Path, precision: str, threads: int = 1) -> Embedder:
     """The bundle, loaded once a process."""
@@ -138,15 +155,16 @@ def encoded(model: Embedder) -> NDArray[Any]:
 def check_same(found: Embedder, bench: Bench, what: str) -> None:
     """Raises FaultError where a model's vectors are not those of the bench's bundle, bitwise."""
     if encoded(found).tobytes() != _expected(bench.bundle, found.precision):
-        raise FaultError(f"{what} is taken, and the vectors are others")
+        raise FaultError(f"what is damaged is taken, and the vectors are others: {what}")
 
 
 def check_unit(vectors: NDArray[Any], count: int, dimension: int, what: str) -> None:
     """Raises FaultError where vectors are no float32 [count, dimension] of length 1; a zero vector may be one."""
     if not isinstance(vectors, np.ndarray) or vectors.shape != (count, dimension) or vectors.dtype != np.float32:
-        raise FaultError(f"{what}: {getattr(vectors, 'dtype', type(vectors))} {np.shape(vectors)}, not {count} vectors")
+        found = f"{getattr(vectors, 'dtype', type(vectors))} {np.shape(vectors)}"
+        raise FaultError(f"{found} instead of vectors: {count} of them, {what}")
     if not np.isfinite(vectors).all():
-        raise FaultError(f"{what}: a vector with NaN or infinity")
+        raise FaultError(f"a vector with NaN or infinity: {what}")
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=-1)
     if wrong := [length for length in lengths if length != 0 and abs(length - 1) > 1e-5]:
-        raise FaultError(f"{what}: a vector of length {wrong[0]:.6g}")
+        raise FaultError(f"a vector of another length than 1: {wrong[0]:.6g}, {what}")
