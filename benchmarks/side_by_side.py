@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from embedge.manifest import HIDDEN
+from embedge.manifest import BATCH, HIDDEN, READ_TOKENS
 from embedge.session import Session
 
 
@@ -20,7 +20,8 @@ def open_graph(graph: ModelProto, path: Path, width: int) -> Session:
         BundleError: ONNX Runtime does not run it.
     """
     path.write_bytes(graph.SerializeToString())
-    return Session(path, providers=("CPUExecutionProvider",), threads=1, outputs={HIDDEN: width}, finished=True)
+    outputs = {HIDDEN: (BATCH, READ_TOKENS, width)}
+    return Session(path, providers=("CPUExecutionProvider",), threads=1, outputs=outputs, finished=True)
 
 
 def random_ids(texts: int, tokens: int, vocabulary: int) -> NDArray[np.int64]:

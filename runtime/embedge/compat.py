@@ -10,31 +10,42 @@ from embedge.options import check_bool
 from embedge.providers import CPU, CUDA
 
 
-def choose_normalize(normalize: bool, normalize_embeddings: bool | None, truncate_dim: int | None) -> bool:
+def choose_normalize(
+    normalize: bool | None, normalize_embeddings: bool | None, truncate_dim: int | None, *, module: bool
+) -> bool:
     """Whether vectors are scaled to length 1, of our option and of sentence-transformers' name for it.
 
-    Theirs asks for scaling *beside* what the model's own modules do, and every bundle has a ``Normalize`` module: with
-    False their vectors have length 1, too, unless they were truncated afterwards.
+    Theirs asks for scaling *beside* what the model's own modules do. With a ``Normalize`` among these, as nearly all
+    have it, vectors have length 1 with False, too, unless they were truncated afterwards.
 
-    >>> choose_normalize(True, False, None)
-    True
+    Args:
+        normalize: our option; None is what the model's modules do.
+        normalize_embeddings: theirs; None is not given.
+        truncate_dim: how many dimensions are kept; None is all.
+        module: whether the model has a ``Normalize`` module.
+
+    >>> choose_normalize(None, False, None, module=True), choose_normalize(None, True, None, module=False)
+    (True, True)
 
     Raises:
         TextTypeError: either is of another type.
         TextValueError: the two contradict each other, or False cannot be honoured.
     """
-    normalize = check_bool("normalize", normalize)
+    chosen = None if normalize is None else check_bool("normalize", normalize)
     if normalize_embeddings is None:
-        return normalize
+        return module if chosen is None else chosen
     asked = check_bool("normalize_embeddings", normalize_embeddings)
-    if asked and not normalize:
+    if asked and chosen is False:
         raise TextValueError("normalize_embeddings=True contradicts normalize=False; leave one of them out")
-    if not asked and normalize and truncate_dim is not None:
+    if asked:
+        return True
+    wanted = module if chosen is None else chosen
+    if wanted and truncate_dim is not None:
         raise TextValueError(
             "normalize_embeddings=False with truncate_dim leaves vectors that are neither of length 1 nor as the model "
             "pooled them; leave it out, or pass normalize=False for the latter"
         )
-    return normalize
+    return wanted
 
 
 def check_arrays(convert_to_numpy: bool, convert_to_tensor: bool) -> None:

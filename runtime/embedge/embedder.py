@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from embedge.compat import check_arrays, check_device, choose_normalize
 from embedge.errors import BundleError, TextValueError
-from embedge.manifest import Precision
+from embedge.manifest import Precision, Similarity
 from embedge.model import Model
 from embedge.options import RANGED, Limits, OnTruncate, Options, OutputPrecision, check_count, check_prefix
 from embedge.providers import CPU
@@ -108,7 +108,7 @@ class Embedder(Model):
         prompt: str | None = None,
         prompt_name: str | None = None,
         batch_tokens: int | None = None,
-        normalize: bool = True,
+        normalize: bool | None = None,
         truncate_dim: int | None = None,
         precision: OutputPrecision = "float32",
         show_progress_bar: bool | None = None,
@@ -126,7 +126,8 @@ class Embedder(Model):
             prompt: text to put in front of every input; wins over ``prompt_name``.
             prompt_name: name of one of ``prompts``. With neither, the checkpoint's default prompt, if it has one.
             batch_tokens: token budget of one session run; None is a good value for a CPU.
-            normalize: scale vectors to length 1 (L2).
+            normalize: scale vectors to length 1 (L2). None does what the model was trained for, which is that but for
+                the few whose checkpoint has no ``Normalize`` module.
             truncate_dim: keep the first so many dimensions, before normalising; for Matryoshka-trained models.
             precision: type of the vectors: ``"float32"``; ``"int8"`` or ``"uint8"``, scaled by each dimension's range
                 in these vectors; ``"binary"`` or ``"ubinary"``, one bit a dimension, packed. As sentence-transformers'.
@@ -134,7 +135,7 @@ class Embedder(Model):
             on_truncate: what to do about texts longer than ``max_tokens``: ``"ignore"``, ``"warn"`` or ``"error"``.
             batch_size: most texts in one session run, beside ``batch_tokens``. No vector depends on it.
             normalize_embeddings: sentence-transformers' name of ``normalize``. False has no effect, as theirs has none:
-                a bundle's modules include ``Normalize``.
+                where a model has a ``Normalize`` module, that scales all the same.
             convert_to_numpy: sentence-transformers'; vectors are numpy's arrays, and nothing else can be asked for.
             convert_to_tensor: as ``convert_to_numpy``.
             device: sentence-transformers'; ``"cpu"``, where the model was loaded for it.
@@ -155,7 +156,7 @@ class Embedder(Model):
             prompt_name=prompt_name,
             batch_tokens=batch_tokens,
             batch_size=batch_size,
-            normalize=choose_normalize(normalize, normalize_embeddings, truncate_dim),
+            normalize=choose_normalize(normalize, normalize_embeddings, truncate_dim, module=self._manifest.normalize),
             truncate_dim=truncate_dim,
             precision=precision,
             on_truncate=on_truncate,
@@ -171,7 +172,7 @@ class Embedder(Model):
         prompt: str | None = None,
         prompt_name: str | None = None,
         batch_tokens: int | None = None,
-        normalize: bool = True,
+        normalize: bool | None = None,
         truncate_dim: int | None = None,
         precision: OutputPrecision = "float32",
         show_progress_bar: bool | None = None,
@@ -207,7 +208,7 @@ class Embedder(Model):
         prompt: str | None = None,
         prompt_name: str | None = None,
         batch_tokens: int | None = None,
-        normalize: bool = True,
+        normalize: bool | None = None,
         truncate_dim: int | None = None,
         precision: OutputPrecision = "float32",
         show_progress_bar: bool | None = None,
@@ -244,7 +245,7 @@ class Embedder(Model):
         prompt: str | None = None,
         prompt_name: str | None = None,
         batch_tokens: int | None = None,
-        normalize: bool = True,
+        normalize: bool | None = None,
         truncate_dim: int | None = None,
         precision: Literal["float32", "binary", "ubinary"] = "float32",
         on_truncate: OnTruncate = "warn",
@@ -423,27 +424,36 @@ class Embedder(Model):
         counts = self._engine.tokeniser.count(strings)
         return counts[0] if single else counts
 
-    def similarity(self, first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float32]:
-        """Cosine of every vector of ``first`` [n, dimension] to every one of ``second`` [m, dimension]: float32 [n, m].
+    @property
+    def similarity_fn_name(self) -> Similarity:
+        """How the model compares two vectors: ``"cosine"``, ``"dot"``, ``"euclidean"`` or ``"manhattan"``."""
+        return self._manifest.similarity
 
-        Either may be one vector, [dimension]. Packed binary vectors have no cosine: compare their bits.
+    def similarity(self, first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float32]:
+        """How alike each vector of ``first`` [n, dimension] is to each of ``second`` [m, dimension]: float32 [n, m].
+
+        By ``similarity_fn_name``, the cosine where the checkpoint says nothing else, and of distances the negative; so
+        higher is more alike, always. Either may be one vector, [dimension]. Packed binary vectors have none of these:
+        compare their bits.
 
         Raises:
             TextValueError: the two differ in dimension.
         """
-        from embedge.pool import similarity
+        from embedge.similarity import similarity
 
-        return similarity(first, second)
+        return similarity(first, second, self._manifest.similarity)
 
     def similarity_pairwise(self, first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float32]:
-        """Cosine of every vector of ``first`` [n, dimension] to its counterpart in ``second``: float32 [n].
+        """How alike each vector of ``first`` [n, dimension] is to its counterpart in ``second``: float32 [n].
+
+        See ``similarity``.
 
         Raises:
             TextValueError: the two differ in number or dimension.
         """
-        from embedge.pool import similarity_pairwise
+        from embedge.similarity import similarity_pairwise
 
-        return similarity_pairwise(first, second)
+        return similarity_pairwise(first, second, self._manifest.similarity)
 
     def _kind_prompt(self, kind: str, prompt: str | None, prompt_name: str | None) -> str | None:
         """What the caller asked for, else the model's prompt for that kind of text."""

@@ -4,8 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedge.errors import TextTypeError, TextValueError
+from embedge.errstate import own_errstate
 
 
+@own_errstate
 def max_similarity(query: NDArray[np.float32], document: NDArray[np.float32]) -> float:
     """MaxSim: for each token of a query the largest cosine to a token of a document; their mean.
 

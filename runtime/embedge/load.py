@@ -10,12 +10,12 @@ ten or all, by how long the import takes, had the two one after the other, which
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING
 
 from embedge.bundle import Bundle
 from embedge.errors import EmbedgeError
 from embedge.manifest import TOKENIZER, Precision
+from embedge.permits import Permits
 from embedge.providers import CPU
 from embedge.task import Task
 
@@ -45,14 +45,14 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[str, .
 
     spread = providers[0] == CPU
     apart = spread and precision == "int8"
-    about_to_open, parsed = Event(), Event()
+    about_to_open, parsed = Permits(0), Permits(0)
     reading = Task(lambda: _read_tokeniser(bundle, about_to_open, parsed))
     try:
-        about_to_open.set()
+        about_to_open.release()
         try:
-            session = graph.open(1 if spread else threads, not apart, on_parsed=parsed.set)
+            session = graph.open(1 if spread else threads, not apart, on_parsed=parsed.release)
         finally:
-            parsed.set()
+            parsed.release()
         tokeniser = reading.result()
     except EmbedgeError:
         check.result()  # a changed file explains whatever the others say
@@ -65,13 +65,13 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[str, .
     return Engine(bundle.manifest, tokeniser, workers)
 
 
-def _read_tokeniser(bundle: Bundle, about_to_open: Event, parsed: Event) -> "Tokeniser":
+def _read_tokeniser(bundle: Bundle, about_to_open: Permits, parsed: Permits) -> "Tokeniser":
     """The tokeniser. Neither event is waited for in earnest: an interrupt may come before it."""
-    about_to_open.wait(timeout=1)
+    about_to_open.acquire(timeout=1)
     import embedge.engine  # noqa: F401  # wanted later
     from embedge.tokenise import Tokeniser
 
-    parsed.wait(timeout=1)  # it has the interpreter lock for as long as it reads
+    parsed.acquire(timeout=1)  # it has the interpreter lock for as long as it reads
     return Tokeniser(bundle.path / TOKENIZER, max_tokens=bundle.manifest.max_tokens)
 
 

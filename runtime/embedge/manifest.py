@@ -24,7 +24,11 @@ GRAPHS: Mapping[Precision, str] = {
 # name in exports of classifiers; with a sparse head, weights of tokens [batch, tokens]; with a multi-vector head,
 # vectors of tokens [batch, tokens, dimension], the first's among them and of any length.
 HIDDEN, SCORES, TOKEN_WEIGHTS, TOKEN_VECTORS = "last_hidden_state", "logits", "token_weights", "token_vectors"
+# Sizes of an output that each run has its own of: texts; tokens of a text; these, or one where the first alone is read.
+BATCH, TOKENS, READ_TOKENS = "batch", "tokens", "read tokens"
+Shape = tuple[str | int, ...]
 Task = Literal["embed", "rerank"]
+Similarity = Literal["cosine", "dot", "euclidean", "manhattan"]
 CLASSES: Mapping[Task, str] = {"embed": "Embedder", "rerank": "Reranker"}  # that open a bundle of the task
 WEIGHTS_SUFFIX = "_data"  # of the file with a graph's weights, after the name of the graph's own
 TOKENIZER = "tokenizer.json"
@@ -145,6 +149,9 @@ class Manifest:
         dimension: of a vector; a reranker's 1, its number of scores.
         max_tokens: longest text in tokens, or pair of texts, special ones included.
         pooling: ``cls``, ``mean`` or ``last``.
+        similarity: how two vectors are compared, as the checkpoint says; ``cosine`` where it says nothing.
+        normalize: whether vectors are scaled to length 1; False where the checkpoint has pooling and no Normalize
+            module.
         sparse: whether the graphs give weights of tokens, too.
         multi_vector: whether the graphs give vectors of tokens, too.
         prompts: text put in front of an input, by kind: ``query``, ``document`` or a name of the checkpoint's own.
@@ -162,6 +169,8 @@ class Manifest:
     dimension: int
     max_tokens: int
     pooling: Literal["cls", "mean", "last"]
+    similarity: Similarity = "cosine"
+    normalize: bool = True
     sparse: bool = False
     multi_vector: bool = False
     prompts: Mapping[str, str] = field(default_factory=dict)
@@ -170,15 +179,17 @@ class Manifest:
     precisions: Mapping[str, PrecisionRecord]
 
     @property
-    def outputs(self) -> dict[str, int | None]:
-        """What its graphs give, by name, and the size of the last dimension; None for a number of tokens."""
+    def outputs(self) -> dict[str, Shape]:
+        """What its graphs give, float32, by name, and of which shape."""
         if self.task == "rerank":
-            return {SCORES: self.dimension}
-        outputs: dict[str, int | None] = {HIDDEN: self.dimension}
+            return {SCORES: (BATCH, self.dimension)}
+        # A graph whose first token alone is read may give no other.
+        rows = READ_TOKENS if self.pooling == "cls" else TOKENS
+        outputs: dict[str, Shape] = {HIDDEN: (BATCH, rows, self.dimension)}
         if self.sparse:
-            outputs[TOKEN_WEIGHTS] = None
+            outputs[TOKEN_WEIGHTS] = (BATCH, TOKENS)
         if self.multi_vector:
-            outputs[TOKEN_VECTORS] = self.dimension
+            outputs[TOKEN_VECTORS] = (BATCH, TOKENS, self.dimension)
         return outputs
 
     @classmethod

@@ -1,9 +1,10 @@
 """What a call to encode asks for, checked once."""
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import index
-from typing import Literal, Self, SupportsIndex, get_args
+from typing import Literal, Self, get_args
 
 from embedge.errors import TextTypeError, TextValueError
 from embedge.manifest import Manifest
@@ -32,8 +33,7 @@ class Limits:
     @classmethod
     def check(cls, *, batch_tokens: int | None, on_truncate: OnTruncate, batch_size: int | None = None) -> Self:
         """The limits; raises as ``Options.check``."""
-        if on_truncate not in get_args(OnTruncate):
-            raise TextValueError(f"on_truncate must be ignore, warn or error, found {on_truncate!r}")
+        check_choice("on_truncate", on_truncate, get_args(OnTruncate))
         return cls(
             batch_tokens=check_count("batch_tokens", batch_tokens),
             batch_size=check_count("batch_size", batch_size),
@@ -67,7 +67,7 @@ class Options:
         prompt: str | None,
         prompt_name: str | None,
         batch_tokens: int | None,
-        normalize: bool,
+        normalize: bool | None,
         truncate_dim: int | None,
         precision: OutputPrecision,
         on_truncate: OnTruncate,
@@ -79,12 +79,11 @@ class Options:
             TextTypeError: an option is of another type; says which and what was found.
             TextValueError: the model cannot honour it; says which option, what was found and what would do.
         """
-        if precision not in OUTPUT_PRECISIONS:
-            raise TextValueError(f"precision must be one of {', '.join(OUTPUT_PRECISIONS)}, found {precision!r}")
+        check_choice("precision", precision, OUTPUT_PRECISIONS)
         limits = Limits.check(batch_tokens=batch_tokens, batch_size=batch_size, on_truncate=on_truncate)
         return cls(
             prefix=check_prefix(manifest, prompt=prompt, prompt_name=prompt_name),
-            normalize=check_bool("normalize", normalize),
+            normalize=manifest.normalize if normalize is None else check_bool("normalize", normalize),
             dimension=check_count("truncate_dim", truncate_dim, most=manifest.dimension) or manifest.dimension,
             precision=precision,
             limits=limits,
@@ -95,6 +94,12 @@ def check_prefix(manifest: Manifest, *, prompt: str | None, prompt_name: str | N
     """The text to put in front of every input; raises as ``Options.check``."""
     prompt, prompt_name = check_string("prompt", prompt), check_string("prompt_name", prompt_name)
     return _check_unicode(choose_prompt(manifest.prompts, prompt, prompt_name, manifest.default_prompt))
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Raises TextValueError where an option is none of its choices; whatever it is, as an array is not equal or not."""
+    if not isinstance(value, str) or value not in choices:
+        raise TextValueError(f"{name} must be one of {', '.join(choices)}, found {value!r}")
 
 
 def check_bool(name: str, value: object) -> bool:
@@ -119,13 +124,16 @@ def check_count(name: str, value: object, *, most: int | None = None) -> int | N
     """
     if value is None:
         return None
-    if not isinstance(value, SupportsIndex) or _is_bool(value):
+    try:
+        number = None if _is_bool(value) else index(value)  # type: ignore[arg-type]  # what has no __index__ is told
+    except TypeError:  # an array of several has one, too
+        number = None
+    if number is None:
         raise TextTypeError(f"{name} must be a whole number, found {value!r}")
-    number = index(value)
     if number < 1 or (most is not None and number > most):
         limits = "at least 1" if most is None else f"between 1 and {most}"
         raise TextValueError(f"{name} must be {limits}, found {number}")
-    return number
+    return min(number, sys.maxsize)  # what Python counts with; as good as no limit
 
 
 def check_string(name: str, value: object) -> str | None:

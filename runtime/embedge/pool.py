@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from embedge.errors import TextValueError, warn
+from embedge.errors import warn
+from embedge.errstate import own_errstate
 from embedge.options import RANGED, OutputPrecision
 
 if TYPE_CHECKING:
@@ -14,9 +15,12 @@ if TYPE_CHECKING:
 
 Pooling = Literal["cls", "mean", "last"]
 _ROWS = 4096  # converted together
+# Squares below the least normal float32 have lost digits; a sum of so few that it is no larger may consist of those.
+_LEAST_SQUARE = np.float32(2**24) * np.finfo(np.float32).tiny
 _FEW = 100  # sentence-transformers warns below this many vectors, too.
 
 
+@own_errstate
 def pool(hidden: NDArray[np.float32], pooling: Pooling) -> NDArray[np.float32]:
     """One vector a text from its tokens' hidden states.
 
@@ -36,9 +40,12 @@ def pool(hidden: NDArray[np.float32], pooling: Pooling) -> NDArray[np.float32]:
     if pooling == "last":
         return hidden[:, -1]
     mean: NDArray[np.float32] = hidden.mean(axis=1)
+    if not np.isfinite(mean).all():  # the sum is more than a float32 holds; the mean is not
+        mean = hidden.mean(axis=1, dtype=np.float64).astype(np.float32)
     return mean
 
 
+@own_errstate
 def normalise(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Vectors of length 1 (L2): float32 [..., dimension]. A zero vector stays zero.
 
@@ -46,11 +53,24 @@ def normalise(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
     """
     # A sum over the last axis, not BLAS: its order does not depend on how many rows there are.
-    lengths = np.sqrt(np.square(vectors).sum(axis=-1, keepdims=True))
-    unit: NDArray[np.float32] = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
+    squares = np.square(vectors).sum(axis=-1, keepdims=True)
+    ordinary = (squares > _LEAST_SQUARE) & (squares < np.inf)
+    if not ordinary.all():  # of those rows alone: all others keep their bits
+        vectors = np.where(ordinary, vectors, scaled(vectors))
+        squares = np.square(vectors).sum(axis=-1, keepdims=True)
+    unit: NDArray[np.float32] = vectors / np.maximum(np.sqrt(squares), np.finfo(np.float32).tiny)
     return unit
 
 
+def scaled(vectors: NDArray[Any]) -> NDArray[np.float32]:
+    """Each vector divided by its largest element: the square of 1e30 is no float32, that of 1e-30 is zero."""
+    wide = vectors.astype(np.result_type(vectors, np.float32), copy=False)  # the size of -128 is no int8
+    largest = np.abs(wide).max(axis=-1, keepdims=True, initial=0)
+    found: NDArray[np.float32] = (wide / np.where(largest > 0, largest, 1)).astype(np.float32)
+    return found
+
+
+@own_errstate
 def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """1 / (1 + exp(-x)) of each, float32; exp never overflows.
 
@@ -62,6 +82,7 @@ def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return found.astype(np.float32)
 
 
+@own_errstate
 def convert(vectors: NDArray[np.float32], precision: OutputPrecision) -> NDArray[Any]:
     """Vectors in a smaller type, with the semantics of sentence-transformers' ``quantize_embeddings``.
 
@@ -98,57 +119,3 @@ def _ranged(vectors: NDArray[np.float32], precision: OutputPrecision) -> NDArray
         steps = np.clip(np.floor((vectors[rows] - low) / step), 0, 255)
         codes[rows] = steps - 128 if precision == "int8" else steps
     return codes
-
-
-def similarity(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float32]:
-    """Cosine similarity of every vector of one set to every vector of another.
-
-    Args:
-        first: [n, dimension], or [dimension] for one.
-        second: [m, dimension], or [dimension] for one.
-
-    Returns:
-        float32 [n, m], between -1 and 1.
-
-    Raises:
-        TextValueError: the two sets differ in dimension.
-
-    >>> similarity(np.array([1, 0]), np.array([[2, 0], [0, 5]])).tolist()
-    [[1.0, 0.0]]
-    """
-    a, b = (_to_unit_range(np.atleast_2d(np.asarray(x))) for x in (first, second))
-    if a.shape[-1] != b.shape[-1]:
-        raise TextValueError(f"vectors to compare need one dimension, found {a.shape[-1]} and {b.shape[-1]}")
-    cosines: NDArray[np.float32] = np.clip(normalise(a) @ normalise(b).T, -1, 1)
-    return cosines
-
-
-def similarity_pairwise(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float32]:
-    """Cosine similarity of every vector of one set to the one in its place in another.
-
-    Args:
-        first: [n, dimension], or [dimension] for one.
-        second: as many of the same dimension.
-
-    Returns:
-        float32 [n], between -1 and 1.
-
-    Raises:
-        TextValueError: the two sets differ in number or dimension.
-
-    >>> similarity_pairwise(np.array([[1, 0], [0, 3]]), np.array([[2, 0], [5, 0]])).tolist()
-    [1.0, 0.0]
-    """
-    a, b = (_to_unit_range(np.atleast_2d(np.asarray(x))) for x in (first, second))
-    if a.shape != b.shape:
-        raise TextValueError(f"vectors to compare in pairs need one shape, found {list(a.shape)} and {list(b.shape)}")
-    cosines: NDArray[np.float32] = np.clip((normalise(a) * normalise(b)).sum(axis=-1), -1, 1)
-    return cosines
-
-
-def _to_unit_range(vectors: NDArray[Any]) -> NDArray[np.float32]:
-    """Each vector scaled so that its largest element is 1: the square of 1e30 is no float32, that of 1e-30 is zero."""
-    wide = vectors.astype(np.result_type(vectors, np.float32), copy=False)  # the size of -128 is no int8
-    largest = np.abs(wide).max(axis=-1, keepdims=True, initial=0)
-    scaled: NDArray[np.float32] = (wide / np.where(largest > 0, largest, 1)).astype(np.float32)
-    return scaled

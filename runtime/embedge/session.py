@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime as ort
 
 from embedge.errors import BundleError, ProviderError
+from embedge.manifest import BATCH, READ_TOKENS, TOKENS, Shape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +27,7 @@ class Session:
         graph: the ONNX file.
         threads: threads of one run.
         providers: ONNX Runtime execution providers, most wanted first, each of them available.
-        outputs: what the graph must give, by name, and the size of its last dimension; None for a number of tokens.
+        outputs: what the graph must give, float32, by name, and of which shape; see ``Manifest.outputs``.
         finished: the graph is fused already and is run as it is. ONNX Runtime's own fusions would only put
             SkipLayerNormalization in, which is slower than the two nodes it replaces, and take time at load.
         packed: rearrange the weights at load, as the kernels read them. Without, every run does that again; but the
@@ -48,7 +49,7 @@ class Session:
         *,
         threads: int,
         providers: tuple[str, ...],
-        outputs: Mapping[str, int | None],
+        outputs: Mapping[str, Shape],
         finished: bool,
         packed: bool = True,
         check_files: Callable[[], None] = lambda: None,
@@ -84,11 +85,16 @@ class Session:
                 options,
                 providers=list(self._providers),
                 disabled_optimizers=_NoneDisabled(on_parsed),
+                # It would try again with other providers, and print so to stdout.
+                enable_fallback=False,
             )
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
-            reason = str(error).splitlines()[0]
+            if type(error).__name__ == "EPFail":
+                raise ProviderError(
+                    f"{self._providers[0]} did not start ({_first_line(error)}); leave providers out to run on the CPU"
+                ) from error
             raise BundleError(
-                f"ONNX Runtime {ort.__version__} cannot load {self._graph} ({reason}); "
+                f"ONNX Runtime {ort.__version__} cannot load {self._graph} ({_first_line(error)}); "
                 "`pip install -U onnxruntime` may, or export the bundle again"
             ) from error
         started = self._session.get_providers()
@@ -111,20 +117,17 @@ class Session:
             self._process = os.getpid()
 
     def _check_outputs(self) -> None:
-        shapes = {output.name: output.shape for output in self._session.get_outputs()}
+        """What the graph declares. It may leave sizes open, and it may be wrong: ``run`` looks again."""
+        declared = {output.name: output for output in self._session.get_outputs()}
         for name, wanted in self._outputs.items():
-            if name not in shapes:
-                raise BundleError(f"{self._graph} gives {', '.join(shapes)}, not {name}; export the bundle again")
-            width = shapes[name][-1] if shapes[name] else 0
-            if isinstance(width, int):  # a graph may leave it open; then a run tells
-                self._check_width(name, width, wanted)
-
-    def _check_width(self, name: str, found: int, wanted: int | None) -> None:
-        if wanted is not None and found != wanted:
-            raise BundleError(
-                f"{self._graph} gives {name} of dimension {found}, and the bundle says {wanted}; "
-                "get the bundle again, or export it again"
-            )
+            if name not in declared:
+                raise BundleError(f"{self._graph} gives {', '.join(declared)}, not {name}; export the bundle again")
+            width = (declared[name].shape or [None])[-1]
+            if isinstance(width, int) and isinstance(wanted[-1], int) and width != wanted[-1]:
+                raise BundleError(
+                    f"{self._graph} gives {name} of dimension {width}, and the bundle says {wanted[-1]}; "
+                    "get the bundle again, or export it again"
+                )
 
     def run(self, ids: NDArray[np.int64], output: str) -> NDArray[np.float32]:
         """One output of the graph, float32 [batch, ...], for token ids, int64 [batch, tokens], without padding.
@@ -134,20 +137,43 @@ class Session:
             output: one of those that the session was opened for.
 
         Raises:
-            BundleError: the graph cannot run them, or gives something else.
+            BundleError: the graph cannot run them, or gives another shape or type, or a number that is not finite.
         """
         self.reopen_after_fork()
         feed = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
         try:
             found: NDArray[np.float32] = self._session.run([output], feed)[0]
         except Exception as error:  # as above
-            reason = str(error).splitlines()[0]
             raise BundleError(
-                f"{self._graph} failed on {ids.shape[0]} x {ids.shape[1]} tokens ({reason}); if memory ran out lower "
-                "batch_tokens, else export the bundle again"
+                f"{self._graph} failed on {ids.shape[0]} x {ids.shape[1]} tokens ({_first_line(error)}); if memory ran "
+                "out lower batch_tokens, else export the bundle again"
             ) from error
-        self._check_width(output, found.shape[-1], self._outputs[output])
+        self._check_found(found, output, *ids.shape)
         return found
+
+    def _check_found(self, found: object, output: str, batch: int, tokens: int) -> None:
+        """One row would be spread over many texts by numpy, and what is no number would pass for a vector."""
+        sizes = {BATCH: (batch,), TOKENS: (tokens,), READ_TOKENS: (tokens, 1)}
+        wanted = [sizes.get(size, (size,)) if isinstance(size, str) else (size,) for size in self._outputs[output]]
+        shape = getattr(found, "shape", ())
+        fits = len(shape) == len(wanted) and all(size in some for size, some in zip(shape, wanted, strict=True))
+        if not isinstance(found, np.ndarray) or found.dtype != np.float32 or not fits:
+            kind = f"{found.dtype} {list(shape)}" if isinstance(found, np.ndarray) else type(found).__name__
+            expected = [some[0] for some in wanted]
+            raise BundleError(
+                f"{self._graph} gives {output} as {kind} for {batch} x {tokens} tokens, not float32 {expected}; "
+                "get the bundle again, or export it again"
+            )
+        if not np.isfinite(found).all():
+            raise BundleError(
+                f"{self._graph} gives {output} that is not finite (NaN or infinity) for {batch} x {tokens} tokens: its "
+                "numbers overflow; load another precision, such as fp32, or export the bundle again"
+            )
+
+
+def _first_line(error: BaseException) -> str:
+    """What an error of ONNX Runtime says; its name where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 class _NoneDisabled(list[str]):

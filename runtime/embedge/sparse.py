@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embedge.errstate import own_errstate
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SparseVector:
@@ -23,6 +25,7 @@ class SparseVector:
     def __len__(self) -> int:
         return len(self.indices)
 
+    @own_errstate
     def dot(self, other: "SparseVector") -> float:
         """The lexical score of two texts: the sum of products over the tokens that both have.
 
@@ -39,6 +42,7 @@ class SparseVector:
         return dict(zip(self.indices.tolist(), self.values.tolist(), strict=True))
 
 
+@own_errstate
 def to_sparse(
     ids: NDArray[np.integer[Any]], weights: NDArray[np.float32], *, leave_out: Collection[int]
 ) -> SparseVector:
@@ -57,7 +61,6 @@ def to_sparse(
     """
     indices, places = np.unique(ids, return_inverse=True)
     highest = np.zeros(len(indices), np.float32)
-    with np.errstate(invalid="ignore"):
-        np.maximum.at(highest, places, weights)
-    kept = ~(highest <= 0) & ~np.isin(indices, list(leave_out))  # what is no number is kept, for the caller to see
+    np.maximum.at(highest, places, weights)
+    kept = (highest > 0) & ~np.isin(indices, list(leave_out))
     return SparseVector(indices[kept].astype(np.int32), highest[kept])

@@ -6,12 +6,12 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from threading import Lock, Semaphore
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from embedge.errors import BundleError
 from embedge.pace import Pace
+from embedge.permits import Permits
 from embedge.plan import Batch, total_tokens
 from embedge.task import Task
 
@@ -68,10 +68,10 @@ class Workers:
         self._narrow = [first] if apart else [first] * self._cores
         self._idle = list(self._narrow)
         self._wide: Session | None = None
-        self._opening = Lock()  # never released: one caller tries, once
-        self._packing = Semaphore(cores if cores <= _FEW else 1)  # how many may yet be packed
+        self._opening = Permits(1)  # never released: one caller tries, once
+        self._packing = Permits(cores if cores <= _FEW else 1)  # how many may yet be packed
         self._process = os.getpid()
-        self._free = Semaphore(self._cores)  # cores, for batches side by side of all callers together
+        self._free = Permits(self._cores)  # cores, for batches side by side of all callers together
         self._rented = 0  # tokens so far that a wide session might have run faster
         self._pace = Pace()
         self._unpacked = 0  # runs so far that a packed session would have run faster
@@ -181,7 +181,7 @@ class Workers:
         """Here, once, and not on every thread. The threads that held cores and sessions are not in a forked child."""
         if os.getpid() != self._process:
             self._narrow[0].reopen_after_fork()
-            self._process, self._free, self._idle = os.getpid(), Semaphore(self._cores), list(self._narrow)
+            self._process, self._free, self._idle = os.getpid(), Permits(self._cores), list(self._narrow)
 
     def _open_wide(self, plan: Sequence[Batch]) -> Session | None:
         """The wide session, if it is open or worth it by now.

@@ -12,7 +12,8 @@ from threading import enumerate as enumerate_threads
 import pytest
 
 from embedge import Bundle, BundleCorruptError, BundleError, Embedder
-from embedge.manifest import HIDDEN
+from embedge.manifest import BATCH, HIDDEN, READ_TOKENS
+from embedge.permits import Permits
 from embedge.providers import CPU
 from embedge.session import Session
 from embedge.tokenise import Tokeniser
@@ -62,9 +63,15 @@ def test_a_session_says_when_its_graph_is_parsed(copy: Path) -> None:
     told: list[str] = []
 
     def open_session() -> None:
-        outputs: dict[str, int | None] = {HIDDEN: 32}
         graph = copy / "onnx/model_int8.onnx"
-        Session(graph, threads=1, providers=(CPU,), outputs=outputs, finished=True, on_parsed=lambda: told.append("it"))
+        Session(
+            graph,
+            threads=1,
+            providers=(CPU,),
+            outputs={HIDDEN: (BATCH, READ_TOKENS, 32)},
+            finished=True,
+            on_parsed=lambda: told.append("it"),
+        )
 
     open_session()
     assert told == ["it"]
@@ -78,11 +85,11 @@ def test_a_session_says_when_its_graph_is_parsed(copy: Path) -> None:
     assert told == ["it", "it"]
 
 
-class Impatient(Event):
+class Impatient(Permits):
     """Nobody is to wait for it until the time is up."""
 
-    def wait(self, timeout: float | None = None) -> bool:
-        assert super().wait(timeout), "it was never set"
+    def acquire(self, *, blocking: bool = True, timeout: float | None = None) -> bool:
+        assert super().acquire(blocking=blocking, timeout=timeout), "it was never given"
         return True
 
 
@@ -107,7 +114,7 @@ def test_the_tokenizer_is_read_while_the_session_opens(copy: Path, monkeypatch: 
         reads.set()
         read(self, path, max_tokens=max_tokens)
 
-    monkeypatch.setattr("embedge.load.Event", Impatient)
+    monkeypatch.setattr("embedge.load.Permits", Impatient)
     monkeypatch.setattr(Session, "_open", open_slowly)
     monkeypatch.setattr(Tokeniser, "__init__", note)
     Embedder(copy, precision="int8")
@@ -116,7 +123,7 @@ def test_the_tokenizer_is_read_while_the_session_opens(copy: Path, monkeypatch: 
 
 def test_nothing_waits_for_a_graph_that_cannot_be_parsed(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (copy / "onnx/model_int8.onnx").write_bytes(b"no graph")
-    monkeypatch.setattr("embedge.load.Event", Impatient)
+    monkeypatch.setattr("embedge.load.Permits", Impatient)
     monkeypatch.setattr(Bundle, "check", lambda *_, **__: None)
     running = set(enumerate_threads())
     with pytest.raises(BundleError, match="cannot load"):

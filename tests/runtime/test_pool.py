@@ -1,12 +1,17 @@
 """pool.py, against numpy in float64 and sentence-transformers' own quantisation."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from embedge import Embedder, max_similarity
 from embedge.errors import TextValueError
 from embedge.options import OutputPrecision
-from embedge.pool import convert, normalise, pool, similarity
+from embedge.pool import convert, normalise, pool, sigmoid
+from embedge.similarity import similarity, similarity_pairwise
+from embedge.sparse import to_sparse
 
 
 @pytest.fixture
@@ -79,3 +84,47 @@ def test_similarity_takes_int8_codes_and_zeros(vectors: NDArray[np.float32]) -> 
 def test_similarity_wants_one_dimension() -> None:
     with pytest.raises(TextValueError, match="found 3 and 4"):
         similarity(np.ones((1, 3)), np.ones((1, 4)))
+
+
+@pytest.mark.parametrize("scale", [1e-42, 1e-30, 1e30, 3e38])
+def test_a_vector_of_any_size_is_scaled_to_length_one(vectors: NDArray[np.float32], scale: float) -> None:
+    """Squares of such numbers are no float32; the smallest is not even normal, so it has few digits."""
+    given = (vectors.astype(np.float64) * scale).astype(np.float32)
+    tolerance = 0.02 if scale == 1e-42 else 1e-6
+    np.testing.assert_allclose(normalise(given), vectors, atol=tolerance)
+
+
+def test_a_vector_among_such_keeps_its_bits(vectors: NDArray[np.float32]) -> None:
+    mixed = np.concatenate([vectors[:2] * 3, vectors[2:3] * np.float32(1e30), np.zeros((1, 48), np.float32)])
+    np.testing.assert_array_equal(normalise(mixed)[:2], normalise(vectors[:2] * 3))
+
+
+def test_a_mean_whose_sum_overflows_is_the_mean() -> None:
+    hidden = np.full((1, 4, 2), 3e38, np.float32)
+    np.testing.assert_allclose(pool(hidden, "mean"), [[3e38, 3e38]], rtol=1e-6)
+
+
+@pytest.fixture
+def strict() -> Iterator[None]:
+    """numpy, as a program that debugs its own arithmetic sets it."""
+    before = np.seterr(all="raise")
+    yield
+    np.seterr(**before)
+
+
+@pytest.mark.usefixtures("strict")
+def test_what_a_caller_makes_errors_of_is_none_here(tiny: Embedder) -> None:
+    """numpy.seterr(all="raise") made one of the square of a small number, on every call."""
+    texts = ["the cat", "a dog sat on a stone"] * 60
+    found = tiny.encode(texts)
+    tiny.encode(texts, precision="int8")
+    tiny.encode(texts, precision="ubinary")
+    assert next(tiny.stream(texts)).shape == (32,)
+    small = np.full((2, 48), 1e-30, np.float32)
+    assert similarity(small, small).shape == (2, 2)
+    assert similarity_pairwise(found, found).shape == (120,)
+    assert max_similarity(small, small) == 0
+    assert sigmoid(np.array([-200], np.float32)) == 0
+    ids, weights = np.array([1, 2], np.int32), np.array([1e-45, 0.5], np.float32)
+    sparse = to_sparse(ids, weights, leave_out=())
+    assert sparse.dot(sparse) == 0.25

@@ -55,7 +55,7 @@ def test_what_is_no_pair_is_named(model: Reranker, pairs: Any, message: str) -> 
     [
         ({"normalize": "yes"}, TextTypeError, "normalize must be True or False, found 'yes'"),
         ({"batch_tokens": 0}, TextValueError, "batch_tokens must be at least 1, found 0"),
-        ({"on_truncate": "no"}, TextValueError, "on_truncate must be ignore, warn or error"),
+        ({"on_truncate": "no"}, TextValueError, "on_truncate must be one of ignore, warn, error, found 'no'"),
     ],
 )
 def test_options_are_checked(model: Reranker, options: Any, error: type[Exception], message: str) -> None:

@@ -12,7 +12,7 @@ Importing this module registers the function, so that ``client.get_collection("d
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from os import PathLike
 from typing import Any
@@ -22,11 +22,14 @@ from embedge.errors import TextValueError
 from embedge.integrations.encoding import Encoding
 from embedge.integrations.extra import needs_extra
 from embedge.integrations.source import Source
+from embedge.manifest import Similarity
 
 with needs_extra("chroma"):
     from chromadb.api.types import Embeddable, EmbeddingFunction, Embeddings, Space
     from chromadb.utils.embedding_functions import register_embedding_function
 
+# How Chroma calls what a model compares vectors by.
+_SPACES: Mapping[Similarity, Space] = {"cosine": "cosine", "dot": "ip", "euclidean": "l2"}
 # What a collection's vectors depend on; the rest may change from one opening to the next.
 _FIXED = ("model", "query_prompt", "document_prompt", "normalize", "truncate_dim")
 
@@ -68,7 +71,7 @@ class EmbedgeEmbeddingFunction(EmbeddingFunction[Embeddable]):
         query_prompt: str | None = None,
         document_prompt: str | None = None,
         batch_tokens: int | None = None,
-        normalize: bool = True,
+        normalize: bool | None = None,
         truncate_dim: int | None = None,
         on_truncate: OnTruncate = "warn",
     ) -> None:
@@ -138,8 +141,8 @@ class EmbedgeEmbeddingFunction(EmbeddingFunction[Embeddable]):
                 )
 
     def default_space(self) -> Space:
-        """What BGE's vectors are compared by."""
-        return "cosine"
+        """What the model's vectors are compared by; the cosine where Chroma has no such space (Manhattan distance)."""
+        return _SPACES.get(self._embedder().similarity_fn_name, "cosine")
 
     def supported_spaces(self) -> list[Space]:
         """All three; of vectors of length 1 they give the same order."""

@@ -23,7 +23,7 @@ class Encoding:
         query_prompt: text put in front of queries.
         document_prompt: text put in front of documents.
         batch_tokens: token budget of one session run.
-        normalize: scale vectors to length 1.
+        normalize: scale vectors to length 1; None does what the model was trained for.
         truncate_dim: keep the first so many dimensions.
         show_progress_bar: for documents; one query never has a bar.
         on_truncate: what to do about texts that are too long.
@@ -32,7 +32,7 @@ class Encoding:
     query_prompt: str | None = None
     document_prompt: str | None = None
     batch_tokens: int | None = None
-    normalize: bool = True
+    normalize: bool | None = None
     truncate_dim: int | None = None
     show_progress_bar: bool | None = None
     on_truncate: OnTruncate = "warn"

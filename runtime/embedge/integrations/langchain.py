@@ -63,7 +63,7 @@ class EmbedgeEmbeddings(Embeddings):
         query_prompt: str | None = None,
         document_prompt: str | None = None,
         batch_tokens: int | None = None,
-        normalize: bool = True,
+        normalize: bool | None = None,
         truncate_dim: int | None = None,
         show_progress_bar: bool | None = None,
         on_truncate: OnTruncate = "warn",

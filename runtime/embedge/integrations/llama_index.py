@@ -68,7 +68,7 @@ class EmbedgeEmbedding(BaseEmbedding):
     query_instruction: str | None = Field(default=None, description="Text put in front of queries.")
     text_instruction: str | None = Field(default=None, description="Text put in front of documents.")
     batch_tokens: int | None = Field(default=None, description="Token budget of one session run.")
-    normalize: bool = Field(default=True, description="Scale vectors to length 1.")
+    normalize: bool | None = Field(default=None, description="Scale vectors to length 1; the model's own way if None.")
     truncate_dim: int | None = Field(default=None, description="Keep the first so many dimensions.")
     on_truncate: OnTruncate = Field(default="warn", description="What to do about texts that are too long.")
     _embedder: Embedder = PrivateAttr()
@@ -85,7 +85,7 @@ class EmbedgeEmbedding(BaseEmbedding):
         query_instruction: str | None = None,
         text_instruction: str | None = None,
         batch_tokens: int | None = None,
-        normalize: bool = True,
+        normalize: bool | None = None,
         truncate_dim: int | None = None,
         on_truncate: OnTruncate = "warn",
         embed_batch_size: int = 1024,

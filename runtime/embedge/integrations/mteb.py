@@ -76,11 +76,11 @@ class EmbedgeEncoder:
         return encode(texts, show_progress_bar=show_progress_bar, precision=precision, on_truncate=self._on_truncate)
 
     def similarity(self, embeddings1: NDArray[Any], embeddings2: NDArray[Any]) -> NDArray[np.float32]:
-        """Cosine of every vector to every other, see ``Embedder.similarity``."""
+        """How alike every vector is to every other, see ``Embedder.similarity``."""
         return self._embedder.similarity(embeddings1, embeddings2)
 
     def similarity_pairwise(self, embeddings1: NDArray[Any], embeddings2: NDArray[Any]) -> NDArray[np.float32]:
-        """Cosine of every vector to its counterpart, see ``Embedder.similarity_pairwise``."""
+        """How alike each vector is to its counterpart, see ``Embedder.similarity_pairwise``."""
         return self._embedder.similarity_pairwise(embeddings1, embeddings2)
 
     @cached_property
@@ -105,7 +105,7 @@ class EmbedgeEncoder:
                 "embed_dim": bundle.manifest.dimension,
                 "framework": ["ONNX"],
                 "max_tokens": bundle.manifest.max_tokens,
-                "similarity_fn_name": "cosine",
+                "similarity_fn_name": bundle.manifest.similarity,
                 "use_instructions": any(bundle.manifest.prompts.values()),
             }
         )

@@ -42,7 +42,7 @@ class EmbedgeTextEmbedder(_EmbedderComponent):
         local_files_only: see ``Embedder``.
         prefix: text put in front; None is the model's query prompt, "" is none.
         suffix: text put behind.
-        normalize_embeddings: scale vectors to length 1.
+        normalize_embeddings: scale vectors to length 1; None does what the model was trained for.
         truncate_dim: as in ``Embedder.encode``, like the two that follow.
         batch_tokens: see ``Embedder.encode``.
         on_truncate: see ``Embedder.encode``.
@@ -61,7 +61,7 @@ class EmbedgeTextEmbedder(_EmbedderComponent):
         local_files_only: bool = False,
         prefix: str | None = None,
         suffix: str = "",
-        normalize_embeddings: bool = True,
+        normalize_embeddings: bool | None = None,
         truncate_dim: int | None = None,
         batch_tokens: int | None = None,
         on_truncate: OnTruncate = "warn",
@@ -140,7 +140,7 @@ class EmbedgeDocumentEmbedder(_EmbedderComponent):
         prefix: str | None = None,
         suffix: str = "",
         progress_bar: bool | None = None,
-        normalize_embeddings: bool = True,
+        normalize_embeddings: bool | None = None,
         meta_fields_to_embed: Sequence[str] | None = None,
         embedding_separator: str = "\n",
         truncate_dim: int | None = None,
