@@ -25,12 +25,14 @@ class Ended:
 
 
 def watch(command: Sequence[str], *, limit: float, until: float, log: Path) -> Iterator[Ended]:
-    """Trials of a worker, until it ends or ``until`` is past; one that hangs or takes the process with it is the last.
+    """Trials of a worker, until it ends, or the one that runs when ``until`` is past.
+
+    One that hangs, or takes the process with it, is the last.
 
     Args:
         command: of the worker.
         limit: seconds that a trial may take.
-        until: ``time.monotonic()`` when no further trial is waited for.
+        until: ``time.monotonic()`` when no further trial begins.
         log: takes its stderr.
     """
     with log.open("ab") as file:
@@ -43,15 +45,15 @@ def watch(command: Sequence[str], *, limit: float, until: float, log: Path) -> I
     reading.start()
     running, since = -1, time.monotonic()
     try:
-        while time.monotonic() < until:
+        while running >= 0 or time.monotonic() < until:
             patience = since + (limit if running >= 0 else _STARTING) - time.monotonic()
             try:
-                line = lines.get(timeout=max(0.0, min(patience, until - time.monotonic())))
+                line = lines.get(timeout=max(0.0, patience))
             except queue.Empty:
-                if patience <= 0:
-                    yield Ended(running, f"hangs: no end after {limit:g} s")
-                    return
-                continue
+                if running < 0:
+                    raise RuntimeError(f"a worker did not start: {_last(log)}") from None
+                yield Ended(running, f"hangs: no end after {limit:g} s")
+                return
             if not line:
                 code = child.wait(timeout=_STARTING)
                 if running >= 0:
@@ -64,6 +66,8 @@ def watch(command: Sequence[str], *, limit: float, until: float, log: Path) -> I
             running = told.get("begin", -1)
             if "end" in told:
                 yield Ended(told["end"], told["fault"])
+                if time.monotonic() >= until:
+                    return
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
