@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from campaign.mutate import change_json
+from campaign.tokenizer_files import LONGEST
 from campaign.trial import TEXTS, Bench, FaultError, check_unit, unheard
 from embedge import Bundle, Embedder
 from embedge_export import export
@@ -46,7 +47,8 @@ def _checkpoint(bench: Bench, random: Random) -> tuple[str, Path]:
         index = {**_INDEX, "weight_map": {"embeddings.LayerNorm.bias": "model.safetensors"}}
         (folder / names[0]).write_text(json.dumps(index))
     name = random.choice([*names, "config.json", "tokenizer_config.json"])
-    what, data = change_json((folder / name).read_bytes(), random)
+    longest = {"longest": LONGEST} if name == "tokenizer.json" else {}
+    what, data = change_json((folder / name).read_bytes(), random, **longest)
     (folder / name).write_bytes(data)
     return f"{name}: {what}", folder
 

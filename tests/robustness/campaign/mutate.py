@@ -71,8 +71,11 @@ def change_bytes(data: bytes, random: Random) -> tuple[str, bytes]:
     return flip(data, random)
 
 
-def change_json(data: bytes, random: Random) -> tuple[str, bytes]:
-    """A JSON file with one value, key or item another; by the bytes where it is no JSON, or now and then."""
+def change_json(data: bytes, random: Random, *, longest: int = 70_000) -> tuple[str, bytes]:
+    """A JSON file with one value, key or item another; by the bytes where it is no JSON, or now and then.
+
+    No string is made longer than ``longest`` characters.
+    """
     if random.random() < 0.25:
         return change_bytes(data, random)
     tree = copy.deepcopy(json.loads(data))
@@ -80,7 +83,7 @@ def change_json(data: bytes, random: Random) -> tuple[str, bytes]:
     if not places:
         return change_bytes(data, random)
     path, container, key = random.choice(places)
-    at, what = "/".join(map(str, path)), _change(container, key, random)
+    at, what = "/".join(map(str, path)), _change(container, key, random, longest)
     text = json.dumps(tree).replace(f'"{_DEEP}"', "[" * 60_000 + "]" * 60_000)
     return f"{at} {what}", text.encode()
 
@@ -93,7 +96,7 @@ def _places(tree: Any, path: tuple[Any, ...]) -> Any:
         yield from _places(value, (*path, key))
 
 
-def _change(container: Any, key: Any, random: Random) -> str:
+def _change(container: Any, key: Any, random: Random, longest: int) -> str:
     value = container[key]
     way = random.randrange(8)
     if way == 0:
@@ -114,5 +117,6 @@ def _change(container: Any, key: Any, random: Random) -> str:
     if way == 5 and isinstance(value, str):
         container[key] = random.choice((value + "x", value[:-1], value.upper(), value[::-1], value * 3, f" {value}"))
         return f"is {container[key]!r:.40}"
-    container[key] = copy.deepcopy(random.choice(VALUES))
+    chosen = copy.deepcopy(random.choice(VALUES))
+    container[key] = chosen[:longest] if isinstance(chosen, str) else chosen
     return f"is {container[key]!r:.40}"

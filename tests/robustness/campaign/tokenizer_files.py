@@ -20,6 +20,8 @@ from embedge import Bundle, Embedder
 from embedge.tokenise import Tokeniser
 from embedge_export.bundle import record_files, write_manifest
 
+# Characters of an added token: the library takes 2 s to load one of 4,000, 18 s of 16,000, and nobody can interrupt it.
+LONGEST = 1500
 _MOST = 64  # tokens of the bench's bundle, and rows of its table
 _LINES = ("the cat sat on the mat and the dog ran far away", "how do i bake bread? 東京 stone, blue river!") * 3
 
@@ -89,7 +91,7 @@ def check_ids(path: Path, texts: Sequence[str], most: int, what: str) -> None:
 def trial(bench: Bench, random: Random) -> None:
     """One tokenizer is changed; its ids are compared, or vectors are made of them."""
     kind = random.choice(KINDS)
-    what, data = change_json(tokenizer_json(kind, bench.bundle), random)
+    what, data = change_json(tokenizer_json(kind, bench.bundle), random, longest=LONGEST)
     texts = [text[:2000] for text in some_texts(random, 4) if not any("\ud800" <= c <= "\udfff" for c in text)]
     texts.append("the cat sat on the mat. [MASK] <mask> a")
     if random.random() < 0.75:
