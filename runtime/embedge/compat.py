@@ -49,8 +49,8 @@ def choose_normalize(
 
 
 def check_arrays(convert_to_numpy: bool, convert_to_tensor: bool) -> None:
-    """Raises TextValueError where torch's tensors are asked for."""
-    if convert_to_tensor or not convert_to_numpy:
+    """Raises TextValueError where torch's tensors are asked for, TextTypeError where one is not True or False."""
+    if check_bool("convert_to_tensor", convert_to_tensor) or not check_bool("convert_to_numpy", convert_to_numpy):
         found = "convert_to_tensor=True" if convert_to_tensor else "convert_to_numpy=False"
         raise TextValueError(
             f"{found} asks for torch's tensors, and embedge returns numpy's arrays; leave it out, and "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from embedge.manifest import HIDDEN, SCORES, TOKEN_VECTORS, TOKEN_WEIGHTS, Manifest
-from embedge.options import RANGED, Limits, Options, OutputPrecision
+from embedge.options import RANGED, Limits, Options, OutputPrecision, check_bool
 from embedge.plan import Batch, plan_batches
 from embedge.pool import convert, normalise, pool
 from embedge.progress import progress
@@ -161,7 +161,8 @@ class Engine:
         """Gives ``keep`` the positions of a batch's texts and the graph's output for them, on several threads."""
         counts = [len(ids) for ids in tokens.ids]
         plan = plan_batches(counts, batch_tokens=limits.batch_tokens, batch_size=limits.batch_size)
-        with progress(len(tokens.ids), show_progress_bar) as advance:
+        show = None if show_progress_bar is None else check_bool("show_progress_bar", show_progress_bar)
+        with progress(len(tokens.ids), show) as advance:
 
             def work(session: Session, batch: Batch) -> None:
                 ids = np.array([tokens.ids[member] for member in batch.members], np.int64)

@@ -61,10 +61,11 @@ def _is_table(texts: Any) -> bool:
     """Whether it has columns: pandas iterates over their names, pyarrow over whole columns, datasets over rows.
 
     Told by what its type has, so that no library need be imported: pandas, polars, pyarrow, datasets, dask, pyspark and
-    duckdb all call them so. A numpy array has fields where it is a table.
+    duckdb all call them so; ``__dataframe__`` is the interchange protocol of others. A numpy array has fields where it
+    is a table.
     """
     kind = type(texts)
-    if hasattr(kind, "columns") or hasattr(kind, "column_names"):
+    if any(hasattr(kind, name) for name in ("columns", "column_names", "__dataframe__")):
         return True
     return getattr(getattr(texts, "dtype", None), "names", None) is not None
 

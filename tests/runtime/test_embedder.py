@@ -114,6 +114,8 @@ def test_an_option_that_cannot_be_honoured_is_refused(tiny: Embedder, options: d
         ("truncate_dim", True),
         ("batch_tokens", "64"),
         ("normalize", "no"),
+        ("convert_to_tensor", 0),
+        ("show_progress_bar", "yes"),
     ],
 )
 def test_an_option_of_another_type_is_refused(tiny: Embedder, option: str, value: Any) -> None:
@@ -140,6 +142,23 @@ def test_an_option_of_another_type_is_refused(tiny: Embedder, option: str, value
 def test_an_argument_of_another_type_is_refused(tiny_bundle: Bundle, option: str, value: Any, message: str) -> None:
     with pytest.raises(TextTypeError, match=message):
         Embedder(tiny_bundle.path, **{option: value})
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["truncate_dim", "batch_tokens", "normalize", "precision", "on_truncate", "show_progress_bar", "convert_to_tensor"],
+)
+def test_an_array_is_no_option(tiny: Embedder, option: str) -> None:
+    """Whether it equals something else is an array, too, which is neither true nor false."""
+    with pytest.raises((TextTypeError, TextValueError), match=f"{option} must be"):
+        tiny.encode("cat", **{option: np.array([1, 2])})  # type: ignore[arg-type]
+
+
+def test_a_number_beyond_any_size_is_no_limit(tiny: Embedder) -> None:
+    expected = tiny.encode(["cat", "a dog"])
+    huge = 10**30
+    np.testing.assert_array_equal(tiny.encode(["cat", "a dog"], batch_tokens=huge, batch_size=huge), expected)
+    np.testing.assert_array_equal(np.array(list(tiny.stream(["cat", "a dog"], window=huge))), expected)
 
 
 def test_numpys_whole_numbers_are_whole_numbers(tiny: Embedder) -> None:

@@ -1,6 +1,6 @@
 """texts.py: what looks like texts and is a table, against the libraries' own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,22 @@ def test_a_table_is_refused_with_a_line_that_works(make: Callable[[], Any]) -> N
 def test_a_lazy_table_is_refused_though_it_cannot_be_iterated() -> None:
     with pytest.raises(TextTypeError, match="a table"):
         check_texts(pytest.importorskip("polars").DataFrame({"text": TEXTS}).lazy())
+
+
+class Interchange:
+    """A table of a library that is not known here."""
+
+    def __dataframe__(self) -> None: ...
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(["text", "id"])
+
+
+def test_a_table_of_any_library_is_refused() -> None:
+    with pytest.raises(
+        TextTypeError, match=r'found Interchange, which is a table; .* such as list\(texts\["text"\]\)$'
+    ):
+        check_texts(Interchange())
 
 
 def test_a_column_is_taken_as_it_is(tiny: Embedder) -> None:
