@@ -152,9 +152,9 @@ def trial(bench: Bench, random: Random) -> None:
         done, data = change_bytes(data, random)
         what = f"{what} of which {done}"
     bundle = _bundle(bench, data, pooling)
-    model = Embedder(bundle, threads=random.choice((1, 1, 2)))
+    loaded = Embedder(bundle, threads=random.choice((1, 1, 2)))
     with np.errstate(all=random.choice(("warn", "raise", "ignore"))):  # as numpy.seterr may say for all the process
-        found = model.encode(list(_TEXTS))
+        found = loaded.encode(list(_TEXTS))
     check_unit(found, len(_TEXTS), _DIMENSION, f"{what}, {pooling}")
     if not damaged and not what.endswith("of zeros"):
         _compare(found, _expected(bundle, pooling), f"{what}, {pooling}", coarse="16" in what or "subnormal" in what)
