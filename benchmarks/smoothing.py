@@ -4,6 +4,7 @@ python benchmarks/smoothing.py --help
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from statistics import median
 
 import click
@@ -41,7 +42,7 @@ def main(model: str, like: str | None, rounds: int) -> None:
         with open_workbench(model, like=like, threads=1) as bench:
             sessions = {
                 name: open_graph(graph, bench.folder / f"{name}.onnx", bench.checkpoint.dimension)
-                for name, graph in _graphs(bench.checkpoint).items()
+                for name, graph in _graphs(bench.checkpoint, bench.folder / TOKENIZER).items()
             }
             vocabulary = bench.checkpoint.config["vocab_size"]
     except EmbedgeError as error:
@@ -54,10 +55,9 @@ def main(model: str, like: str | None, rounds: int) -> None:
         click.echo(f"| {texts} x {tokens} | {plain} | {smoothed} | {ratio:.3f} |")
 
 
-def _graphs(checkpoint: Checkpoint) -> Mapping[str, ModelProto]:
+def _graphs(checkpoint: Checkpoint, tokenizer: Path) -> Mapping[str, ModelProto]:
     """The int8 graph with and without smoothing."""
     model = build_graph(checkpoint)
-    tokenizer = checkpoint.directory / TOKENIZER
     texts, _ = calibration_texts()
     activations = calibrate(model, texts, tokenizer=tokenizer, max_tokens=checkpoint.max_tokens)
     return {"plain": quantise(model, activations), "smoothed": quantise(*smooth(model, activations))}

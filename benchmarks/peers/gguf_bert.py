@@ -69,7 +69,7 @@ def _add_config(writer: gguf.GGUFWriter, checkpoint: Checkpoint) -> None:
 
 def _add_vocabulary(writer: gguf.GGUFWriter, checkpoint: Checkpoint) -> None:
     """WordPiece, which llama.cpp matches with a ▁ at the start of a word in place of ## before its other pieces."""
-    tokenizer = Tokenizer.from_file(str(checkpoint.directory / "tokenizer.json"))
+    tokenizer = Tokenizer.from_buffer(checkpoint.tokenizer.data)
     special = {number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
     tokens: list[str] = []
     kinds: list[gguf.TokenType] = []

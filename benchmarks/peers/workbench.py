@@ -1,6 +1,5 @@
 """A checkpoint, and what an adapter's ``build`` makes files of it with."""
 
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,10 +8,9 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from embedge.manifest import TOKENIZER
 from embedge.place import fresh
 from embedge.resolve import cache_home
-from embedge_export.bundle import write_side_files
+from embedge_export.bundle import write_side_files, write_tokenizer
 from embedge_export.checkpoint import Checkpoint, read_checkpoint
 from embedge_export.fetch import fetch
 from embedge_export.recipe import load_recipe
@@ -81,7 +79,7 @@ def open_workbench(
     fetched = fetch(source, cache=cache_home(), local_files_only=False)
     checkpoint = read_checkpoint(fetched, like=load_recipe(like) if like else None)
     with tempfile.TemporaryDirectory(prefix="embedge-bench-", ignore_cleanup_errors=True) as folder:
-        shutil.copyfile(checkpoint.directory / TOKENIZER, Path(folder) / TOKENIZER)
+        write_tokenizer(checkpoint, Path(folder))
         yield Workbench(
             checkpoint=checkpoint,
             source=source,

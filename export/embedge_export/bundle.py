@@ -2,42 +2,49 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
-from tokenizers import Tokenizer
-
+from embedge import place
 from embedge.bundle import Bundle
 from embedge.checksum import crc32, sha256
-from embedge.manifest import GRAPHS, MANIFEST, TOKENIZER, WEIGHTS_SUFFIX, FileRecord, Manifest
+from embedge.errors import CheckpointError
+from embedge.manifest import GRAPHS, TOKENIZER, WEIGHTS_SUFFIX, FileRecord, Manifest
 from embedge.place import fresh
-from embedge_export.checkpoint import Checkpoint, read_json
+from embedge_export.checkpoint import Checkpoint
+from embedge_export.sentence_settings import LENGTH_FILES, PROMPT_FILE
+from embedge_export.tokenizer_settings import SETTINGS, SPECIAL_TOKENS
 
-_COPIED = (TOKENIZER, "config.json")
+_COPIED = "config.json"
 _GENERATED = (
     "modules.json",
     "1_Pooling/config.json",
-    "sentence_bert_config.json",
-    "config_sentence_transformers.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
+    LENGTH_FILES[0],
+    PROMPT_FILE,
+    SETTINGS,
+    SPECIAL_TOKENS,
 )
-_OF_TOKENIZER = ("tokenizer_config.json", "special_tokens_map.json")  # all that a cross-encoder has
-_SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+_OF_TOKENIZER = (SETTINGS, SPECIAL_TOKENS)  # all that a cross-encoder has
 
 
 def write_side_files(checkpoint: Checkpoint, folder: Path) -> None:
     """Tokenizer, configs and sentence-transformers' modules, so that other libraries load the same directory."""
-    for name in _COPIED:
-        fresh(folder / name).write_bytes((checkpoint.directory / name).read_bytes())
+    write_tokenizer(checkpoint, folder)
+    fresh(folder / _COPIED).write_bytes((checkpoint.directory / _COPIED).read_bytes())
     for name, value in zip(_GENERATED, _generate(checkpoint), strict=True):
         if checkpoint.task == "embed" or name in _OF_TOKENIZER:
             _write_json(folder / name, value)
 
 
+def write_tokenizer(checkpoint: Checkpoint, folder: Path) -> Path:
+    """The tokenizer.json that a bundle runs, into a folder; its path."""
+    path = fresh(folder / TOKENIZER)
+    path.write_bytes(checkpoint.tokenizer.data)
+    return path
+
+
 def _generate(checkpoint: Checkpoint) -> tuple[object, ...]:
     """Contents of the files of _GENERATED, in that order."""
-    kinds = {"Transformer": "", "Pooling": "1_Pooling", "Normalize": "2_Normalize"}
+    kinds = {"Transformer": "", "Pooling": "1_Pooling"} | ({"Normalize": "2_Normalize"} if checkpoint.normalize else {})
     modules = [
         {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{kind}"}
         for index, (kind, path) in enumerate(kinds.items())
@@ -47,22 +54,17 @@ def _generate(checkpoint: Checkpoint) -> tuple[object, ...]:
     sentences = {
         "prompts": {"query": "", "document": "", **checkpoint.prompts},
         "default_prompt_name": checkpoint.default_prompt,
-        "similarity_fn_name": "cosine",
+        "similarity_fn_name": checkpoint.similarity,
     }
-    saved = read_json(checkpoint.directory / "tokenizer_config.json") or {}
-    known = Tokenizer.from_file(str(checkpoint.directory / TOKENIZER)).get_vocab()
-    usual = {key: f"[{key[:3].upper()}]" if key != "mask_token" else "[MASK]" for key in _SPECIAL}
-    special = read_json(checkpoint.directory / "special_tokens_map.json")
-    special = special or {key: saved[key] for key in _SPECIAL if saved.get(key)}
-    special = special or {key: token for key, token in usual.items() if token in known}
+    tokenizer = checkpoint.tokenizer
     return (
         modules,
         {"word_embedding_dimension": checkpoint.dimension, **pooling},
         {"max_seq_length": checkpoint.max_tokens, "do_lower_case": False},
         sentences,
         # Libraries that know no sentence_bert_config.json truncate by this one.
-        {**special, **saved, "model_max_length": checkpoint.max_tokens},
-        special,  # transformers 5 no longer writes it, fastembed wants it
+        {**tokenizer.settings, "model_max_length": checkpoint.max_tokens},
+        tokenizer.special,  # transformers 5 no longer writes it, fastembed wants it
     )
 
 
@@ -70,7 +72,7 @@ def record_files(folder: Path, *, keep: Mapping[str, FileRecord]) -> dict[str, F
     """Size and checksums of every file that a bundle consists of; records in ``keep`` are taken over unread."""
     records = dict(keep)
     graphs = [name + suffix for name in GRAPHS.values() for suffix in ("", WEIGHTS_SUFFIX)]
-    for name in (*_COPIED, *_GENERATED, *graphs):
+    for name in (TOKENIZER, _COPIED, *_GENERATED, *graphs):
         if name not in keep and (folder / name).is_file():
             path = folder / name
             records[name] = FileRecord(size=path.stat().st_size, sha256=sha256(path), crc32=crc32(path))
@@ -79,9 +81,16 @@ def record_files(folder: Path, *, keep: Mapping[str, FileRecord]) -> dict[str, F
 
 def write_manifest(folder: Path, manifest: Manifest) -> Bundle:
     """The manifest into a bundle that is being built."""
-    _write_json(folder / MANIFEST, asdict(manifest))
-    return Bundle(folder, manifest)
+    return place.write_manifest(folder, manifest.to_json())
 
 
 def _write_json(path: Path, value: object) -> None:
-    fresh(path).write_text(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    try:
+        data = text.encode()
+    except UnicodeEncodeError as error:  # a directory's name is any bytes; all else was read as UTF-8
+        raise CheckpointError(
+            f"{path.name} cannot hold {error.object[error.start - 20 : error.end]!r}, which is no Unicode; rename the "
+            "checkpoint's directory"
+        ) from error
+    fresh(path).write_bytes(data)

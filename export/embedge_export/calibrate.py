@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
@@ -16,6 +15,7 @@ from embedge.errors import CheckpointError, TextValueError
 from embedge.plan import plan_batches
 from embedge.progress import progress
 from embedge.tokenise import Tokeniser
+from embedge_export.borders import CpuSession, ours
 from embedge_export.graph_file import write_graph
 from embedge_export.linear import linear_layers
 
@@ -75,10 +75,11 @@ def calibrate(
 
     Raises:
         TextValueError: there are fewer.
-        CheckpointError: an activation overflows.
+        CheckpointError: an activation overflows, or the tokenizer or the graph fails on a text.
     """
-    tokeniser = Tokeniser(tokenizer, max_tokens=max_tokens)
-    ids, others = (tokeniser.encode(some).ids for some in (texts, reach))
+    with ours(CheckpointError, f"{tokenizer} fails on a calibration text", "get the checkpoint again"):
+        tokeniser = Tokeniser(tokenizer, max_tokens=max_tokens)
+        ids, others = (tokeniser.encode(some).ids for some in (texts, reach))
     _check_distinct(ids, fewest)
     inputs = {node.name: node.input[0] for node in linear_layers(model)}
     stride = max(1, sum(len(text) for text in ids) // _SAMPLE)
@@ -93,9 +94,9 @@ def calibrate(
                 for name, rows in zip(inputs, found, strict=True):
                     add(sums[name], rows.reshape(-1, rows.shape[-1]))
                 advance(len(batch))
-    activations = {name: total.activations() for name, total in sums.items()}
-    for name, found in activations.items():
-        if not np.isfinite(found.covariance).all():
+    activations = {name: moments.activations() for name, moments in sums.items()}
+    for name, total in activations.items():
+        if not np.isfinite(total.covariance).all():
             raise CheckpointError(
                 f"{name}: its input overflows float32 on the calibration texts, so int8 cannot be fitted; "
                 "get the checkpoint again"
@@ -157,11 +158,8 @@ class _Sums:
 
 
 @contextmanager
-def _session_with_outputs(model: ModelProto, names: list[str]) -> Iterator[ort.InferenceSession]:
+def _session_with_outputs(model: ModelProto, names: list[str]) -> Iterator[CpuSession]:
     """The graph, run as it is, with some of its tensors as outputs. By way of a file: it may be more than 2 GB."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     outputs = len(model.graph.output)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "calibrate.onnx"
@@ -170,4 +168,4 @@ def _session_with_outputs(model: ModelProto, names: list[str]) -> Iterator[ort.I
             write_graph(model, path)
         finally:
             del model.graph.output[outputs:]
-        yield ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        yield CpuSession(path, optimise=False)

@@ -5,10 +5,7 @@ from typing import Literal
 import click
 
 from embedge.manifest import CLASSES, PRECISIONS, Precision, Quality
-
-
-def _say(line: str) -> None:
-    click.echo(line, err=True)
+from embedge.progress import tell
 
 
 @click.command()
@@ -72,11 +69,11 @@ def export(
         like=like,
         calibration=calibration,
         local_files_only=local_files_only,
-        report=_say,
+        report=tell,
     )
     manifest = bundle.manifest
     if manifest.task == "embed" and not manifest.prompts and manifest.source.hub_id is None and like is None:
-        _say("prompts    none: queries are embedded as they are (--like RECIPE takes a recipe's)")
+        tell("prompts    none: queries are embedded as they are (--like RECIPE takes a recipe's)")
     cached_as = manifest.model if manifest.source.hub_id else bundle.path.name
     click.echo(f'{CLASSES[manifest.task]}("{output or cached_as}") loads it.')
 

@@ -5,9 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from embedge.manifest import PRECISIONS, TOKENIZER, Precision
+from embedge.manifest import PRECISIONS, Precision
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.extra import has_optimum_extra
 from embedge_export.graph_file import write_graph
@@ -47,12 +45,13 @@ def _native(order: Order, scratch: Path) -> Mapping[Precision, Callable[[], "Mod
     return {
         "fp32": partial(_told, order, "fp32", lambda: trim(model)),
         "fp16": partial(_told, order, "fp16", lambda: halve(trim(model))),
-        "int8": partial(_fit, order, model),
+        "int8": partial(_fit, order, model, scratch),
     }
 
 
-def _fit(order: Order, model: "ModelProto") -> "ModelProto":
+def _fit(order: Order, model: "ModelProto", scratch: Path) -> "ModelProto":
     """The int8 graph, fitted to the calibration texts."""
+    from embedge_export.bundle import write_tokenizer
     from embedge_export.calibrate import FEWEST_TEXTS, calibrate
     from embedge_export.quantise import quantise
     from embedge_export.smooth import smooth
@@ -60,11 +59,11 @@ def _fit(order: Order, model: "ModelProto") -> "ModelProto":
     from embedge_export.trim import keep_first_token, with_parts
 
     checkpoint, own_texts = order.checkpoint, order.calibration is not None and order.calibration.file is not None
-    with np.errstate(all="ignore"), step(order.report, "calibrate") as note:
+    with step(order.report, "calibrate") as note:
         activations = calibrate(
             model,
             order.calibration_texts,
-            tokenizer=checkpoint.directory / TOKENIZER,
+            tokenizer=write_tokenizer(checkpoint, scratch),
             max_tokens=checkpoint.max_tokens,
             fewest=FEWEST_TEXTS if own_texts else 1,
             reach=calibration_texts()[0] if own_texts else (),

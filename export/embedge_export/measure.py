@@ -52,7 +52,7 @@ def measure_vectors(bundle: Bundle, precision: Precision, reference: Reference) 
     """
     texts = _texts(bundle)
     model = Embedder(bundle.path, precision=precision)
-    found = model.encode(texts, prompt="", on_truncate="ignore")
+    found = model.encode(texts, prompt="", normalize=True, on_truncate="ignore")
     graph = Reference(bundle.graph(precision), precision)
     expected, differences = [], [0.0]
     for ids, mask in _padded_batches(bundle, texts):
@@ -169,13 +169,14 @@ def _pair_difference(
 def batch_difference(model: Embedder, texts: Sequence[str], *, rounds: int = _ROUNDS, seed: int = 0) -> float:
     """Largest difference of an element of a text's vector, alone and among the others in random order and batches."""
     random = np.random.default_rng(seed)
-    alone = np.stack([model.encode(text, prompt="", on_truncate="ignore") for text in texts])
+    alone = np.stack([model.encode(text, prompt="", normalize=True, on_truncate="ignore") for text in texts])
     worst = 0.0
     for _ in range(rounds):
         order = random.permutation(len(texts))
         among = model.encode(
             [texts[place] for place in order],
             prompt="",
+            normalize=True,
             on_truncate="ignore",
             batch_tokens=int(random.integers(1, 4096)),
         )
@@ -203,7 +204,9 @@ def _padded_batches(
     """Ids and masks of texts, padded as other runtimes would, in batches of mixed lengths."""
     tokenizer = Tokenizer.from_file(str(bundle.path / TOKENIZER))
     truncated = "only_second" if bundle.manifest.task == "rerank" else "longest_first"
-    tokenizer.enable_truncation(bundle.manifest.max_tokens, strategy=truncated)
+    tokenizer.enable_truncation(
+        bundle.manifest.max_tokens, strategy=truncated, direction=bundle.manifest.truncation_side
+    )
     tokenizer.enable_padding(pad_id=_padding_id(bundle))
     for start in range(0, len(texts), _BATCH):
         encodings = tokenizer.encode_batch(texts[start : start + _BATCH])

@@ -1,7 +1,8 @@
 """What an export is to do: checked once, before anything is made."""
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -43,6 +44,22 @@ class Order:
     report: Report
 
 
+def check_types(
+    *, source: object, output: object, like: object, cache_dir: object, report: Callable[[str], object] | None
+) -> None:
+    """Raises CheckpointError where an option of ``export`` is of a type that it cannot be."""
+    places = {"source": source, "output": output, "like": like, "cache_dir": cache_dir}
+    for name, value in places.items():
+        if not (isinstance(value, str | PathLike) or (value is None and name != "source")):
+            raise CheckpointError(f"{name} must be a name or a path, found {type(value).__name__}")
+        if isinstance(value, PathLike) and not isinstance(os.fspath(value), str):
+            raise CheckpointError(f"{name} must be a path of text, found one of bytes; os.fsdecode makes one")
+    if not isinstance(like, str | None):
+        raise CheckpointError(f"like must be a recipe's name, found {type(like).__name__}")
+    if report is not None and not callable(report):
+        raise CheckpointError(f"report must be a function of a line, found {type(report).__name__}")
+
+
 def check_choices(
     precisions: Sequence[str], exporter: str, calibration: str | PathLike[str] | None
 ) -> tuple[Calibration | None, tuple[str, ...]]:
@@ -58,11 +75,11 @@ def check_choices(
         raise CheckpointError(f"precisions must be a list such as ['int8'], found {precisions!r}")
     if calibration is not None and not isinstance(calibration, str | PathLike):
         raise CheckpointError(f"calibration must be a path, found {calibration!r}")
-    if not precisions or any(name not in PRECISIONS for name in precisions):
+    if not all(isinstance(name, str) and name in PRECISIONS for name in precisions) or not len(precisions):
         raise CheckpointError(
             f"precisions must be some of {', '.join(PRECISIONS)}, found {', '.join(map(str, precisions)) or 'none'}"
         )
-    if exporter not in ("native", "optimum"):
+    if not isinstance(exporter, str) or exporter not in ("native", "optimum"):
         raise CheckpointError(f"exporter must be native or optimum, found {exporter!r}")
     if exporter == "optimum":
         require_optimum_extra()

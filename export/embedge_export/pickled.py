@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedge.errors import CheckpointError
+from embedge_export.advice import python_line
 from embedge_export.unpickle import LARGEST, Place, unpickle
 
 _LONGEST_REASON = 200  # characters; a hostile file's names are as long as it likes
@@ -66,10 +67,8 @@ class PickledTensors:
         found, folder = f"{self._path} holds no plain dictionary of tensors ({reason})", self._path.parent
         if not self._path.name.startswith("pytorch_model"):  # a layer beside the encoder
             return CheckpointError(f"{found}; get the checkpoint again")
-        return CheckpointError(
-            f'{found}; get the checkpoint again, or convert it: `python -c "from transformers import AutoModel as M; '
-            f"M.from_pretrained('{folder}').save_pretrained('{folder}')\"`"
-        )
+        code = f"from transformers import AutoModel as M; f = {str(folder)!r}; M.from_pretrained(f).save_pretrained(f)"
+        return CheckpointError(f"{found}; get the checkpoint again, or convert it: {python_line(code)}")
 
     def __enter__(self) -> Self:
         return self

@@ -1,10 +1,13 @@
 """export(): checkpoint -> graph -> smooth -> quantise -> verify -> bundle."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
+
+import numpy as np
 
 from embedge.bundle import Bundle
 from embedge.errors import BundleError
@@ -12,12 +15,13 @@ from embedge.manifest import GRAPHS, Manifest, Precision, PrecisionRecord, Sourc
 from embedge.place import existing_bundle, lock_destination, staging, writing
 from embedge.progress import Report
 from embedge.resolve import cache_home
+from embedge_export.borders import ours
 from embedge_export.checkpoint import read_checkpoint
 from embedge_export.convert import convert
 from embedge_export.destination import as_before, is_of, missing_precisions, side_files
 from embedge_export.fetch import fetch
 from embedge_export.graph_file import write_graph
-from embedge_export.order import Exporter, Order, cache_place, check_choices
+from embedge_export.order import Exporter, Order, cache_place, check_choices, check_types
 from embedge_export.recipe import load_recipe
 from embedge_export.steps import step
 
@@ -56,21 +60,27 @@ def export(
         The bundle. If the process is killed at any point, what was there before is still there, whole.
 
     Raises:
-        CheckpointError: the checkpoint cannot be found, read or exported.
+        CheckpointError: the checkpoint cannot be found, read or exported, or an option is of another type.
         QualityError: a graph is too far from its reference.
-        BundleError: the destination holds something else.
+        BundleError: the destination holds something else or cannot be written, or the new bundle cannot be read back.
         TextValueError: the calibration file cannot be read, or has too few texts.
         MissingExtraError: a package that the exporter needs is not installed.
     """
+    check_types(source=source, output=output, like=like, cache_dir=cache_dir, report=report)
     record, texts = check_choices(precisions, exporter, calibration)
-    cache, report = cache_home(cache_dir), report or (lambda line: None)
+    report = report or (lambda line: None)
+    with ours(BundleError, f"{str(cache_dir)!r} cannot be the cache", "give another, or set EMBEDGE_HOME"):
+        cache = cache_home(cache_dir)
+        cache.resolve()  # which fails where no path can be so
     with step(report, "checkpoint") as note:
-        fetched = fetch(str(source), cache=cache, local_files_only=local_files_only)
+        fetched = fetch(os.fspath(source), cache=cache, local_files_only=local_files_only)
         checkpoint = read_checkpoint(fetched, like=load_recipe(like) if like else None)
         note(f"{fetched.origin}, {checkpoint.architecture}, {checkpoint.pooling} pooling")
+    with ours(BundleError, f"{str(output)!r} cannot be a bundle's place", "give -o another, such as an absolute path"):
+        destination = cache_place(checkpoint, cache) if output is None else Path(output).expanduser().resolve()
     order = Order(
         checkpoint=checkpoint,
-        destination=cache_place(checkpoint, cache) if output is None else Path(output).expanduser().resolve(),
+        destination=destination,
         precisions=tuple(dict.fromkeys(precisions)),
         exporter=exporter,
         calibration=record,
@@ -78,12 +88,13 @@ def export(
         verify=verify,
         report=report,
     )
-    return _export_locked(order, force=force)
+    with np.errstate(all="ignore"):  # what overflows is found by what it makes, whatever the caller's numpy.seterr says
+        return _export_locked(order, force=force)
 
 
 def _export_locked(order: Order, *, force: bool) -> Bundle:
     destination = order.destination
-    if destination == Path.cwd():
+    if _is_current(destination):
         raise BundleError(f"{destination} is the current directory; give -o another, such as -o bundle")
     with writing(destination):
         if before := existing_bundle(destination):
@@ -103,6 +114,13 @@ def _export_locked(order: Order, *, force: bool) -> Bundle:
             return _make(left, keep=before if same else None, drop=None if same else before)
 
 
+def _is_current(folder: Path) -> bool:
+    try:
+        return folder == Path.cwd()
+    except OSError:  # the current directory is gone
+        return False
+
+
 def _left(before: Bundle, order: Order, *, force: bool) -> Order | None:
     """What of the order is to be made: of no precision where only other files are damaged; None where all is there."""
     missing = missing_precisions(before, order, force=force)
@@ -111,6 +129,7 @@ def _left(before: Bundle, order: Order, *, force: bool) -> Order | None:
 
 def _make(order: Order, *, keep: Bundle | None, drop: Bundle | None) -> Bundle:
     from embedge_export.bundle import record_files, write_manifest, write_side_files
+    from embedge_export.read_back import read_back, reopen
     from embedge_export.verify import verified
 
     manifest = _manifest(order, {})
@@ -133,9 +152,10 @@ def _make(order: Order, *, keep: Bundle | None, drop: Bundle | None) -> Bundle:
             else {name: keep.manifest.files[name] for other in others for name in keep.graph_files(other)}
         )
         manifest = replace(manifest, precisions={**others, **manifest.precisions})
-        bundle = write_manifest(folder, replace(manifest, files=record_files(folder, keep=kept)))
+        written = write_manifest(folder, replace(manifest, files=record_files(folder, keep=kept)))
+        bundle = read_back(written, load=order.precisions)
         if order.verify and order.precisions:
-            bundle = write_manifest(folder, verified(order, bundle, scratch))
+            bundle = reopen(write_manifest(folder, verified(order, bundle, scratch)))
     size = sum(record.size for record in bundle.manifest.files.values())
     order.report(f"{'bundle':<11}{order.destination}, {size / 1e6:.1f} MB")
     return Bundle(order.destination, bundle.manifest)
@@ -169,7 +189,10 @@ def _manifest(order: Order, others: Mapping[str, PrecisionRecord]) -> Manifest:
         architecture=checkpoint.architecture,
         dimension=checkpoint.dimension,
         max_tokens=checkpoint.max_tokens,
+        truncation_side=checkpoint.truncation_side,
         pooling=checkpoint.pooling,
+        similarity=checkpoint.similarity,
+        normalize=checkpoint.normalize,
         sparse=checkpoint.sparse_head is not None and order.exporter == "native",
         multi_vector=checkpoint.multi_vector_head is not None and order.exporter == "native",
         prompts=checkpoint.prompts,

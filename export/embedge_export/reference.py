@@ -3,19 +3,21 @@
 import contextlib
 import io
 import logging
+import tempfile
 import warnings
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from embedge.errors import CheckpointError
 from embedge.manifest import HIDDEN, TOKEN_VECTORS, TOKEN_WEIGHTS
+from embedge_export.borders import CpuSession, reason_of
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.extra import require_optimum_extra
+from embedge_export.tensors import check_read, tensor_names, write_renamed
 from embedge_export.token_head import TokenHead
 
 _TASKS = {"embed": "feature-extraction", "rerank": "text-classification"}  # as optimum calls them
@@ -42,17 +44,12 @@ class Reference:
         self.name = name
         self._sparse = sparse
         self._multi_vector = multi_vector
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        self._session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-        self._inputs = {tensor.name for tensor in self._session.get_inputs()}
+        self._session = CpuSession(graph, optimise=True)
 
     def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64], output: str = HIDDEN) -> NDArray[np.float32]:
         """An output, float32 [batch, ...], for padded ids and their mask, [batch, sequence]."""
         feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-        feed = {name: value for name, value in feed.items() if name in self._inputs}
-        found: NDArray[np.float32] = self._session.run([output], feed)[0]
-        return found
+        return self._session.run([output], feed)[0]
 
     def weigh_tokens(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """Weights of tokens, float32 [batch, sequence], as ``run``."""
@@ -68,22 +65,23 @@ class Reference:
 def trace(checkpoint: Checkpoint, folder: Path) -> Path:
     """The float32 graph that optimum traces from the checkpoint, written into ``folder`` if it is not there; its path.
 
-    transformers reads pickled weights with ``torch.load(weights_only=True)``, which runs no code of theirs.
+    transformers reads pickled weights with ``torch.load(weights_only=True)``, which runs no code of theirs. Where it
+    does not find the tensors under the names that they have, it is given a copy with names that it knows.
 
     Raises:
         MissingExtraError: the optimum extra is not installed.
-        CheckpointError: optimum cannot export it.
+        CheckpointError: optimum cannot export it, or it has tensors missing or left over.
     """
     require_optimum_extra()
     if (folder / "model.onnx").is_file():
         return folder / "model.onnx"
-    with quiet():
+    folder.mkdir(parents=True, exist_ok=True)
+    with quiet(), tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as scratch:
         from optimum.exporters.onnx import main_export
 
         try:
-            _check_complete(checkpoint)
             main_export(
-                str(checkpoint.directory),
+                str(_known_to_transformers(checkpoint, Path(scratch))),
                 output=folder,
                 task=_TASKS[checkpoint.task],
                 library_name="transformers",
@@ -94,23 +92,65 @@ def trace(checkpoint: Checkpoint, folder: Path) -> Path:
         except CheckpointError:
             raise
         except Exception as error:  # whatever torch, transformers and optimum raise
-            reason = str(error).strip().partition("\n")[0]
             raise CheckpointError(
-                f"optimum cannot export {checkpoint.directory} ({type(error).__name__}: {reason})"
+                f"optimum cannot export {checkpoint.directory} ({type(error).__name__}: {reason_of(error)})"
             ) from error
     return folder / "model.onnx"
 
 
-def _check_complete(checkpoint: Checkpoint) -> None:
-    """Transformers fills tensors that it does not find with random numbers, and only warns."""
+def _known_to_transformers(checkpoint: Checkpoint, scratch: Path) -> Path:
+    """The checkpoint's directory, or a copy in ``scratch`` where transformers does not know the names of its tensors.
+
+    Raises:
+        CheckpointError: a tensor is missing or left over in either.
+    """
+    try:
+        _check_complete(checkpoint, checkpoint.directory)
+    except Exception:  # transformers' own, too
+        if not _is_renamed(checkpoint, scratch):
+            raise
+        _check_complete(checkpoint, scratch)
+        return scratch
+    return checkpoint.directory
+
+
+def _is_renamed(checkpoint: Checkpoint, scratch: Path) -> bool:
+    """Whether the names had wrappers in front, and there is a copy without them now."""
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_MAPPING
+
+    kind = MODEL_MAPPING[type(AutoConfig.from_pretrained(checkpoint.directory, local_files_only=True))]
+    try:
+        return write_renamed(checkpoint, scratch, base=kind.base_model_prefix)
+    except CheckpointError:  # what transformers said of it says more
+        return False
+
+
+def _check_complete(checkpoint: Checkpoint, folder: Path) -> None:
+    """Raises CheckpointError where transformers does not find every tensor, or has no place for one.
+
+    It fills tensors that it does not find with random numbers, and only warns.
+    """
     from transformers import AutoModel, AutoModelForSequenceClassification
 
     kind = AutoModelForSequenceClassification if checkpoint.task == "rerank" else AutoModel
-    _, found = kind.from_pretrained(checkpoint.directory, output_loading_info=True, local_files_only=True)
+    model, found = kind.from_pretrained(folder, output_loading_info=True, local_files_only=True)
     missing = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))
     if missing or found["mismatched_keys"]:
         first = [*missing, *map(str, found["mismatched_keys"])][0]
         raise CheckpointError(f"{checkpoint.directory} has no tensor {first}; its config.json describes another model")
+    base = f"{model.base_model_prefix}."
+    left = {*found["unexpected_keys"], *(_beside(checkpoint, base) if folder == checkpoint.directory else ())}
+    check_read({name.removeprefix(base) for name in left}, checkpoint)
+
+
+def _beside(checkpoint: Checkpoint, base: str) -> list[str]:
+    """Tensors beside an embedder's encoder that has ``base`` in front, which transformers leaves out of its report."""
+    with contextlib.suppress(CheckpointError):  # a pickle of before torch 1.6, which only torch reads
+        names = tensor_names(checkpoint)
+        if checkpoint.task == "embed" and any(name.startswith(base) for name in names):
+            return [name for name in names if not name.startswith(base)]
+    return []
 
 
 def traced_by() -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from embedge.errors import TextValueError
 from embedge.items import open_items
 from embedge.manifest import Calibration
+from embedge_export.borders import ours
 from embedge_export.calibrate import FEWEST_TEXTS
 
 _LONG = 40  # texts joined from lines of all kinds, beside the lines themselves, so that late positions are seen
@@ -65,8 +66,10 @@ def calibration_texts(file: str | PathLike[str] | None = None) -> tuple[list[str
         lines = _lines("calibration.txt")
         texts = [*lines, *(" ".join(lines[start::_LONG]) for start in range(_LONG))]
     else:
-        path = Path(file).expanduser()
-        with open_items(str(path), option="--calibration") as items:
+        with (
+            ours(TextValueError, f"{str(file)!r} cannot be read", "give --calibration another file"),
+            open_items(str(Path(file).expanduser()), option="--calibration") as items,
+        ):
             texts = [item.text for item in items if item.text.strip()]
         if len(texts) < FEWEST_TEXTS:
             raise TextValueError(

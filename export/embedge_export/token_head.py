@@ -53,5 +53,5 @@ def read_head(checkpoint: Checkpoint, file: Path | None, *, outputs: int) -> Tok
     """
     if file is None:
         return None
-    with Tensors(checkpoint, files=(file,)) as tensors:
+    with Tensors(checkpoint, layer=file) as tensors:
         return TokenHead(tensors.get("weight", outputs, checkpoint.dimension), tensors.get("bias", outputs))

@@ -14,6 +14,7 @@ from embedge.errors import CheckpointError, QualityError
 from embedge.manifest import Manifest, Precision, Quality
 from embedge_export.checkpoint import Checkpoint, read_checkpoint
 from embedge_export.convert import OWN_REFERENCE, TRACED
+from embedge_export.destination import has_files_of
 from embedge_export.extra import has_optimum_extra, require_optimum_extra
 from embedge_export.fetch import Fetched, fetch
 from embedge_export.measure import measure
@@ -91,14 +92,12 @@ def check_runs(bundle: Bundle, precision: Precision) -> None:
                 f"{bundle.manifest.model} {precision} gives lexical weights that are no numbers; get it again"
             )
     if bundle.manifest.multi_vector:
-        with np.errstate(all="ignore"):  # as below
-            found = model.encode_multi_vector(["hello world", ""])
+        found = model.encode_multi_vector(["hello world", ""])
         if not _are_unit(np.concatenate(found)):
             raise QualityError(
                 f"{bundle.manifest.model} {precision} gives multi-vectors that are no unit vectors; get it again"
             )
-    with np.errstate(all="ignore"):  # what is not finite is told below
-        vectors = model.encode(["hello world", "", "a a a"], on_truncate="ignore")
+    vectors = model.encode(["hello world", "", "a a a"], normalize=True, on_truncate="ignore")
     if vectors.shape[1] != bundle.manifest.dimension or not _are_unit(vectors):
         raise QualityError(
             f"{bundle.manifest.model} {precision} does not give unit vectors: its weights overflow or are empty; "
@@ -197,13 +196,19 @@ def reverify(bundle: Bundle, *, checkpoint: str | None, cache: Path) -> Iterator
         reference = _find_reference(bundle, checkpoint, cache, Path(folder))
         for name in bundle.manifest.precisions:
             precision = bundle.pick_precision(name)
-            check_runs(bundle, precision)
-            if reference is None or reference.name == f"{precision} graph":
-                yield precision, None
-                continue
-            quality = measure(bundle, precision, reference)
-            check_floor(bundle.manifest, precision, quality)
+            with np.errstate(all="ignore"):  # not over the yield, where it would be the caller's, too
+                quality = _measured(bundle, precision, reference)
             yield precision, quality
+
+
+def _measured(bundle: Bundle, precision: Precision, reference: Reference | None) -> Quality | None:
+    """The quality of a precision, held to its floor; None where there is nothing else to compare it with."""
+    check_runs(bundle, precision)
+    if reference is None or reference.name == f"{precision} graph":
+        return None
+    quality = measure(bundle, precision, reference)
+    check_floor(bundle.manifest, precision, quality)
+    return quality
 
 
 def _find_reference(bundle: Bundle, given: str | None, cache: Path, folder: Path) -> Reference | None:
@@ -225,7 +230,7 @@ def _find_checkpoint(bundle: Bundle, given: str | None, cache: Path) -> Checkpoi
         if given:
             raise
         return None
-    if found is None or found.sha256 == source.checkpoint_sha256:
+    if found is None or has_files_of(bundle.manifest, found):
         return found
     if given:
         raise CheckpointError(f"{given} is not the checkpoint of {bundle.path}: its files differ")

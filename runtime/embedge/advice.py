@@ -4,6 +4,8 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from embedge.errors import BundleError
+
 if TYPE_CHECKING:
     from embedge.manifest import Manifest
 
@@ -50,5 +52,9 @@ def _pull_command(path: Path) -> str | None:
     repository, home = path.name.replace("--", "/", 1), path.parent.parent
     if "/" not in repository or path != cached_path(repository, home) or not read_commit(path):
         return None
+    try:
+        is_usual = home == cache_home()
+    except BundleError:  # EMBEDGE_HOME names none
+        is_usual = False
     words = ["embedge", "pull", repository]
-    return shlex.join(words if home == cache_home() else ["env", f"EMBEDGE_HOME={home}", *words])
+    return shlex.join(words if is_usual else ["env", f"EMBEDGE_HOME={home}", *words])

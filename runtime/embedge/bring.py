@@ -6,8 +6,9 @@ from os import PathLike
 from pathlib import Path
 
 from embedge.bundle import Bundle
-from embedge.errors import BundleNotFoundError, CheckpointError, HubError, MissingExtraError
+from embedge.errors import BundleError, BundleNotFoundError, CheckpointError, HubError, MissingExtraError, escape
 from embedge.manifest import MANIFEST
+from embedge.paths import is_dir
 from embedge.progress import Report
 from embedge.resolve import cache_home, cached_path, check_name, find_cached, is_path
 
@@ -69,7 +70,7 @@ def bring(
 ) -> Bundle:
     """Into the cache: from the hub if a bundle is there, else by the exporter if it is installed."""
     failed: HubError | ModuleNotFoundError | None = None
-    if "/" in name and not local_files_only and not Path(name).is_dir():
+    if "/" in name and not local_files_only and not is_dir(Path(name)):
         from embedge.hub import find_snapshot
         from embedge.place import read_commit
 
@@ -102,7 +103,7 @@ def _export(
         # The exporter would take a directory; here "ckpt" is to mean what "./ckpt" does. (A recipe's name is a recipe's
         # wherever the process was started.)
         recipe = find_recipe(name)
-        if Path(name).is_dir() and recipe is None:
+        if is_dir(Path(name)) and recipe is None:
             return Bundle.open(name)
         from embedge.hub import not_asked_again
 
@@ -121,6 +122,9 @@ def _export(
             f"no bundle of {name!r} in {cache_home(cache_dir)} and none can be made: {reason}; "
             "or copy a bundle's directory here and give its path"
         ) from error
+    except OSError as error:
+        place = f"{cache_home(cache_dir)} ({error.strerror or error})"
+        raise BundleError(f"no bundle of {name!r} can be made in {place}; set EMBEDGE_HOME to a directory") from error
     except ImportError as error:
         if not isinstance(error, MissingExtraError | ModuleNotFoundError):
             raise
@@ -143,6 +147,6 @@ class _Told:
 
         log = logging.getLogger("embedge")
         if self._title:
-            log.info("%s", self._title)
+            log.info("%s", escape(self._title))
             self._title = ""
-        log.info("%s", line)
+        log.info("%s", escape(line))

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from embedge.paths import open_regular
+
 Found = TypeVar("Found")
 
 
@@ -36,8 +38,17 @@ def sha256(path: Path) -> str:
     return _of_bytes(path, lambda data: hashlib.sha256(data).hexdigest())
 
 
+def contains(path: Path, part: bytes) -> bool:
+    """Whether a file has these bytes in it.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    return _of_bytes(path, lambda data: data.find(part) >= 0)
+
+
 def _of_bytes(path: Path, function: Callable[[bytes | mmap.mmap], Found]) -> Found:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         if not os.fstat(file.fileno()).st_size:  # nothing cannot be mapped
             return function(b"")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:

@@ -4,13 +4,16 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any
 
 import click
 
 from embedge import __version__
-from embedge.errors import EmbedgeError
+from embedge.errors import EmbedgeError, escape
 
 # Where each command lives. Those of the exporter are named here and imported by nothing else in the runtime.
 _COMMANDS = {
@@ -44,9 +47,14 @@ class _Group(click.Group):
             command.params.append(_debug_option())
         return command
 
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        with _escaped():
+            return super().make_context(*arguments, **options)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _escaped():
+                return super().invoke(ctx)
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except Exception as error:
@@ -57,6 +65,16 @@ class _Group(click.Group):
             expected = isinstance(error, EmbedgeError | OSError | MemoryError)
             hint = "" if expected else "; this is a bug, `--debug` shows where"
             raise click.ClickException(f"{_one_line(error)}{hint}") from error
+
+
+@contextmanager
+def _escaped() -> Iterator[None]:
+    """What click says of words that were typed, in one line that any terminal can show, as our own errors are."""
+    try:
+        yield
+    except click.ClickException as error:
+        error.message = escape(error.message)  # type: ignore[misc]  # final to checkers; who raises it is click
+        raise
 
 
 def _debug_option() -> click.Option:
@@ -70,12 +88,12 @@ def _debug_option() -> click.Option:
 
 
 def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    text = escape(" ".join(str(error).split()))
     return text if isinstance(error, EmbedgeError) and text else f"{type(error).__name__}: {text}"
 
 
 def _show_warning(message: Warning | str, *origin: Any, **more: Any) -> None:
-    click.echo(f"warning: {message}", err=True)
+    click.echo(escape(f"warning: {message}"), err=True)
 
 
 def _stop(number: int, frame: object) -> None:
@@ -111,6 +129,10 @@ def main() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     warnings.showwarning = _show_warning
+    if isinstance(
+        sys.stdout, TextIOWrapper
+    ):  # a path may have what the terminal's encoding lacks; stderr does so itself
+        sys.stdout.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, _stop)
     sys.exit(cli())
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from embedge.errors import EmbedgeError, escape
 from embedge.items import FORMATS, Format, Item, open_items
 from embedge.logged import log_shown
 from embedge.manifest import PRECISIONS, Manifest, Precision
@@ -120,8 +121,20 @@ def _unreadable(cache: Path) -> str:
     except FileNotFoundError:
         return ""
     except OSError as error:
-        return f" (cannot be read: {error.strerror})"
+        return f" (cannot be read: {error.strerror or error})"
     return ""
+
+
+def _cache_lines() -> dict[str, str]:
+    """The cache, and what is in it."""
+    from embedge.resolve import cache_home, cached_bundles
+
+    try:
+        home = cache_home()
+    except EmbedgeError as error:  # a report tells that, too
+        return {"cache": f"none: {error}"}
+    held = {f"  {bundle.path.name}": _describe(bundle.manifest) for bundle in cached_bundles()}
+    return {"cache": f"{home}{_unreadable(home)}", **held}
 
 
 @click.command()
@@ -148,7 +161,7 @@ def _footprint(model: str | None, as_json: bool) -> None:
     from embedge.footprint_table import table
 
     found = measure(model)
-    click.echo(found.to_json() if as_json else table(found))
+    click.echo(found.to_json() if as_json else "\n".join(map(escape, table(found).split("\n"))))
 
 
 def _describe(manifest: Manifest) -> str:
@@ -163,7 +176,6 @@ def _info() -> None:
     from importlib.metadata import PackageNotFoundError, version
 
     from embedge import __version__, cpu
-    from embedge.resolve import cache_home, cached_bundles
 
     def installed(package: str) -> str:
         try:
@@ -188,10 +200,9 @@ def _info() -> None:
         else f"{platform.machine()}, features unknown",
         "cores": f"{cpu.usable_cores()} usable" + (f" (cgroup quota {quota:g})" if quota is not None else ""),
         "providers": ", ".join(onnxruntime.get_available_providers()),
-        "cache": f"{cache_home()}{_unreadable(cache_home())}",
+        **_cache_lines(),
     }
-    for bundle in cached_bundles():
-        lines[f"  {bundle.path.name}"] = _describe(bundle.manifest)
-    width = max(map(len, lines))
-    for name, value in lines.items():
+    shown = {escape(name): escape(value) for name, value in lines.items()}
+    width = max(map(len, shown))
+    for name, value in shown.items():
         click.echo(f"{name:<{width}}  {value}")

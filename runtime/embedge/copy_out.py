@@ -6,6 +6,7 @@ from pathlib import Path
 from embedge.bundle import Bundle
 from embedge.errors import BundleError
 from embedge.manifest import MANIFEST, Manifest
+from embedge.paths import expand, resolve_links
 from embedge.place import existing_bundle, lock_destination, staging, writing
 from embedge.transfer import local_blocks, narrow, pick_precisions, transfer
 
@@ -26,11 +27,12 @@ def copy_bundle(bundle: Bundle, destination: Path, *, precisions: Sequence[str] 
         BundleError: something else is at the destination, or it cannot be written.
         PrecisionNotFoundError: the bundle lacks a precision.
     """
-    place = destination.expanduser().resolve()
-    source = bundle.path.resolve()
+    place = resolve_links(expand(destination, what="the copy's directory"), what="the copy's directory")
+    source = resolve_links(bundle.path, what="the bundle's directory")
     if place == source or source in place.parents or place in source.parents:
         raise BundleError(f"{destination} is the bundle itself, or holds it or is in it; give -o another directory")
-    text = (source / MANIFEST).read_text(encoding="utf-8")
+    text = Bundle.read_manifest(source)
+    Manifest.from_json(text, where=str(source / MANIFEST))  # it may be another than when the bundle was opened
     wanted = pick_precisions(bundle.manifest, precisions or tuple(bundle.manifest.precisions), where=str(bundle.path))
     text = narrow(text, wanted)
     manifest = Manifest.from_json(text, where=str(source / MANIFEST))
@@ -43,6 +45,5 @@ def copy_bundle(bundle: Bundle, destination: Path, *, precisions: Sequence[str] 
             )
         if before is None or before.manifest != manifest or not before.is_whole():
             with staging(place, keep=None, drop=before) as (folder, _):
-                transfer(manifest, lambda name: local_blocks(source / name), folder, where=str(bundle.path))
-                (folder / MANIFEST).write_text(text, encoding="utf-8")
+                transfer(text, lambda name: local_blocks(source / name), folder, where=str(bundle.path))
     return Bundle(destination, manifest)

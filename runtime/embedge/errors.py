@@ -15,15 +15,43 @@
 
     TruncationWarning               (UserWarning) texts longer than the model's max_tokens lost their end
 
-A message says the fact, what was found, and what to type next, in one line.
+A message says the fact, what was found, and what to type next, in one line that any terminal can show: characters that
+would move its cursor, turn its text round or end the line are escaped.
 """
 
 import sys
 import warnings
 
+# What turns the direction of text (Unicode's property Bidi_Control), and its separators of lines and paragraphs.
+_UNSEEN = frozenset("\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def is_unseen(letter: str) -> bool:
+    r"""Whether a terminal would obey a character and not show it, or no file could hold it: a lone surrogate.
+
+    >>> [is_unseen(letter) for letter in "a 東\\\n\x1b\x7f\x9b\u202e\udc80"]
+    [False, False, False, False, True, True, True, True, True, True]
+    """
+    code = ord(letter)
+    return code < 32 or 127 <= code < 160 or 0xD800 <= code < 0xE000 or letter in _UNSEEN
+
+
+def escape(text: str) -> str:
+    r"""Text in one line that any terminal can show, with Python's escapes; what is escaped already stays as it is.
+
+    >>> print(escape("東\n\x1b[2J"), escape(escape("\u2028")))
+    東\n\x1b[2J \u2028
+    """
+    if text.isprintable():
+        return text
+    return "".join(letter.encode("unicode_escape").decode() if is_unseen(letter) else letter for letter in text)
+
 
 class EmbedgeError(Exception):
     """Base of all errors below."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(escape(one) if isinstance(one, str) else one for one in args))
 
 
 class BundleError(EmbedgeError):
@@ -79,4 +107,4 @@ def warn(message: str, category: type[Warning]) -> None:
     frame, level = sys._getframe().f_back, 2
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "embedge":
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level)
+    warnings.warn(escape(message), category, stacklevel=level)

@@ -7,13 +7,10 @@ import click
 
 from embedge.bring import pull as bring_model
 from embedge.bundle import Bundle
+from embedge.errors import escape
 from embedge.manifest import CLASSES, PRECISIONS, Precision
-from embedge.progress import is_terminal
+from embedge.progress import is_terminal, tell
 from embedge.resolve import open_held
-
-
-def _say(line: str) -> None:
-    click.echo(line, err=True)
 
 
 def _describe(bundle: Bundle) -> str:
@@ -21,7 +18,7 @@ def _describe(bundle: Bundle) -> str:
     files = bundle.manifest.files
     size = sum(record.size for record in files.values())
     held = " + ".join(name for name in PRECISIONS if name in bundle.manifest.precisions)
-    return f"{bundle.path}: {held}, {len(files) + 1} files, {size / 1e6:.1f} MB"
+    return escape(f"{bundle.path}: {held}, {len(files) + 1} files, {size / 1e6:.1f} MB")
 
 
 @click.command()
@@ -51,7 +48,7 @@ def pull(model: str, precisions: tuple[Precision, ...], revision: str | None) ->
     embedge pull my-organisation/my-bundle --revision v2
     RUN embedge pull my-organisation/my-bundle      # in a Dockerfile: the image starts without the network
     """
-    bundle = bring_model(model, precisions=precisions or None, revision=revision, report=_say)
+    bundle = bring_model(model, precisions=precisions or None, revision=revision, report=tell)
     click.echo(_describe(bundle))
 
 
@@ -82,7 +79,7 @@ def bundle(model: str, output: str, precisions: tuple[Precision, ...]) -> None:
     """
     from embedge.copy_out import copy_bundle
 
-    source = bring_model(model, precisions=precisions or None, report=_say)
+    source = bring_model(model, precisions=precisions or None, report=tell)
     copy = copy_bundle(source, Path(output), precisions=precisions or None)
     click.echo(_describe(copy))
 
@@ -112,6 +109,6 @@ def push(bundle: str, repository: str, private: bool, revision: str | None, mess
 
         disable_progress_bars()
     url = push_bundle(opened, repository, private=private, revision=revision, message=message)
-    click.echo(url)
+    click.echo(escape(url))
     if not revision:
-        click.echo(f'{CLASSES[opened.manifest.task]}("{repository}") loads it.', err=True)
+        tell(f'{CLASSES[opened.manifest.task]}("{repository}") loads it.')

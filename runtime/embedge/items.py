@@ -62,10 +62,9 @@ def _open(source: str, option: str) -> IO[bytes]:
         raise TextValueError(f"{source or '.'} is a directory; give {option} a file") from None
     except PermissionError:
         raise TextValueError(f"{source} may not be read (permission denied); `ls -l` shows by whom") from None
-    except OSError as error:
-        raise TextValueError(
-            f"{source} cannot be read ({error.strerror or error}); give {option} another file"
-        ) from error
+    except (OSError, ValueError) as error:  # the second for a NUL or a lone surrogate in its name
+        reason = getattr(error, "strerror", None) or error
+        raise TextValueError(f"{source!r} cannot be read ({reason}); give {option} another file") from error
 
 
 def _read(file: IO[bytes], name: str, format: Format) -> Iterator[Item]:  # noqa: A002
@@ -116,5 +115,8 @@ def _check_unicode(text: str, where: str, field: str) -> None:
 
 def _short(data: Any) -> str:
     """The JSON of a value, to be shown in one line; escaped, so that any terminal can."""
-    text = json.dumps(data)
+    try:
+        text = json.dumps(data)
+    except RecursionError:
+        text = "what is nested too deeply"
     return text if len(text) <= 60 else text[:57] + "..."

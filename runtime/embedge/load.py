@@ -40,6 +40,7 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[str, .
         ProviderError: the first provider did not start.
     """
     graph = _Graph(bundle, precision, providers)
+    graph.check_sizes()
     check = Task(graph.check)
     import embedge.session  # noqa: F401  # numpy and onnxruntime, before the next thread wants the interpreter lock
 
@@ -84,6 +85,10 @@ class _Graph:
         self._providers = providers
         self._files = bundle.graph_files(precision)
         self._identity = self._identify()
+
+    def check_sizes(self) -> None:
+        """Raises BundleCorruptError where one of them is not there, or is no file: reading a pipe would never end."""
+        self._bundle.check_sizes((TOKENIZER, *self._files))
 
     def check(self) -> None:
         """Raises BundleCorruptError where the graph or the tokenizer is not what was exported."""

@@ -3,13 +3,19 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from embedge.progress import tell
+
 
 @contextmanager
 def log_shown() -> Iterator[None]:
     """What the library logs, such as the steps of a first export, as lines on stderr."""
     import logging
 
-    logger, handler = logging.getLogger("embedge"), logging.StreamHandler()
+    class Told(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            tell(self.format(record))
+
+    logger, handler = logging.getLogger("embedge"), Told()
     before = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

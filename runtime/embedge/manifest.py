@@ -4,12 +4,13 @@ The schema lives here, once; the exporter imports it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal, Self, get_args
 
 from embedge.errors import BundleError
 from embedge.records import read_record
+from embedge.sealed import seal
 
 FORMAT_VERSION = 1
 MANIFEST = "embedge.json"
@@ -32,6 +33,10 @@ Similarity = Literal["cosine", "dot", "euclidean", "manhattan"]
 CLASSES: Mapping[Task, str] = {"embed": "Embedder", "rerank": "Reranker"}  # that open a bundle of the task
 WEIGHTS_SUFFIX = "_data"  # of the file with a graph's weights, after the name of the graph's own
 TOKENIZER = "tokenizer.json"
+LARGEST_MANIFEST = 1 << 24  # bytes; real ones have some thousands
+# What a manifest said at the top before it had a checksum of itself. Later ones always have one.
+_BARE = frozenset({"format_version", "model", "source", "licence", "task", "architecture", "dimension", "max_tokens"})
+_BARE |= {"pooling", "sparse", "multi_vector", "prompts", "default_prompt", "files", "precisions"}
 # Largest values of the manifest's numbers; memory is allocated by them.
 _RANGES: Mapping[str, int] = {"format_version": FORMAT_VERSION, "dimension": 2**16, "max_tokens": 2**20}
 
@@ -45,7 +50,8 @@ class Source:
         hub_id: the checkpoint's id on the Hugging Face hub, where it has one.
         revision: the hub commit, where it came from there.
         like: the recipe that an export was told to take what the checkpoint does not say from; None where it was not.
-        checkpoint_sha256: SHA-256 over weights, config, tokenizer and pooling; the same for the same checkpoint only.
+        checkpoint_sha256: SHA-256 over every file of the checkpoint that an export reads; in early bundles, over
+            weights, config, tokenizer and pooling.
     """
 
     origin: str
@@ -148,6 +154,7 @@ class Manifest:
         architecture: the config's ``model_type``, such as ``bert``.
         dimension: of a vector; a reranker's 1, its number of scores.
         max_tokens: longest text in tokens, or pair of texts, special ones included.
+        truncation_side: the end of a long text that is cut off, ``right`` or ``left``.
         pooling: ``cls``, ``mean`` or ``last``.
         similarity: how two vectors are compared, as the checkpoint says; ``cosine`` where it says nothing.
         normalize: whether vectors are scaled to length 1; False where the checkpoint has pooling and no Normalize
@@ -168,6 +175,7 @@ class Manifest:
     architecture: str
     dimension: int
     max_tokens: int
+    truncation_side: Literal["right", "left"] = "right"
     pooling: Literal["cls", "mean", "last"]
     similarity: Similarity = "cosine"
     normalize: bool = True
@@ -197,14 +205,26 @@ class Manifest:
         """A manifest from its JSON text; ``where`` names it in errors.
 
         Raises:
+            BundleCorruptError: it has changed since it was written; those of before it had a checksum are not known to.
             BundleError: it is not JSON, of a newer format, or a field is missing, of another type or out of range.
         """
-        manifest = read_record(cls, text, where=where, version=FORMAT_VERSION)
+        manifest = read_record(cls, text, where=where, version=FORMAT_VERSION, bare=_BARE)
         _check_ranges(manifest, where)
         for name in (*manifest.files, *(record.file for record in manifest.precisions.values())):
             if not _is_inside(name):
                 raise BundleError(f"{where} names a file outside the bundle, {name!r}; get the bundle again")
         return manifest
+
+    def to_json(self) -> str:
+        """Its JSON text, with the checksum of what it says, as ``embedge.sealed`` defines it.
+
+        Raises:
+            BundleError: it says something that JSON cannot.
+        """
+        try:
+            return seal(asdict(self))
+        except ValueError as error:
+            raise BundleError(f"{MANIFEST} of {self.model} cannot be written ({error}); export it otherwise") from error
 
 
 def _is_inside(name: str) -> bool:
@@ -225,6 +245,8 @@ def _check_ranges(manifest: Manifest, where: str) -> None:
         found = getattr(manifest, name)
         if not 1 <= found <= most:
             raise BundleError(f"{where}: {name} must be between 1 and {most}, found {found}; {mend}")
+    if any(record.size < 0 for record in manifest.files.values()):
+        raise BundleError(f"{where}: a file cannot have less than 0 bytes; {mend}")
     graphs = [record.file for record in manifest.precisions.values()]
     if not graphs or len(set(graphs)) < len(graphs):
         raise BundleError(f"{where} must name a graph for each precision, found {', '.join(graphs) or 'none'}; {mend}")

@@ -6,30 +6,48 @@ import errno
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from embedge.bundle import Bundle
-from embedge.errors import BundleError
+from embedge.errors import BundleError, escape
+from embedge.held import HeldFile, replacing
 from embedge.manifest import MANIFEST
+from embedge.paths import read_regular, size_of
 from embedge.progress import Report
 
 _COMMIT = ".commit"
+_BEFORE = "before"  # where what is replaced waits, if two renames are needed
+_PAUSE = 0.05  # seconds between looks whether a lock is free
 
 
 def read_commit(folder: Path) -> str | None:
     """The commit of a hub's repository that the bundle in a folder is; None where it is none, or not that alone."""
     try:
-        return (folder / _COMMIT).read_text(encoding="ascii").strip() or None
+        return read_regular(folder / _COMMIT, 1000).decode("ascii").strip() or None
     except (OSError, UnicodeDecodeError):
         return None
 
 
 def write_commit(folder: Path, commit: str) -> None:
     """Record of which commit the bundle in a folder is; there whole or not at all."""
-    new = fresh(folder / f"{_COMMIT}.partial")
-    new.write_text(f"{commit}\n", encoding="ascii")
-    new.replace(folder / _COMMIT)
+    with replacing(folder / _COMMIT) as file:
+        file.write(f"{commit}\n".encode("ascii"))
+
+
+def write_manifest(folder: Path, text: str) -> Bundle:
+    """The manifest into a bundle that is being built: every one that is written goes through here, and is read back.
+
+    Args:
+        folder: the bundle's.
+        text: JSON with its checksum, as ``Manifest.to_json`` and ``transfer.narrow`` give it.
+
+    Raises:
+        BundleError: it could not be opened again.
+    """
+    fresh(folder / MANIFEST).write_bytes(text.encode())
+    return Bundle.open(folder)
 
 
 def existing_bundle(destination: Path) -> Bundle | None:
@@ -38,32 +56,55 @@ def existing_bundle(destination: Path) -> Bundle | None:
     Raises:
         BundleError: something else is there, or the bundle's manifest cannot be read.
     """
-    if (destination / MANIFEST).is_file():
-        try:
+    try:
+        if (destination / MANIFEST).is_file():
             return Bundle.open(destination)
-        except BundleError as error:
-            raise BundleError(f"{error}; delete {destination} to make it anew") from error
-    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
+        is_free = not os.path.lexists(destination) or (destination.is_dir() and not any(destination.iterdir()))
+    except BundleError as error:
+        raise BundleError(f"{error}; delete {destination} to make it anew") from error
+    except OSError as error:
+        raise BundleError(f"{destination} cannot be read ({error.strerror or error}); choose another") from error
+    if not is_free:
         raise BundleError(f"{destination} is there and is no bundle; delete it, or give -o a new or empty directory")
     return None
 
 
 @contextlib.contextmanager
 def lock_destination(destination: Path, report: Report) -> Iterator[None]:
-    """One process at a time makes what goes to a destination; says so when it has to wait."""
-    from filelock import FileLock, Timeout
+    """One process at a time makes what goes to a destination; says so when it has to wait.
 
+    What a killed one left is removed. The lock is a file beside the destination, which goes when the block ends.
+    """
     destination.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(destination.parent / f".{destination.name}.lock")
+    lock = HeldFile(destination.parent / f".{destination.name}.lock", "lock")
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        report(f"{'waiting':<11}for another process that makes {destination}")
-        lock.acquire()
-    try:
+        if not lock.take():
+            report(escape(f"{'waiting':<11}for another process that makes {destination}"))
+            while not lock.take():
+                time.sleep(_PAUSE)
+        if not lock.is_locked:
+            report(escape(f"{'warning':<11}no locks where {destination} is: let no other process write there now"))
+        _clear(destination)
         yield
     finally:
-        lock.release()
+        if not lock.is_held:  # an interrupt came as it was made, or while another process had it
+            with contextlib.suppress(OSError):
+                lock.take()
+        lock.remove()
+
+
+def _work(destination: Path) -> Path:
+    return destination.parent / f".{destination.name}.partial"
+
+
+def _clear(destination: Path) -> None:
+    """Remove the folder of a build. What that had moved aside goes back, if it ended before its own took the place."""
+    work = _work(destination)
+    before = work / _BEFORE
+    if before.exists() and not os.path.lexists(destination):
+        before.rename(destination)
+    if work.exists():
+        shutil.rmtree(work)
 
 
 @contextlib.contextmanager
@@ -83,16 +124,14 @@ def staging(destination: Path, *, keep: Bundle | None, drop: Bundle | None) -> I
     """A folder to build a bundle in, and one for scratch; the first replaces the destination when the block ends well.
 
     Whenever the process is killed, the destination is what it was before, or the new bundle whole. A folder left behind
-    by a killed export is removed by the next one to the same destination.
+    by a killed export is removed by the next one that takes the destination's lock.
 
     Args:
-        destination: of the bundle; absent, empty, or a bundle.
+        destination: of the bundle; absent, empty, or a bundle. The caller has locked it.
         keep: the bundle there, if its files are to go on; they are linked, not copied, where the file system can.
         drop: the bundle there, if its own files are to go; what else is in the directory goes on.
     """
-    work = destination.parent / f".{destination.name}.partial"
-    if work.exists():
-        shutil.rmtree(work)  # of an export that was killed: the caller holds the lock
+    work = _work(destination)
     folder, scratch = work / "bundle", work / "scratch"
     folder.mkdir(parents=True)
     scratch.mkdir()
@@ -105,13 +144,16 @@ def staging(destination: Path, *, keep: Bundle | None, drop: Bundle | None) -> I
         _sync(folder)
         _put(folder, destination)
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            _clear(destination)
 
 
 def _link_tree(source: Path, target: Path, leave_out: set[Path]) -> None:
     for path in source.rglob("*"):
-        if path in leave_out:
+        if not leave_out.isdisjoint((path, *path.parents)):
             continue
+        if path.name.startswith((f".{_COMMIT}.partial", f"{_COMMIT}.partial")):
+            continue  # of a process that was killed
         copy = target / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
         if path.is_symlink():
@@ -129,6 +171,7 @@ def link(path: Path, copy: Path) -> None:
     try:
         os.link(path, copy)
     except OSError:
+        size_of(path)  # a pipe or a device has no end
         shutil.copy2(path, copy)
 
 
@@ -160,20 +203,16 @@ def _put(folder: Path, destination: Path) -> None:
         elif not _exchange(folder, destination):
             _swap_in_two(folder, destination)
     except OSError as error:
-        raise BundleError(f"{destination} cannot be replaced ({error.strerror}); close what uses it") from error
+        raise BundleError(
+            f"{destination} cannot be replaced ({error.strerror or error}); close what uses it"
+        ) from error
 
 
 def _swap_in_two(folder: Path, destination: Path) -> None:
-    """Where the system cannot exchange directories: killed between the two renames, the old one is left as .old."""
-    aside = destination.parent / f".{destination.name}.old"
-    shutil.rmtree(aside, ignore_errors=True)
-    destination.rename(aside)
-    try:
-        folder.rename(destination)
-    except OSError:
-        aside.rename(destination)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
+    """Where the system cannot exchange directories: killed between the two renames, the next to come puts it back."""
+    before = folder.parent / _BEFORE
+    destination.rename(before)
+    folder.rename(destination)  # where this fails, ``staging`` puts back what was there
 
 
 def _exchange(first: Path, second: Path) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Literal, TextIO
 
+from embedge.errors import escape
 from embedge.permits import Permits
 
 Report = Callable[[str], object]  # is told a line as a step ends
@@ -67,3 +68,16 @@ def is_terminal(stream: TextIO | None) -> bool:
         return stream is not None and stream.isatty()
     except (AttributeError, ValueError, OSError):  # a caller's own object; a closed file
         return False
+
+
+def tell(line: str) -> None:
+    """A line on stderr for who watches a command; where it cannot be written it is lost, and the work goes on.
+
+    Only a command may call it: what a failed write leaves in the buffer of ``sys.stderr`` is thrown away with that.
+    """
+    if sys.stderr is None:
+        return
+    try:
+        print(escape(line), file=sys.stderr, flush=True)
+    except (OSError, ValueError):  # a full disk, a reader that is gone, a closed stream
+        sys.stderr = None  # else it is written again at the exit, which then fails

@@ -4,14 +4,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from embedge.bundle import Bundle
-from embedge.errors import BundleError
+from embedge.errors import BundleError, escape
 from embedge.hub import Snapshot, read_blocks
-from embedge.manifest import MANIFEST, PRECISIONS, Manifest
+from embedge.manifest import LARGEST_MANIFEST, MANIFEST, PRECISIONS, Manifest
 from embedge.place import existing_bundle, lock_destination, read_commit, staging, write_commit, writing
 from embedge.progress import Report
 from embedge.transfer import local_blocks, narrow, pick_precisions, transfer
-
-_LARGEST_MANIFEST = 1 << 24  # bytes; real ones have some thousands
 
 
 def pull_bundle(snapshot: Snapshot, destination: Path, *, precisions: Sequence[str] | None, report: Report) -> Bundle:
@@ -55,10 +53,9 @@ def pull_bundle(snapshot: Snapshot, destination: Path, *, precisions: Sequence[s
             return _read_remote(snapshot, name, record.size)
 
         with staging(destination, keep=None, drop=before) as (folder, _):
-            transfer(manifest, source, folder, where=where)
-            (folder / MANIFEST).write_text(text, encoding="utf-8")
+            transfer(text, source, folder, where=where)
             write_commit(folder, snapshot.commit)
-    report(f"{'bundle':<11}{destination}")
+    report(escape(f"{'bundle':<11}{destination}"))
     return Bundle(destination, manifest)
 
 
@@ -74,8 +71,8 @@ def _read_manifest(snapshot: Snapshot, where: str) -> str:
     data = b""
     for block in read_blocks(snapshot, MANIFEST, snapshot.files[MANIFEST].size):
         data += block
-        if len(data) > _LARGEST_MANIFEST:
-            raise BundleError(f"{MANIFEST} of {where} is over {_LARGEST_MANIFEST} bytes; push it again")
+        if len(data) > LARGEST_MANIFEST:
+            raise BundleError(f"{MANIFEST} of {where} is over {LARGEST_MANIFEST} bytes; push it again")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:

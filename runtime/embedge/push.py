@@ -1,14 +1,18 @@
 """A bundle -> a repository on the hub, in the same layout, in one commit."""
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embedge.bundle import Bundle
 from embedge.card import card
+from embedge.checksum import sha256
 from embedge.errors import HubError
-from embedge.hub import ask, hub_api, is_offline
+from embedge.hub import Snapshot, ask, find_snapshot, hub_api, is_offline
 from embedge.hub_errors import translated
 from embedge.manifest import MANIFEST
+from embedge.transfer import narrow
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -34,7 +38,8 @@ def push_bundle(
 
     Raises:
         BundleCorruptError: a file is not what was exported.
-        HubError: the hub cannot be reached or refuses, such as without a token that may write.
+        HubError: the hub cannot be reached or refuses, such as without a token that may write, or does not hold then
+            what was uploaded.
     """
     if "/" not in hub_id:  # the hub would take it, and Embedder would take it for a recipe's name
         raise HubError(f"{hub_id} cannot be a bundle's hub id; give organisation/name")
@@ -74,14 +79,35 @@ def _commit(
 ) -> str:
     from huggingface_hub import CommitOperationAdd
 
-    paths: dict[str, Path | bytes] = {name: bundle.path / name for name in (*bundle.manifest.files, MANIFEST)}
+    contents: dict[str, Path | bytes] = {name: bundle.path / name for name in bundle.manifest.files}
+    contents[MANIFEST] = narrow(Bundle.read_manifest(bundle.path), tuple(bundle.manifest.precisions)).encode()
     if with_card:
-        paths[_CARD] = card(bundle.manifest, hub_id).encode()
+        contents[_CARD] = card(bundle.manifest, hub_id).encode()
     with translated(hub_id):
         done = api.create_commit(
             hub_id,
-            [CommitOperationAdd(name, content) for name, content in paths.items()],
+            [CommitOperationAdd(name, content) for name, content in contents.items()],
             commit_message=message or f"embedge bundle of {bundle.manifest.model}",
             revision=revision,
         )
+    _check_arrived(find_snapshot(hub_id, done.oid), contents)
     return str(done.commit_url)
+
+
+def _check_arrived(snapshot: Snapshot, contents: Mapping[str, Path | bytes]) -> None:
+    """Raises HubError where the hub lacks a file of a commit or has another, as far as it says their hashes."""
+    for name, content in contents.items():
+        found = snapshot.files.get(name)
+        if found is None:
+            raise HubError(f"{snapshot.hub_id} on the hub lacks {name}, which was just uploaded; push it again")
+        recorded = found.sha256 or found.git_sha1
+        if recorded not in (None, _hash(content, is_large=found.sha256 is not None)):
+            raise HubError(f"{name} of {snapshot.hub_id} on the hub is not what was uploaded; push it again")
+
+
+def _hash(content: Path | bytes, *, is_large: bool) -> str:
+    """What the hub says of a file, in hex: SHA-256 where it is a large one, else the SHA-1 of git's blob."""
+    if is_large:
+        return sha256(content) if isinstance(content, Path) else hashlib.sha256(content).hexdigest()
+    data = content.read_bytes() if isinstance(content, Path) else content
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()

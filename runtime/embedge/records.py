@@ -1,40 +1,66 @@
 """JSON to frozen dataclasses, checked field by field: the manifest is data from outside."""
 
-import json
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
-from embedge.errors import BundleError
+from embedge.errors import BundleCorruptError, BundleError
+from embedge.sealed import CRC32, checksum, parse
 
 T = TypeVar("T")
+_LARGEST = 2**63 - 1  # of a number, as of integers in most languages; sizes in bytes stay below
+_AGAIN = "get the bundle again, or export it again"
 
 
-def read_record(kind: type[T], text: str, *, where: str, version: int) -> T:
+def read_record(kind: type[T], text: str, *, where: str, version: int, bare: frozenset[str]) -> T:
     """A frozen dataclass from JSON text. Unknown fields are left out, so that later embedges can add some.
 
     Args:
-        kind: the dataclass; its fields are str, int, float, bool, None, Literal, Mapping[str, ...], tuple[..., ...] or
-            such dataclasses.
-        text: a JSON object with a ``format_version``.
+        kind: the dataclass, annotated by types themselves and not by their names: str, int, float, bool, None, Literal,
+            Mapping[str, ...], tuple[..., ...] or such dataclasses.
+        text: a JSON object with a ``format_version``, and with its checksum; see ``embedge.sealed``.
         where: names the text in errors.
         version: the highest ``format_version`` that is understood.
+        bare: the members of objects from before there was a checksum. One without a checksum and with any other member
+            has lost it, by damage to its name.
 
     Raises:
+        BundleCorruptError: it has changed since it was written.
         BundleError: not JSON, a newer format, or a field that is missing or of another type.
     """
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{where} is not JSON ({error}); get the bundle again, or export it again") from error
+        data = parse(text)
+    except ValueError as error:
+        raise BundleError(f"{where} is not JSON ({error}); {_AGAIN}") from error
     found = data.get("format_version") if isinstance(data, dict) else None
     if isinstance(found, int) and found > version:
         raise BundleError(f"{where} has format {found}, newer than {version}; `pip install -U embedge` reads it")
     try:
+        if isinstance(data, dict):
+            _check_unchanged(data, where, bare)
         return to_record(kind, data)
     except MismatchError as error:
-        raise BundleError(f"{where}: {error}; get the bundle again, or export it again") from error
+        raise BundleError(f"{where}: {error}; {_AGAIN}") from error
+    except RecursionError as error:
+        raise BundleError(f"{where} is nested too deeply; {_AGAIN}") from error
+
+
+def _check_unchanged(data: Mapping[str, Any], where: str, bare: frozenset[str]) -> None:
+    """Raises BundleCorruptError where an object says another thing than when it was written."""
+    if CRC32 not in data:
+        if later := sorted(data.keys() - bare):
+            raise BundleCorruptError(f"{where} has {later[0]!r} and no {CRC32!r}: it has changed; {_AGAIN}")
+        return
+    try:
+        found = checksum(data)
+    except ValueError as error:
+        raise MismatchError(f"a number is too large ({error})") from error
+    if data[CRC32] != found:
+        recorded = _short(data[CRC32])
+        raise BundleCorruptError(
+            f"{where} has changed since it was written (CRC-32 {found!r}, not {recorded}); {_AGAIN}"
+        )
 
 
 class MismatchError(Exception):
@@ -49,11 +75,10 @@ def to_record(kind: type[T], data: Any, at: str = "") -> T:
     """
     if not isinstance(data, dict):
         raise MismatchError(f"{at or 'the whole'} must be an object, found {_short(data)}")
-    hints = get_type_hints(kind)
     values = {}
     for field in fields(kind):  # type: ignore[arg-type]  # kind is a dataclass
         if field.name in data:
-            values[field.name] = _value(hints[field.name], data[field.name], f"{at}.{field.name}".lstrip("."))
+            values[field.name] = _value(field.type, data[field.name], f"{at}.{field.name}".lstrip("."))
         elif field.default is MISSING and field.default_factory is MISSING:
             raise MismatchError(f"{at}.{field.name}".lstrip(".") + " is missing")
     return kind(**values)
@@ -84,9 +109,14 @@ def _value(hint: Any, data: Any, at: str) -> Any:
     accepted = (int, float) if hint is float else (hint,)
     if not isinstance(data, accepted) or (isinstance(data, bool) and hint is not bool):
         raise MismatchError(f"{at} must be {hint.__name__}, found {_short(data)}")
+    if isinstance(data, int | float) and not -_LARGEST <= data <= _LARGEST:
+        raise MismatchError(f"{at} is out of range, found {_short(data)}")
     return data
 
 
 def _short(data: Any) -> str:
-    text = repr(data)
+    try:
+        text = repr(data)
+    except RecursionError:
+        text = type(data).__name__
     return text if len(text) < 40 else text[:37] + "..."

@@ -1,6 +1,5 @@
 """`embedge rerank`: documents by how well they answer a query, as JSON lines."""
 
-import json
 import sys
 from contextlib import nullcontext
 
@@ -10,6 +9,7 @@ from embedge.items import FORMATS, Format, Item, open_items
 from embedge.logged import log_shown
 from embedge.manifest import PRECISIONS, Precision
 from embedge.progress import is_terminal
+from embedge.writers import json_line
 
 
 @click.command()
@@ -64,4 +64,4 @@ def rerank(
         item = items[index]
         head = {"index": index} if item.id is None else {"index": index, "id": item.id}
         exact = float(f"{score:.9g}")  # nine significant digits give a float32 back
-        click.echo(json.dumps({**head, "score": exact, "text": item.text}, ensure_ascii=False))
+        click.echo(json_line({**head, "score": exact, "text": item.text}).encode())

@@ -9,20 +9,38 @@ from pathlib import Path
 from embedge.bundle import Bundle
 from embedge.errors import BundleError, BundleNotFoundError, PrecisionNotFoundError, TextTypeError
 from embedge.manifest import MANIFEST, PRECISIONS
+from embedge.paths import expand, is_dir, is_file
 
 _NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 _LONGEST_NAME = 200  # characters; file systems stop at 255 bytes
 
 
 def cache_home(cache_dir: str | PathLike[str] | None = None) -> Path:
-    """The cache: ``cache_dir``, else ``$EMBEDGE_HOME``, else the platform's cache folder for embedge."""
+    """The cache: ``cache_dir``, else ``$EMBEDGE_HOME``, else the platform's cache folder for embedge.
+
+    A relative one is relative to the current directory of each call.
+
+    Raises:
+        BundleError: no file system has such a path, or nobody knows this user's home folder.
+        TextTypeError: ``cache_dir`` is neither a string nor a path.
+    """
     if cache_dir is not None:
-        return Path(cache_dir).expanduser()
+        return expand(cache_dir, what="cache_dir")
     if home := os.environ.get("EMBEDGE_HOME"):
-        return Path(home).expanduser()
+        return expand(home, what="EMBEDGE_HOME")
     from platformdirs import user_cache_path
 
-    return user_cache_path("embedge", appauthor=False)
+    try:
+        path = user_cache_path("embedge", appauthor=False)
+    except (OSError, RuntimeError, LookupError) as error:
+        raise _no_cache(str(error)) from error
+    if not path.is_absolute():  # else a folder with the name ~ would be made here
+        raise _no_cache(f"found {path}")
+    return path
+
+
+def _no_cache(reason: str) -> BundleError:
+    return BundleError(f"there is no cache folder: this user has no home ({reason}); set EMBEDGE_HOME to a directory")
 
 
 def cached_path(name: str, cache_dir: str | PathLike[str] | None = None) -> Path:
@@ -103,13 +121,13 @@ def check_name(model: object) -> None:
 
 def is_path(model: str | PathLike[str]) -> bool:
     """Whether ``model`` means a path: not a string, one that looks like a path, or one where a bundle is."""
-    return not isinstance(model, str) or not _NAME.fullmatch(model) or _is_file(Path(model) / MANIFEST)
+    return not isinstance(model, str) or not _NAME.fullmatch(model) or is_file(Path(model) / MANIFEST)
 
 
 def find_cached(name: str, cache_dir: str | PathLike[str] | None) -> Bundle | None:
     """The cached bundle of a recipe's name or hub id; a recipe's bundle answers to its hub id too."""
     folder = cached_path(name, cache_dir)
-    if _is_file(folder / MANIFEST):
+    if is_file(folder / MANIFEST):
         try:
             return Bundle.open(folder)
         except BundleError as error:
@@ -131,7 +149,7 @@ def open_held(model: str | PathLike[str]) -> Bundle:
     """
     check_name(model)
     found = None if is_path(model) else find_cached(str(model), None)
-    if found is None and (is_path(model) or Path(model).is_dir()):
+    if found is None and (is_path(model) or is_dir(Path(model))):
         return Bundle.open(model)
     if found is None:
         raise BundleNotFoundError(
@@ -139,10 +157,3 @@ def open_held(model: str | PathLike[str]) -> Bundle:
             "`embedge info` lists those that are there, or give a bundle's path"
         )
     return found
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name too long, or a folder that may not be searched
-        return False

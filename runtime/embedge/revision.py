@@ -9,6 +9,7 @@ from embedge.errors import BundleNotFoundError, TextValueError
 from embedge.hub import find_snapshot
 from embedge.manifest import MANIFEST
 from embedge.options import check_string
+from embedge.paths import is_dir
 from embedge.place import existing_bundle, read_commit
 from embedge.progress import Report
 from embedge.pull import pull_bundle
@@ -24,7 +25,7 @@ def check_hub_id(model: str | PathLike[str], revision: object, *, is_path: bool)
     if not check_string("revision", revision):
         raise TextValueError("revision is empty; give a branch, tag or commit, or leave it out")
     name = str(model)
-    if is_path or Path(model).is_dir():
+    if is_path or is_dir(Path(model)):
         raise TextValueError(f"revision is for a hub id, found a path, {name}; leave it out")
     if "/" not in name:
         raise TextValueError(

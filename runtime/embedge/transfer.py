@@ -1,15 +1,17 @@
 """A bundle's files from where they are to a new folder: hashed on the way, all or only those of some precisions."""
 
 import hashlib
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embedge.advice import export_command
 from embedge.errors import BundleCorruptError, PrecisionNotFoundError, TextValueError
-from embedge.manifest import PRECISIONS, WEIGHTS_SUFFIX, Manifest, Precision
+from embedge.manifest import MANIFEST, PRECISIONS, TOKENIZER, WEIGHTS_SUFFIX, Manifest, Precision
+from embedge.paths import open_regular
+from embedge.place import fresh, write_manifest
 from embedge.progress import progress
+from embedge.sealed import CRC32, parse, seal
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -41,41 +43,53 @@ def pick_precisions(manifest: Manifest, wanted: Sequence[str] | None, *, where: 
 def narrow(text: str, precisions: Sequence[str]) -> str:
     """A manifest's JSON without the other precisions and their files; fields that later embedges added stay.
 
-    So the smaller bundle is whole in itself: every file that its manifest names is there, and can be checked.
+    So the smaller bundle is whole in itself: every file that its manifest names is there, and can be checked. A file
+    that one precision has in common with another stays. Text that has its checksum and loses nothing comes back as it
+    is.
     """
-    data = json.loads(text)
-    dropped = {name: record for name, record in data["precisions"].items() if name not in precisions}
-    if not dropped:
+    data = parse(text)
+    dropped = [data["precisions"].pop(name) for name in list(data["precisions"]) if name not in precisions]
+    if not dropped and CRC32 in data:
         return text
-    for name, record in dropped.items():
-        del data["precisions"][name]
-        for file in (record["file"], record["file"] + WEIGHTS_SUFFIX):
-            data["files"].pop(file, None)
-    return json.dumps(data, ensure_ascii=False, indent=2) + "\n"
+    needed = {TOKENIZER, *(name for record in data["precisions"].values() for name in _files_of(record))}
+    for name in {name for record in dropped for name in _files_of(record)} - needed:
+        data["files"].pop(name, None)
+    return seal(data)
 
 
-def transfer(manifest: Manifest, source: Source, folder: Path, *, where: str) -> None:
-    """Every file of a manifest into a folder.
+def _files_of(record: Mapping[str, str]) -> tuple[str, str]:
+    return record["file"], record["file"] + WEIGHTS_SUFFIX
+
+
+def transfer(text: str, source: Source, folder: Path, *, where: str) -> Manifest:
+    """Every file of a manifest into a folder, and the manifest; then all of it is read back and compared.
 
     Args:
-        manifest: names the files, their sizes and hashes.
-        source: has them.
+        text: the manifest's JSON, as ``narrow`` gives it.
+        source: has the files.
         where: names the source in errors.
         folder: an empty one.
 
     Raises:
-        BundleCorruptError: a file is not what the manifest says.
+        BundleCorruptError: a file is not what the manifest says, or the manifest leaves one out.
     """
+    manifest = Manifest.from_json(text, where=f"{MANIFEST} of {where}")
+    for name in (TOKENIZER, *(record.file for record in manifest.precisions.values())):
+        if name not in manifest.files:
+            raise BundleCorruptError(f"{MANIFEST} of {where} uses {name} but records no hash of it; get another bundle")
     with progress(sum(record.size for record in manifest.files.values()), None, unit="B") as advance:
         for name, record in manifest.files.items():
             write_checked(
                 counted(source(name), advance),
-                folder / name,
+                fresh(folder / name),  # something that no manifest recorded may be there
                 what=f"{name} of {where}",
                 size=record.size,
                 digest=hashlib.sha256(),
                 expected=record.sha256,
             )
+    if fault := write_manifest(folder, text).find_fault():
+        raise BundleCorruptError(f"what came from {where} is not whole: {fault}; get it again, or another bundle")
+    return manifest
 
 
 def counted(blocks: Iterable[bytes], advance: Callable[[int], object]) -> Iterator[bytes]:
@@ -133,8 +147,8 @@ def local_blocks(path: Path) -> Iterator[bytes]:
         BundleCorruptError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             while block := file.read(_BLOCK):
                 yield block
     except OSError as error:
-        raise BundleCorruptError(f"{path} cannot be read ({error.strerror}); get the bundle again") from error
+        raise BundleCorruptError(f"{path} cannot be read ({error.strerror or error}); get the bundle again") from error

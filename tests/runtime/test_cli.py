@@ -14,6 +14,7 @@ import pytest
 from commands import runner
 from embedge import Bundle, Embedder
 from embedge.cli import cli
+from manifests import sealed
 
 
 def run(*arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
@@ -294,7 +295,7 @@ def test_models_shows_the_size_of_a_graph_with_its_weights(tiny_checkpoint: Path
     (bundle,) = (path.parent for path in (tmp_path / "home").rglob("embedge.json"))
     manifest = json.loads((bundle / "embedge.json").read_text())
     manifest["files"]["onnx/model_int8.onnx_data"]["size"] = 34_000_000
-    (bundle / "embedge.json").write_text(json.dumps(manifest))
+    (bundle / "embedge.json").write_text(sealed(manifest))
     assert b" 34 MB " in run("models").stdout
 
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ from embedge.copy_out import copy_bundle
 from embedge.place import read_commit, staging, write_commit
 from embedge.resolve import cached_path
 from loopback_hub import READER, WRITER, Hub, changes, cuts, fails, is_silent, stalls
+from manifests import change, sealed
 
 NAME = "someone/tiny-bundle"
 EMBED = "import sys; from embedge import Embedder; print(Embedder(sys.argv[1]).encode('the cat').shape)"
@@ -60,9 +62,9 @@ def one_error(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def left() -> list[str]:
-    """What is in the cache, but for locks."""
+    """What is in the cache."""
     home = Path(os.environ["EMBEDGE_HOME"])
-    return [path.name for path in home.rglob("*") if path.is_file() and path.suffix != ".lock"]
+    return [path.name for path in home.rglob("*") if path.is_file()]
 
 
 def test_pull_downloads_int8_once_and_says_where_and_how_big(hub: Hub, tiny_bundle: Bundle) -> None:
@@ -179,7 +181,7 @@ def test_the_error_about_a_damaged_file_of_another_bundle_says_to_export_it(
     shutil.copytree(tiny_bundle.path, folder)
     manifest = json.loads((folder / "embedge.json").read_text())
     manifest["source"]["hub_id"] = NAME if exported else None
-    (folder / "embedge.json").write_text(json.dumps(manifest))
+    (folder / "embedge.json").write_text(sealed(manifest))
     (folder / "tokenizer.json").unlink()
     wanted = f"copy the bundle again, or `embedge export {NAME if exported else 'CHECKPOINT'} -o {folder} "
     with pytest.raises(BundleCorruptError, match=re.escape(wanted)):
@@ -305,23 +307,161 @@ def test_what_a_killed_download_left_goes_with_the_next(hub: Hub) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("changes", "message"),
     [
         ({"format_version": 2}, "has format 2, newer than 1; `pip install -U embedge` reads it"),
         ({"files": {"../evil": {"size": 1, "sha256": "0"}}}, "names a file outside the bundle, '../evil'"),
         ({"files": {"/evil": {"size": 1, "sha256": "0"}}}, "names a file outside the bundle, '/evil'"),
         ({"files": {"": {"size": 1, "sha256": "0"}}}, "names a file outside the bundle, ''"),
         ({"files": {"embedge.json": {"size": 1, "sha256": "0"}}}, "names a file outside the bundle, 'embedge.json'"),
-        ({"files": {"more.bin": {"size": 1, "sha256": "0"}}}, "lacks more.bin, which its embedge.json names"),
+        ({"files": {}}, "uses tokenizer.json but records no hash of it"),
         ({"dimension": 0}, "dimension must be between"),
     ],
 )
 def test_a_bundle_that_cannot_be_used_is_one_error_and_leaves_nothing(
-    hub: Hub, change: dict[str, object], message: str
+    hub: Hub, changes: dict[str, object], message: str
 ) -> None:
     files = hub.repositories[NAME].files
-    files["embedge.json"] = json.dumps({**json.loads(files["embedge.json"]), **change}).encode()
+    files["embedge.json"] = sealed({**json.loads(files["embedge.json"]), **changes}).encode()
     assert message in one_error(run(hub, "pull", NAME))
+
+
+def test_a_file_that_the_manifest_names_and_the_hub_lacks_is_one_error(hub: Hub) -> None:
+    files = hub.repositories[NAME].files
+    manifest = json.loads(files["embedge.json"])
+    manifest["files"]["more.bin"] = {"size": 1, "sha256": "0"}
+    files["embedge.json"] = sealed(manifest).encode()
+    assert "lacks more.bin, which its embedge.json names" in one_error(run(hub, "pull", NAME))
+
+
+def test_a_precision_that_shares_files_with_others_goes_without_them(hub: Hub) -> None:
+    """Here one that says that its graph is the tokenizer, and its weights those of the one that is asked for."""
+    files = hub.repositories[NAME].files
+    manifest = json.loads(files["embedge.json"])
+    manifest["precisions"]["fp32"]["file"] = "tokenizer.json"
+    manifest["precisions"]["fp16"] = {**manifest["precisions"]["fp32"], "file": "onnx/model_int8.onnx_data"}
+    files["embedge.json"] = sealed(manifest).encode()
+    assert run(hub, "pull", NAME).returncode == 0
+    Bundle.open(cached_path(NAME)).check()
+    assert Embedder(NAME, local_files_only=True).encode("the cat").shape == (32,)
+
+
+def test_a_graph_whose_weights_the_manifest_leaves_out_is_not_pulled(hub: Hub) -> None:
+    """Whether the hub has them or not: what is recorded is all that comes, and would not load."""
+    files = hub.repositories[NAME].files
+    manifest = json.loads(files["embedge.json"])
+    del manifest["files"]["onnx/model_int8.onnx_data"]
+    files["embedge.json"] = sealed(manifest).encode()
+    error = one_error(run(hub, "pull", NAME))
+    assert "is not whole: " in error
+    assert "onnx/model_int8.onnx needs onnx/model_int8.onnx_data, which " in error
+
+
+@pytest.mark.parametrize(
+    ("lost", "how"),
+    [
+        ("tokenizer.json", "gone"),
+        ("1_Pooling/config.json", "gone"),
+        ("onnx/model_int8.onnx_data", "gone from the manifest, too"),
+        ("tokenizer.json", "gone from the manifest, too"),
+        ("onnx/model_int8.onnx", "a directory"),
+        ("1_Pooling/config.json", "a directory"),
+    ],
+)
+def test_a_cached_bundle_that_lacks_a_file_gets_it(hub: Hub, tiny_bundle: Bundle, lost: str, how: str) -> None:
+    run(hub, "pull", NAME)
+    (cached_path(NAME) / lost).unlink()
+    if how == "a directory":
+        (cached_path(NAME) / lost / "in it").mkdir(parents=True)
+    elif how != "gone":
+        change(cached_path(NAME), lambda manifest: manifest["files"].pop(lost))
+    done = run(hub, "pull", NAME, "--revision", "main")
+    assert done.returncode == 0, done.stderr
+    bundle = Bundle.open(cached_path(NAME))
+    assert bundle.is_whole()
+    assert (bundle.path / lost).read_bytes() == (tiny_bundle.path / lost).read_bytes()
+
+
+def test_a_file_that_no_manifest_recorded_gives_way(hub: Hub, tiny_bundle: Bundle) -> None:
+    run(hub, "pull", NAME)
+    change(cached_path(NAME), lambda manifest: manifest["files"].pop("tokenizer.json"))
+    (cached_path(NAME) / "tokenizer.json").write_text("mine")
+    assert run(hub, "pull", NAME).returncode == 0
+    assert Bundle.open(cached_path(NAME)).is_whole()
+
+
+def test_a_copy_is_read_back_before_it_is_one(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a disk that loses the end of what is written."""
+    real = Path.open
+
+    def opened(path: Path, mode: str = "r", *rest: Any, **options: Any) -> Any:
+        file = real(path, mode, *rest, **options)
+        if mode == "xb" and path.name == "config.json":
+            monkeypatch.setattr(file, "write", len)
+        return file
+
+    monkeypatch.setattr(Path, "open", opened)
+    with pytest.raises(BundleCorruptError, match=r"what came from .* is not whole: .*config.json has 0 bytes, not the"):
+        copy_bundle(tiny_bundle, tmp_path / "copies" / "copy")
+    assert list((tmp_path / "copies").iterdir()) == []
+
+
+def old(folder: Path) -> None:
+    """A manifest as before it had a checksum."""
+    data = json.loads((folder / "embedge.json").read_text())
+    known = ("format_version", "model", "source", "architecture", "dimension", "max_tokens", "pooling", "prompts")
+    kept = {name: data[name] for name in (*known, "files", "precisions")}
+    (folder / "embedge.json").write_text(json.dumps(kept))
+
+
+def test_a_bundle_of_before_gets_a_checksum_where_it_goes(hub: Hub, tiny_bundle: Bundle, tmp_path: Path) -> None:
+    """By a copy, a push and a pull; it loads as it is, too."""
+    folder = Path(shutil.copytree(tiny_bundle.path, tmp_path / "old"))
+    old(folder)
+    assert Embedder(folder).encode("the cat").shape == (32,)
+    copy_bundle(Bundle.open(folder), tmp_path / "copy")
+    assert run(hub, "push", str(folder), "someone/new", HF_TOKEN=WRITER).returncode == 0
+    hub.add("someone/old", folder)
+    run(hub, "pull", "someone/old", "--precision", "int8", "--precision", "fp32")
+    pulled = (cached_path("someone/old") / "embedge.json").read_bytes()
+    pushed = hub.repositories["someone/new"].files["embedge.json"]
+    assert (tmp_path / "copy" / "embedge.json").read_bytes() == pushed == pulled
+    assert json.loads(pushed)["crc32"] == json.loads(sealed(json.loads(pushed)))["crc32"]
+
+
+@pytest.mark.parametrize("fault", ["lacks", "changes"])
+def test_a_push_that_does_not_arrive_whole_is_an_error(hub: Hub, tiny_bundle: Bundle, fault: str) -> None:
+    def damage(handler: loopback_hub.Handler) -> bool:
+        name, _, commit = handler.route.removeprefix("/api/models/").partition("/revision/")
+        repository = hub.repositories.get(name)
+        if not commit or repository is None:
+            return False
+        info = loopback_hub._info(name, repository, repository.files, terse=False)
+        siblings = [file for file in info["siblings"] if file["rfilename"] != "tokenizer.json" or fault != "lacks"]
+        for file in siblings:
+            if file["rfilename"] == "tokenizer.json":
+                file["blobId"] = "0" * 40
+        handler.send_json({**info, "siblings": siblings})
+        return True
+
+    hub.fault = damage
+    error = one_error(run(hub, "push", str(tiny_bundle.path), "someone/new", HF_TOKEN=WRITER))
+    assert ("lacks tokenizer.json" if fault == "lacks" else "tokenizer.json of someone/new on the hub is not") in error
+
+
+@pytest.mark.parametrize("name", ["a/b--c", "a/b..c", "a/b.git", "-a/b", "a/" + "b" * 150, "東/京", "a/-b-"])
+def test_an_odd_hub_id_is_one_of_our_errors(hub: Hub, tiny_bundle: Bundle, name: str) -> None:
+    one_error(run(hub, "pull", "--", name))
+    one_error(run(hub, "pull", "--revision", "main", "--", name))
+    one_error(run(hub, "push", "--", str(tiny_bundle.path), name))
+
+
+@pytest.mark.parametrize("revision", ["../..", "a b", "a?b#c%", "\x1b[31m", "東", "x" * 5000, "a\nb", "\udcff"])
+def test_an_odd_revision_is_one_of_our_errors(hub: Hub, revision: str) -> None:
+    error = one_error(run(hub, "pull", NAME, "--revision", revision))
+    assert error.isprintable()
 
 
 def test_a_manifest_that_is_none(hub: Hub) -> None:
@@ -372,7 +512,7 @@ def test_a_bundle_does_not_answer_to_a_hub_id_that_it_claims(hub: Hub, tiny_bund
     files = hub.repositories[NAME].files
     manifest = json.loads(files["embedge.json"])
     manifest["source"]["hub_id"] = "someone/else"
-    files["embedge.json"] = json.dumps(manifest).encode()
+    files["embedge.json"] = sealed(manifest).encode()
     assert run(hub, "pull", NAME).returncode == 0
     done = run(hub, "embed", "-m", "someone/else", "cat")
     assert "the hub has no someone/else" in done.stderr
@@ -428,7 +568,7 @@ def test_a_full_disk_and_a_missing_file_are_told_apart(
     monkeypatch.setattr("embedge.place._sync", full)
     with pytest.raises(BundleError, match=r"copies/copy cannot be written \(No space left on device\); make room"):
         copy_bundle(tiny_bundle, tmp_path / "copies" / "copy")
-    assert [path.name for path in (tmp_path / "copies").iterdir()] == [".copy.lock"]
+    assert [path.name for path in (tmp_path / "copies").iterdir()] == []
 
 
 def test_bundle_of_a_name_brings_it_first(hub: Hub, tmp_path: Path) -> None:
@@ -450,8 +590,7 @@ def test_bundle_never_replaces_something_else(
         (place / "mine").write_text("mine")
     elif there == "another bundle":
         shutil.copytree(source, place)
-        text = (place / "embedge.json").read_text()
-        (place / "embedge.json").write_text(text.replace('"checkpoint_sha256": "', '"checkpoint_sha256": "0'))
+        change(place, lambda manifest: manifest["source"].update(checkpoint_sha256="0"))
         message = "holds a bundle of another checkpoint"
     elif there == "itself":
         place, message = source, "is the bundle itself"
@@ -460,7 +599,7 @@ def test_bundle_never_replaces_something_else(
         message = "config.json has 2 bytes"
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert message in one_error(run(None, "bundle", str(source), "-o", str(place)))
-    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"}
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert after == before
 
 
@@ -547,7 +686,7 @@ def v2(hub: Hub) -> str:
     for name in ("tokenizer.json", "onnx/model_int8.onnx"):
         files[name] += b" "
         manifest["files"][name] = {"size": len(files[name]), "sha256": loopback_hub.sha256(files[name])}
-    files["embedge.json"] = json.dumps(manifest).encode()
+    files["embedge.json"] = sealed(manifest).encode()
     repository.branches["v2"] = files
     return loopback_hub.commit_of(files)
 
@@ -625,9 +764,7 @@ def test_a_revision_that_breaks_off_leaves_the_one_that_is_there(hub: Hub, v2: s
     hub.fault = cuts("/cdn/", keep=0)
     assert run(hub, "pull", NAME, "--revision", "v2").returncode == 1
     assert holds(hub.repositories[NAME].files)
-    assert [path.name for path in cached_path(NAME).parent.iterdir() if path.suffix != ".lock"] == [
-        cached_path(NAME).name
-    ]
+    assert [path.name for path in cached_path(NAME).parent.iterdir()] == [cached_path(NAME).name]
 
 
 def test_a_revision_without_a_bundle_is_not_exported(hub: Hub) -> None:

@@ -124,7 +124,8 @@ def test_the_tokenizer_is_read_while_the_session_opens(copy: Path, monkeypatch: 
 def test_nothing_waits_for_a_graph_that_cannot_be_parsed(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (copy / "onnx/model_int8.onnx").write_bytes(b"no graph")
     monkeypatch.setattr("embedge.load.Permits", Impatient)
-    monkeypatch.setattr(Bundle, "check", lambda *_, **__: None)
+    for check in ("check", "check_sizes"):
+        monkeypatch.setattr(Bundle, check, lambda *_, **__: None)
     running = set(enumerate_threads())
     with pytest.raises(BundleError, match="cannot load"):
         Embedder(copy, precision="int8")

@@ -130,7 +130,7 @@ def forbid(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
 
         monkeypatch.setattr(os, name, guarded)
 
-    for name in ("stat", "scandir", "listdir"):
+    for name in ("stat", "scandir", "listdir", "open"):
         guard(name)
     real_open = Path.open
 

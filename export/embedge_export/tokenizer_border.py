@@ -1,0 +1,38 @@
+"""The tokenizers library: one border, where whatever it raises becomes one CheckpointError."""
+
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from embedge.errors import CheckpointError, EmbedgeError
+
+
+@contextmanager
+def tokenizer_errors(path: Path, what: str = "is not a tokenizer") -> Iterator[None]:
+    """Raises CheckpointError for what the block raises about the tokenizer of a path; ``what`` is wrong with it.
+
+    The library raises bare Exception, and where its Rust panics a PanicException, which is a BaseException.
+    """
+    try:
+        yield
+    except (EmbedgeError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise CheckpointError(f"{path} {what} ({error}); get the checkpoint again") from error
+
+
+def open_tokenizer(path: Path) -> tuple[bytes, Tokenizer]:
+    """A tokenizer.json's bytes, and the tokenizer that it is.
+
+    Raises:
+        CheckpointError: it cannot be read, or is no tokenizer.
+    """
+    with tokenizer_errors(path):
+        # A pipe would be waited for without end.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise CheckpointError(f"{path} is not a regular file; get the checkpoint again")
+        data = path.read_bytes()
+        return data, Tokenizer.from_buffer(data)
