@@ -46,9 +46,8 @@ def write_roberta(folder: Path, *, seed: int = 0, rerank: bool, pickled: bool = 
         folder: made here.
         seed: of the weights.
         rerank: which of the two.
-        pickled: ``pytorch_model.bin`` instead of safetensors.
+        pickled: ``pytorch_model.bin`` instead of safetensors. That takes torch, as an embedder's heads do.
     """
-    import torch
     from safetensors.numpy import save_file
 
     folder.mkdir(parents=True)
@@ -60,6 +59,8 @@ def write_roberta(folder: Path, *, seed: int = 0, rerank: bool, pickled: bool = 
         tensors |= _linear("classifier.dense", 32, 32, random) | _linear("classifier.out_proj", 1, 32, random)
         (folder / "config.json").write_text(json.dumps(CONFIG))
     else:
+        import torch
+
         config = {k: v for k, v in CONFIG.items() if k not in ("id2label", "label2id")}
         (folder / "config.json").write_text(json.dumps(config | {"architectures": ["XLMRobertaModel"]}))
         (folder / "1_Pooling").mkdir()
@@ -69,6 +70,8 @@ def write_roberta(folder: Path, *, seed: int = 0, rerank: bool, pickled: bool = 
             head = {key.removeprefix("."): torch.tensor(v) for key, v in _linear("", outputs, 32, random).items()}
             torch.save(head, folder / name)
     if pickled:
+        import torch
+
         torch.save({name: torch.tensor(tensor) for name, tensor in tensors.items()}, folder / "pytorch_model.bin")
     else:
         save_file(tensors, folder / "model.safetensors")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
+from commands import runner
 from embedge import Bundle, Embedder
 from embedge.cli import cli
 from manifests import sealed
@@ -231,15 +231,11 @@ def test_the_bar_counts_what_is_embedded_not_what_is_read(
     monkeypatch.setattr("embedge.progress.is_terminal", lambda stream: True)
     monkeypatch.setattr("embedge.progress._PATIENCE", 0)
     (tmp_path / "in.jsonl").write_text('{"text": "cat"}\n{"text": "dog"}\n{}\n')
-    done = CliRunner().invoke(
-        cli, ["embed", "-m", model, "-i", str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "o.npy")]
-    )
+    done = runner().invoke(cli, ["embed", "-m", model, "-i", str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "o.npy")])
     assert "0text" in done.stderr
     assert "2text" not in done.stderr
     (tmp_path / "in.txt").write_text("cat\ndog\n")
-    done = CliRunner().invoke(
-        cli, ["embed", "-m", model, "-i", str(tmp_path / "in.txt"), "-o", str(tmp_path / "o.npy")]
-    )
+    done = runner().invoke(cli, ["embed", "-m", model, "-i", str(tmp_path / "in.txt"), "-o", str(tmp_path / "o.npy")])
     assert "2text" in done.stderr
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
+from commands import runner
 from embedge import Bundle, Embedder, EmbedgeError
 from embedge.cli import cli
 from embedge.footprint import IMPORTED, Footprint, Package, Size, find_packages, find_trim, installed_files, measure
@@ -170,7 +171,7 @@ def test_a_bundle_needs_its_manifest_tokenizer_and_one_graph(tiny_bundle: Bundle
 
 
 def info(*arguments: str) -> Result:
-    return CliRunner().invoke(cli, ["info", *arguments])
+    return runner().invoke(cli, ["info", *arguments])
 
 
 def test_the_table_and_the_json_say_the_same(tiny_bundle: Bundle) -> None:

@@ -87,6 +87,18 @@ def test_pull_downloads_int8_once_and_says_where_and_how_big(hub: Hub, tiny_bund
     assert len(hub.requests) == before
 
 
+def test_what_huggingface_hub_asks_for_of_its_own_accord_is_answered(hub: Hub, tmp_path: Path) -> None:
+    """As the hub answers it: the client keeps what it gets, and does not ask again."""
+    from huggingface_hub import constants
+
+    if not hasattr(constants, "AGENT_HARNESSES_PATH"):
+        pytest.skip("huggingface_hub asks for nothing of its own accord before 2.0")
+    for precision in ("int8", "fp32"):
+        assert run(hub, "pull", NAME, "--precision", precision).returncode == 0
+    assert hub.registry_requests == 1
+    assert json.loads((tmp_path / "hf" / Path(constants.AGENT_HARNESSES_PATH).name).read_text())["harnesses"]
+
+
 def test_the_demo_takes_a_bundle_from_the_hub(hub: Hub) -> None:
     done = run(hub, "demo", "-m", NAME, "a cat")
     assert done.returncode == 0, done.stderr

@@ -38,8 +38,7 @@ def test_zero_stays_zero() -> None:
 def test_small_types_are_those_of_sentence_transformers(
     vectors: NDArray[np.float32], precision: OutputPrecision
 ) -> None:
-    from sentence_transformers.util.quantization import quantize_embeddings
-
+    quantize_embeddings = pytest.importorskip("sentence_transformers.util.quantization").quantize_embeddings
     expected = quantize_embeddings(vectors, precision=precision)
     actual = convert(vectors, precision)
     assert actual.dtype == expected.dtype
@@ -48,8 +47,7 @@ def test_small_types_are_those_of_sentence_transformers(
 
 @pytest.mark.parametrize("precision", ["int8", "uint8"])
 def test_many_vectors_are_scaled_by_one_range(precision: OutputPrecision) -> None:
-    from sentence_transformers.util.quantization import quantize_embeddings
-
+    quantize_embeddings = pytest.importorskip("sentence_transformers.util.quantization").quantize_embeddings
     many = np.random.default_rng(2).standard_normal((9000, 8)).astype(np.float32)
     many[5000] *= 3
     np.testing.assert_array_equal(convert(many, precision), quantize_embeddings(many, precision=precision))

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
+from commands import runner
 from embedge import Bundle, Reranker, TextTypeError, TextValueError
 from embedge.cli import cli
 from embedge_export import export
@@ -144,7 +144,7 @@ def test_the_commands_scores_are_exact(
     """Also small ones, such as a passage gets that answers nothing: six decimals would make them all 0."""
     given = np.array(logits, np.float32)
     monkeypatch.setattr("embedge.engine.Engine.score", lambda *arguments, **options: given)
-    done = CliRunner().invoke(
+    done = runner().invoke(
         cli, ["rerank", "q", "a", "b", "c", "d", "-m", str(bundle.path), *["--normalize"][:normalize]]
     )
     found = {line["index"]: line["score"] for line in map(json.loads, done.stdout.splitlines())}

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
+from commands import runner
 from embedge import Bundle, BundleError, BundleNotFoundError, Embedder, PrecisionNotFoundError, TextTypeError
 from embedge.cli import cli
 from embedge.resolve import cache_home, cached_bundles, cached_path, open_held
@@ -42,7 +42,7 @@ def test_a_first_export_is_logged(exporter: list[dict[str, Any]], caplog: pytest
 
 def test_the_command_shows_a_first_export(exporter: list[dict[str, Any]]) -> None:
     """On stderr; and it can be told to leave the network alone."""
-    done = CliRunner().invoke(cli, ["embed", "-m", "someone/tiny", "--local-files-only", "cat"])
+    done = runner().invoke(cli, ["embed", "-m", "someone/tiny", "--local-files-only", "cat"])
     assert done.exit_code == 0
     assert "exporting it, once\ncheckpoint tiny (0.1 s)\n" in done.stderr
     assert exporter[0]["local_files_only"] is True
@@ -110,7 +110,7 @@ def test_a_cache_that_may_not_be_read_breaks_no_command(
     shutil.copytree(tiny_bundle.path, cached_path("tiny"))
     assert len(cached_bundles()) == 1
     forbid(monkeypatch, cache_home() / locked)
-    done = CliRunner().invoke(cli, [command])
+    done = runner().invoke(cli, [command])
     assert done.exit_code == 0, done.output
     assert cached_bundles() == []
     assert command == "models" or ("cannot be read" in done.output) == (locked in ("", "bundles"))

@@ -19,6 +19,9 @@ from urllib.parse import unquote, urlsplit
 
 LARGE = 4096  # bytes; from here on a file is LFS
 WRITER, READER = "hf_writer", "hf_reader"  # tokens
+# What huggingface_hub asks for of its own accord since 2.0, once a day, before anything else; in the hub's shape.
+REGISTRY = "/api/agent-harnesses"
+_REGISTRY = {"standardEnvVars": ["AI_AGENT"], "harnesses": {"example": {"envVars": {"EXAMPLE_HARNESS": "*"}}}}
 
 
 @dataclass
@@ -63,7 +66,8 @@ class Hub(http.server.ThreadingHTTPServer):
         self.repositories: dict[str, Repository] = {}
         self.objects: dict[str, bytes] = {}  # large files, by SHA-256
         self.pages: dict[str, bytes] = {}  # whatever else is served, by path
-        self.requests: list[tuple[str, str]] = []
+        self.requests: list[tuple[str, str]] = []  # but for those of REGISTRY, which are the client's, not embedge's
+        self.registry_requests = 0
         self.tokens: set[str] = set()
         self.fault: Fault | None = None
         self.is_terse = False  # says of files no more than their names, as some mirrors do
@@ -132,7 +136,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return unquote(urlsplit(self.path).path)
 
     def _handle(self, method: str, answer: Callable[[bytes], None]) -> None:
-        self.server.requests.append((method, self.route))
+        if self.route == REGISTRY:
+            self.server.registry_requests += 1
+        else:
+            self.server.requests.append((method, self.route))
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.server.fault is None or not self.server.fault(self):
             answer(body)
@@ -202,6 +209,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.route in self.server.pages:
             self.send(200, self.server.pages[self.route], Content_Type="text/html")
             return
+        if self.route == REGISTRY:
+            self.send_json(_REGISTRY)
+            return
         if not self.route.startswith("/api/models/"):
             content = self.content()
             if content is not None:
@@ -215,7 +225,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if found is not None and kind == "tree":
             self.send_json(_tree(found[1]))
         elif found is not None:
-            self.send_json(_info(name, *found, terse=self.server.is_terse))
+            self.send_json(info_of(name, *found, terse=self.server.is_terse))
 
     def send_content(self, content: bytes, *, cut: int | None = None) -> None:
         """A file, or what of it is asked for; only its first bytes where it is ``cut``."""
@@ -300,7 +310,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_json({"commitUrl": f"{self.server.url}/{name}/commit/{commit}", "commitOid": commit})
 
 
-def _info(name: str, repository: Repository, files: dict[str, bytes], *, terse: bool) -> dict[str, Any]:
+def info_of(name: str, repository: Repository, files: dict[str, bytes], *, terse: bool) -> dict[str, Any]:
     siblings: list[dict[str, Any]] = []
     for path, content in files.items():
         size = len(content)
@@ -353,7 +363,7 @@ def cuts(part: str, *, keep: int, times: int = 1000) -> Fault:
         left[0] -= 1
         handler.send_content(content, cut=keep if left[0] >= 0 else None)
 
-    return _of_files(part, send)
+    return of_files(part, send)
 
 
 def stalls(part: str, *, keep: int) -> Fault:
@@ -363,15 +373,15 @@ def stalls(part: str, *, keep: int) -> Fault:
         handler.send_content(content, cut=keep)
         handler.server.closing.wait()
 
-    return _of_files(part, send)
+    return of_files(part, send)
 
 
 def changes(part: str) -> Fault:
     """Files with that in their path have another first byte."""
-    return _of_files(part, lambda handler, content: handler.send_content(bytes([content[0] ^ 1]) + content[1:]))
+    return of_files(part, lambda handler, content: handler.send_content(bytes([content[0] ^ 1]) + content[1:]))
 
 
-def _of_files(part: str, send: Callable[[Handler, bytes], None]) -> Fault:
+def of_files(part: str, send: Callable[[Handler, bytes], None]) -> Fault:
     def fault(handler: Handler) -> bool:
         if part not in handler.route:
             return False
