@@ -49,7 +49,9 @@ class CpuSession:
         level = ort.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
         with ours(CheckpointError, f"ONNX Runtime cannot open {graph}", "make room in memory, or export again"):
-            self._session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(
+                str(graph), options, providers=["CPUExecutionProvider"], enable_fallback=False
+            )
         self._inputs = {tensor.name for tensor in self._session.get_inputs()}
 
     def run(self, outputs: Sequence[str], feed: Mapping[str, NDArray[np.int64]]) -> list[NDArray[np.float32]]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from embedge.checksum import sha256
 from embedge.errors import BundleError, CheckpointError, HubError
 from embedge.hub import Snapshot, find_snapshot, is_offline, receive
+from embedge.paths import expand
 from embedge.place import link, lock_destination, staging, writing
 from embedge.progress import is_terminal, progress
 from embedge_export.borders import ours
@@ -71,7 +72,7 @@ def fetch(source: str, *, cache: Path, local_files_only: bool) -> Fetched:
 def _find_directory(source: str) -> Fetched | None:
     """The checkpoint in a directory; None where there is no such directory."""
     with ours(CheckpointError, f"{source!r} cannot be read", "give a directory that can, or a recipe's name or hub id"):
-        path = Path(source).expanduser()
+        path = expand(source, what="a checkpoint's directory", error=CheckpointError)
         if not path.is_dir():
             return None
         name = path.resolve().name

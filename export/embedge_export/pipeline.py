@@ -12,10 +12,10 @@ import numpy as np
 from embedge.bundle import Bundle
 from embedge.errors import BundleError
 from embedge.manifest import GRAPHS, Manifest, Precision, PrecisionRecord, Source
+from embedge.paths import expand, resolve_links
 from embedge.place import existing_bundle, lock_destination, staging, writing
 from embedge.progress import Report
 from embedge.resolve import cache_home
-from embedge_export.borders import ours
 from embedge_export.checkpoint import read_checkpoint
 from embedge_export.convert import convert
 from embedge_export.destination import as_before, is_of, missing_precisions, side_files
@@ -69,15 +69,15 @@ def export(
     check_types(source=source, output=output, like=like, cache_dir=cache_dir, report=report)
     record, texts = check_choices(precisions, exporter, calibration)
     report = report or (lambda line: None)
-    with ours(BundleError, f"{str(cache_dir)!r} cannot be the cache", "give another, or set EMBEDGE_HOME"):
-        cache = cache_home(cache_dir)
-        cache.resolve()  # which fails where no path can be so
+    cache = cache_home(cache_dir)
     with step(report, "checkpoint") as note:
         fetched = fetch(os.fspath(source), cache=cache, local_files_only=local_files_only)
         checkpoint = read_checkpoint(fetched, like=load_recipe(like) if like else None)
         note(f"{fetched.origin}, {checkpoint.architecture}, {checkpoint.pooling} pooling")
-    with ours(BundleError, f"{str(output)!r} cannot be a bundle's place", "give -o another, such as an absolute path"):
-        destination = cache_place(checkpoint, cache) if output is None else Path(output).expanduser().resolve()
+    if output is None:
+        destination = cache_place(checkpoint, cache)
+    else:
+        destination = resolve_links(expand(output, what="a bundle's place"), what="a bundle's place")
     order = Order(
         checkpoint=checkpoint,
         destination=destination,

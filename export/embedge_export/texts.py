@@ -10,6 +10,7 @@ from pathlib import Path
 from embedge.errors import TextValueError
 from embedge.items import open_items
 from embedge.manifest import Calibration
+from embedge.paths import expand
 from embedge_export.borders import ours
 from embedge_export.calibrate import FEWEST_TEXTS
 
@@ -68,7 +69,7 @@ def calibration_texts(file: str | PathLike[str] | None = None) -> tuple[list[str
     else:
         with (
             ours(TextValueError, f"{str(file)!r} cannot be read", "give --calibration another file"),
-            open_items(str(Path(file).expanduser()), option="--calibration") as items,
+            open_items(str(expand(file, what="--calibration", error=TextValueError)), option="--calibration") as items,
         ):
             texts = [item.text for item in items if item.text.strip()]
         if len(texts) < FEWEST_TEXTS:

@@ -14,6 +14,7 @@ import click
 
 from embedge import __version__
 from embedge.errors import EmbedgeError, escape
+from embedge.progress import tell
 
 # Where each command lives. Those of the exporter are named here and imported by nothing else in the runtime.
 _COMMANDS = {
@@ -93,7 +94,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def _show_warning(message: Warning | str, *origin: Any, **more: Any) -> None:
-    click.echo(escape(f"warning: {message}"), err=True)
+    tell(f"warning: {message}")
 
 
 def _stop(number: int, frame: object) -> None:
@@ -121,6 +122,18 @@ def cli() -> None:
     """
 
 
+def _fill_streams() -> None:
+    """A standard stream that was closed at the start is nothing, so that no file which is opened later takes its place.
+
+    What a library in another language writes to stderr would go into that file.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+
+
 def main() -> None:
     """Entry point of the `embedge` command."""
     # Only a process of our own may set these. OpenBLAS's threads gain nothing here, and the last bit of what an export
@@ -129,9 +142,9 @@ def main() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     warnings.showwarning = _show_warning
-    if isinstance(
-        sys.stdout, TextIOWrapper
-    ):  # a path may have what the terminal's encoding lacks; stderr does so itself
+    _fill_streams()
+    # A path may have what the terminal's encoding lacks; stderr does so itself.
+    if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, _stop)
     sys.exit(cli())

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -321,3 +322,17 @@ def test_help_teaches(command: str) -> None:
     assert done.returncode == 0
     assert b"--debug" in done.stdout
     assert command in ("models", "info") or b"\n  embedge " in done.stdout
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
+def test_no_file_takes_the_place_of_a_stream_that_was_closed() -> None:
+    """What Rust and C++ write to stderr would go into it."""
+    code = (
+        "import os, click; from embedge import cli\n"
+        "cli.cli = lambda: print(*(os.readlink(f'/proc/self/fd/{number}') for number in range(3)))\n"
+        "cli.main()"
+    )
+    command = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} <&- 2>&-"
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=True)
+    first, _, last = done.stdout.split()
+    assert (first, last) == ("/dev/null", "/dev/null")
