@@ -118,7 +118,8 @@ def main(
 ) -> None:
     """Measure one text of each kind with TOKENIZER, a tokenizer.json, each in a process of its own.
 
-    Milliseconds are a core's, so that other processes do not count. What is measured is what embedge does with a text before the graph: it looks for the tokens that are kept.
+    What is measured is what embedge does with a text before the graph: it looks for the tokens that are kept. One core
+    does, and milliseconds are those that it worked.
 
     \b
     python benchmarks/long_texts.py bundle/tokenizer.json
@@ -178,7 +179,7 @@ def _measure(tokeniser: Tokeniser, kind: str, characters: int) -> Cost:
 
 
 def _timed(call: Callable[[], Tokens]) -> tuple[float, Tokens | None]:
-    """Milliseconds of a core, of which only one works at a time, and what came of it; None where the text was refused."""
+    """Milliseconds of a core, and what came of it; None where the text was refused."""
     start = time.process_time()
     try:
         result = call()

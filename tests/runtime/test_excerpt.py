@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 import embedge.excerpt
 from embedge.excerpt import Excerpts
-from tokenizer_kinds import ADDED, KINDS, PIECES, make, precompiled
+from tokenizer_kinds import ADDED, KINDS, PIECES, make, precompiled, unigram
 
 made = cache(make)
 SHORTENING = ["bert", "bert cased", "bert accents", "xlm"]
@@ -114,3 +114,26 @@ def test_an_end_within_a_word_changes_the_last_words_only(kind: str, added: str 
         else:
             same = [token for token, word in zip(part.ids, words, strict=True) if word <= words[-1] - 8]
             assert whole[: len(same)] == same, text
+
+
+def test_the_end_changes_no_token_in_front_of_a_place_that_no_piece_spans() -> None:
+    """With a Unigram model that sees the whole text as one word."""
+    tokenizer, random = Tokenizer(unigram()), Random(0)
+    pieces = [piece for piece in tokenizer.get_vocab() if len(piece) > 1]
+    checked = 0
+    for _ in range(500):
+        text = "".join(random.choices([*"ab東京к한", "क\u093e", "aa", "a\n"], k=40))
+        spanned = {
+            place
+            for piece in pieces
+            for start in range(len(text))
+            if text.startswith(piece, start)
+            for place in range(start + 1, start + len(piece))
+        }
+        cut = random.randint(10, len(text))
+        part = tokenizer.encode(text[:cut], add_special_tokens=False)
+        last = max((place for place in range(1, cut + 1) if place not in spanned), default=0)
+        same = [token for token, (_, end) in zip(part.ids, part.offsets, strict=True) if end <= last]
+        assert ids(tokenizer, text)[: len(same)] == same, text
+        checked += len(same) < len(part.ids)
+    assert checked > 20  # in those the part's last tokens are not certain

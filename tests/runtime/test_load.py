@@ -1,5 +1,6 @@
 """load.py: what is wrong is told as it was before things came in side by side."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -9,9 +10,10 @@ from pathlib import Path
 from threading import Event
 from threading import enumerate as enumerate_threads
 
+import numpy as np
 import pytest
 
-from embedge import Bundle, BundleCorruptError, BundleError, Embedder
+from embedge import Bundle, BundleCorruptError, BundleError, Embedder, TruncationWarning
 from embedge.manifest import BATCH, HIDDEN, READ_TOKENS
 from embedge.permits import Permits
 from embedge.providers import CPU
@@ -133,3 +135,15 @@ def test_nothing_waits_for_a_graph_that_cannot_be_parsed(copy: Path, monkeypatch
     for thread in set(enumerate_threads()) - running:
         thread.join(0.9)  # less than anything waits for an event
         assert not thread.is_alive()
+
+
+def test_the_manifest_says_which_end_of_a_long_text_is_cut_off(copy: Path) -> None:
+    text = "the dog ran far . " * 20 + "a cat sat on mat ! " * 20
+    path = copy / "embedge.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps(manifest | {"truncation_side": "left"}))
+    model = Embedder(copy, precision="fp32")
+    with pytest.warns(TruncationWarning, match="lost their start"):
+        found = model.encode(text, prompt="how do i ")
+    # 62 tokens of the text are kept, whole words all
+    np.testing.assert_array_equal(found, model.encode(" ".join(text.split()[-62:])))
