@@ -1,6 +1,5 @@
 """load.py: what is wrong is told as it was before things came in side by side."""
 
-import json
 import shutil
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from threading import enumerate as enumerate_threads
 import numpy as np
 import pytest
 
+import manifests
 from embedge import Bundle, BundleCorruptError, BundleError, Embedder, TruncationWarning
 from embedge.manifest import BATCH, HIDDEN, READ_TOKENS
 from embedge.permits import Permits
@@ -139,9 +139,7 @@ def test_nothing_waits_for_a_graph_that_cannot_be_parsed(copy: Path, monkeypatch
 
 def test_the_manifest_says_which_end_of_a_long_text_is_cut_off(copy: Path) -> None:
     text = "the dog ran far . " * 20 + "a cat sat on mat ! " * 20
-    path = copy / "embedge.json"
-    manifest = json.loads(path.read_text())
-    path.write_text(json.dumps(manifest | {"truncation_side": "left"}))
+    manifests.change(copy, lambda manifest: manifest.update(truncation_side="left"))
     model = Embedder(copy, precision="fp32")
     with pytest.warns(TruncationWarning, match="lost their start"):
         found = model.encode(text, prompt="how do i ")
