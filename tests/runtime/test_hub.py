@@ -438,7 +438,7 @@ def test_a_push_that_does_not_arrive_whole_is_an_error(hub: Hub, tiny_bundle: Bu
         repository = hub.repositories.get(name)
         if not commit or repository is None:
             return False
-        info = loopback_hub._info(name, repository, repository.files, terse=False)
+        info = loopback_hub.info_of(name, repository, repository.files, terse=False)
         siblings = [file for file in info["siblings"] if file["rfilename"] != "tokenizer.json" or fault != "lacks"]
         for file in siblings:
             if file["rfilename"] == "tokenizer.json":
