@@ -14,6 +14,7 @@ from onnx import ModelProto, TensorProto, helper
 from embedge.errors import CheckpointError, TextValueError
 from embedge.plan import plan_batches
 from embedge.progress import progress
+from embedge.reader import Side
 from embedge.tokenise import Tokeniser
 from embedge_export.borders import CpuSession, ours
 from embedge_export.graph_file import write_graph
@@ -60,6 +61,7 @@ def calibrate(
     *,
     tokenizer: Path,
     max_tokens: int,
+    truncation_side: Side = "right",
     fewest: int = 1,
     reach: Sequence[str] = (),
 ) -> Mapping[str, Activations]:
@@ -70,6 +72,7 @@ def calibrate(
         texts: some hundreds, as varied as what will be embedded. Longer ones are cut, as the runtime will cut them.
         tokenizer: path of the checkpoint's ``tokenizer.json``.
         max_tokens: of the model.
+        truncation_side: the end of a long text that is cut off.
         fewest: different texts, to the tokenizer, that will do.
         reach: more texts, for the extremes alone: those of few texts, or of a narrow kind, are beaten by the next text.
 
@@ -78,7 +81,7 @@ def calibrate(
         CheckpointError: an activation overflows, or the tokenizer or the graph fails on a text.
     """
     with ours(CheckpointError, f"{tokenizer} fails on a calibration text", "get the checkpoint again"):
-        tokeniser = Tokeniser(tokenizer, max_tokens=max_tokens)
+        tokeniser = Tokeniser(tokenizer, max_tokens=max_tokens, truncation_side=truncation_side)
         ids, others = (tokeniser.encode(some).ids for some in (texts, reach))
     _check_distinct(ids, fewest)
     inputs = {node.name: node.input[0] for node in linear_layers(model)}

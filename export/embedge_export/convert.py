@@ -65,6 +65,7 @@ def _fit(order: Order, model: "ModelProto", scratch: Path) -> "ModelProto":
             order.calibration_texts,
             tokenizer=write_tokenizer(checkpoint, scratch),
             max_tokens=checkpoint.max_tokens,
+            truncation_side=checkpoint.truncation_side,
             fewest=FEWEST_TEXTS if own_texts else 1,
             reach=calibration_texts()[0] if own_texts else (),
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from embedge.errors import CheckpointError, EmbedgeError
+from embedge.tokenizer_file import is_fault
 
 
 @contextmanager
@@ -18,9 +19,9 @@ def tokenizer_errors(path: Path, what: str = "is not a tokenizer") -> Iterator[N
     """
     try:
         yield
-    except (EmbedgeError, KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
     except BaseException as error:
+        if isinstance(error, EmbedgeError) or not is_fault(error):
+            raise
         raise CheckpointError(f"{path} {what} ({error}); get the checkpoint again") from error
 
 

@@ -122,7 +122,10 @@ class Embedder(Model):
         """Vectors of texts, in input order.
 
         Args:
-            texts: one string, or any number of them in an order: a list, an iterator, but no set or dict.
+            texts: one string, or any number of them in an order: a list, an iterator, but no set or dict. Of a text no
+                more than 65,536 characters are read (32,768 with a BPE tokenizer), or 12 for each of ``max_tokens``; in
+                them endless runs of white space, one letter and the like count as short ones. What goes on for longer
+                is longer than ``max_tokens``, whatever it holds: words of a real text fill them long before.
             prompt: text to put in front of every input; wins over ``prompt_name``.
             prompt_name: name of one of ``prompts``. With neither, the checkpoint's default prompt, if it has one.
             batch_tokens: token budget of one session run; None is a good value for a CPU.

@@ -13,7 +13,7 @@
     ├── TextTypeError               (TypeError) an input that is no string (names its index), or an ill-typed option
     └── TextValueError              (ValueError) a string or an option that cannot be honoured
 
-    TruncationWarning               (UserWarning) texts longer than the model's max_tokens lost their end
+    TruncationWarning               (UserWarning) texts longer than the model's max_tokens lost their end (or start)
 
 A message says the fact, what was found, and what to type next, in one line that any terminal can show: characters that
 would move its cursor, turn its text round or end the line are escaped.
@@ -99,7 +99,7 @@ class TextValueError(EmbedgeError, ValueError):
 
 
 class TruncationWarning(UserWarning):
-    """Texts longer than the model's ``max_tokens`` lost their end."""
+    """Texts longer than the model's ``max_tokens`` lost their end, or their start: the model's ``truncation_side``."""
 
 
 def warn(message: str, category: type[Warning]) -> None:

@@ -73,7 +73,8 @@ def _read_tokeniser(bundle: Bundle, about_to_open: Permits, parsed: Permits) -> 
     from embedge.tokenise import Tokeniser
 
     parsed.acquire(timeout=1)  # it has the interpreter lock for as long as it reads
-    return Tokeniser(bundle.path / TOKENIZER, max_tokens=bundle.manifest.max_tokens)
+    manifest = bundle.manifest
+    return Tokeniser(bundle.path / TOKENIZER, max_tokens=manifest.max_tokens, truncation_side=manifest.truncation_side)
 
 
 class _Graph:

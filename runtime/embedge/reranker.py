@@ -97,8 +97,8 @@ class Reranker(Model):
                 ``rank`` sorts by the logits.
             batch_tokens: token budget of one session run; None is a good value for a CPU.
             show_progress_bar: on stderr; None shows one when the work is long and stderr is a terminal.
-            on_truncate: what to do about pairs longer than ``max_tokens``, whose documents lose their end:
-                ``"ignore"``, ``"warn"`` or ``"error"``.
+            on_truncate: what to do about pairs longer than ``max_tokens``, whose documents lose their end (or
+                their start, where the model's ``truncation_side`` is ``left``): ``"ignore"``, ``"warn"`` or ``"error"``.
 
         Returns:
             float32 [n], in input order; one float32 for one pair.

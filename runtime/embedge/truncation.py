@@ -1,4 +1,4 @@
-"""Texts that lost their end: counted over one call, and told once."""
+"""Texts that lost their end, or their start: counted over one call, and told once."""
 
 from embedge.errors import TextValueError, TruncationWarning, warn
 from embedge.options import OnTruncate
@@ -6,7 +6,7 @@ from embedge.tokenise import Tokens
 
 
 class Truncation:
-    """Counts the texts of one call that lost their end, and says so as the caller wants it.
+    """Counts the texts of one call that were truncated, and says so as the caller wants it.
 
     Args:
         max_tokens: of the model.
@@ -20,21 +20,27 @@ class Truncation:
         self._kind = kind
         self._texts = 0
         self._positions: list[int] = []
+        self._lost = "what is beyond"
+        self._unread: int | None = None
 
     def add(self, tokens: Tokens) -> None:
         """Count some more; raises TextValueError where a truncated one is an error."""
         self._positions += (self._texts + position for position in tokens.truncated)
         self._texts += len(tokens.ids)
+        self._unread = self._unread or tokens.unread
+        self._lost = "their start" if tokens.side == "left" else "what is beyond"
         if self._positions and self._on_truncate == "error":
-            raise TextValueError(f"{self._message()}; split them, or pass on_truncate='warn' to drop what is beyond")
+            raise TextValueError(f"{self._message()}; split them, or pass on_truncate='warn' to drop {self._lost}")
 
     def warn(self) -> None:
         """Warn of all that were counted, if there are any."""
         if self._positions and self._on_truncate == "warn":
-            warn(f"{self._message()} and lost what is beyond; split them", TruncationWarning)
+            warn(f"{self._message()} and lost {self._lost}; split them", TruncationWarning)
 
     def _message(self) -> str:
+        # Those that are read may have fewer tokens, in runs that have no end.
+        unread = f" or {self._unread} characters" if self._unread else ""
         return (
-            f"{len(self._positions)} of {self._texts} {self._kind}s are longer than {self._max_tokens} tokens "
+            f"{len(self._positions)} of {self._texts} {self._kind}s are longer than {self._max_tokens} tokens{unread} "
             f"(the first is {self._kind} {self._positions[0]})"
         )

@@ -1,5 +1,7 @@
-"""boundary.py: a cut never changes the tokens in front of it, whatever the tokenizer and the text."""
+"""boundary.py: a cut never changes the tokens on its side, whatever the tokenizer and the text."""
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -7,108 +9,123 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, pre_tokenizers
 
-from embedge import Bundle
-from embedge.boundary import find_boundary
+from embedge.boundary import LETTERS, find_boundary
+from tokenizer_kinds import ADDED, KINDS, PIECES, make, precompiled, unigram
 
-# Where words end or seem to: white space of every kind, ideographs (one beyond the basic plane, one for compatibility),
-# kana, marks that combine with what is before (one of them a letter), Hangul's parts, a joiner, punctuation, digits.
-PIECES = [*" \t\n\r\x0b\x0c\x85\xa0\u2003\u3000", "  ", "\r\n", "b", "ab", "Z", "7", "42", "'s", ".", "-", "é"]
-PIECES += [*"İ\u3400\U00020000\uf900かカ\uff9e\u0301\u0327\u0e33\u1100\u1161\u200d\ufe0f\x00\ufffd🚲к"]
-PIECES += ["[MASK]", "<x>", "▁", *"a東京\n " * 5]  # those that a wrong cut parts are the most frequent
-KINDS = ["bert", "bert cased", "bytes", "metaspace", "precomposed", "words"]
-
-
-def alphabet() -> list[str]:
-    return sorted({c for piece in PIECES for c in piece} | set("abZ7▁"))
-
-
-def unigram() -> models.Unigram:
-    pieces = ["a\n", "東京", "京a", ".\n", "▁a", "▁ab", "ab", *alphabet()]  # the first is the likeliest
-    return models.Unigram([("<unk>", 0.0), *((piece, -3.0 - i / 10) for i, piece in enumerate(pieces))], 0, True)
-
-
-@pytest.fixture(scope="module")
-def tokenizers(tiny_bundle: Bundle) -> dict[str, Tokenizer]:
-    made = {"bert": Tokenizer.from_file(str(tiny_bundle.path / "tokenizer.json"))}
-    made["bert cased"] = Tokenizer.from_str(made["bert"].to_str())
-    made["bert cased"].normalizer = normalizers.BertNormalizer(lowercase=False, handle_chinese_chars=False)
-    letters = pre_tokenizers.ByteLevel.alphabet()
-    made["bytes"] = Tokenizer(models.BPE({letter: i for i, letter in enumerate([*letters, "Ġa"])}, [("Ġ", "a")]))
-    made["bytes"].pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made["metaspace"] = Tokenizer(unigram())
-    made["metaspace"].pre_tokenizer = pre_tokenizers.Metaspace()
-    made["precomposed"] = Tokenizer(unigram())
-    made["precomposed"].normalizer = normalizers.Sequence(
-        [normalizers.NFKC(), normalizers.Replace("\n", " "), normalizers.Strip()]
-    )
-    made["precomposed"].pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]
-    )
-    made["words"] = Tokenizer(models.WordLevel({"a": 0, "ab": 1, "<unk>": 2}, "<unk>"))
-    made["words"].pre_tokenizer = pre_tokenizers.Whitespace()
-    for tokenizer in made.values():
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        tokenizer.add_tokens([AddedToken("<x>", lstrip=True, rstrip=True)])
-    return made
+made = cache(make)
 
 
 def ids(tokenizer: Tokenizer, text: str) -> Any:
     return tokenizer.encode(text, add_special_tokens=False).ids
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@given(seed=st.integers(0, 2**32 - 1))
-def test_a_cut_changes_no_token_in_front_of_it(tokenizers: dict[str, Tokenizer], kind: str, seed: int) -> None:
-    """Forty random texts for each seed."""
-    tokenizer, random = tokenizers[kind], Random(seed)
-    boundary = find_boundary(tokenizer)
-    assert boundary is not None
-    for _ in range(40):
-        text = "".join(random.choices(PIECES, k=30))
+def check_cuts(tokenizer: Tokenizer, pieces: list[str], random: Random, *, texts: int) -> None:
+    """In front of every cut and behind it, in random texts."""
+    before, behind = find_boundary(tokenizer), find_boundary(tokenizer, before=False)
+    assert before is not None
+    for _ in range(texts):
+        text = "".join(random.choices(pieces, k=30))
         whole = ids(tokenizer, text)
-        for cut in boundary.finditer(text):
+        for cut in before.finditer(text):
             head = ids(tokenizer, text[: cut.start()])
             assert head == whole[: len(head)], text[: cut.start()]
+        for cut in behind.finditer(text) if behind else ():
+            tail = ids(tokenizer, text[cut.start() :])
+            assert tail == whole[len(whole) - len(tail) :], text[cut.start() :]
+
+
+@pytest.mark.parametrize("added", [None, *ADDED])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_cut_changes_no_token_of_its_side(kind: str, added: str | None) -> None:
+    """Whatever tokens are added, which are frequent in the texts."""
+    pieces = PIECES + [ADDED[added].content] * 4 if added else PIECES
+    check_cuts(made(kind, added), pieces, Random(f"{kind} {added}"), texts=50)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_a_cut_changes_no_token_of_any_text(kind: str, seed: int) -> None:
+    check_cuts(made(kind, "plain"), PIECES, Random(seed), texts=10)
+
+
+@pytest.mark.parametrize("collapse", [False, True])
+@given(seed=st.integers(0, 2**32 - 1))
+def test_a_cut_changes_no_token_behind_sentencepieces_own_normaliser(collapse: bool, seed: int) -> None:
+    """It drops a mark that follows white space, so where a mark is, a word need not be."""
+    check_cuts(precompiled(collapse), PIECES, Random(seed), texts=10)
+
+
+SAMPLE = "東京a\n.\u3000 б की में 한 국 a b\tc"
 
 
 @pytest.mark.parametrize(
-    ("kind", "cuts", "text"),
+    ("kind", "cuts"),
     [
-        ("bert", 4, "東京a\n.\u3000 б"),
-        ("bert cased", 2, "東京a\n.\u3000 б"),
-        ("bytes", 4, "a b\na\tb\r7 東 京 ."),
-        ("metaspace", 1, "a b\na\tb\r7 東 京 ."),
-        ("precomposed", 4, "a b\na\tb\r7 東 京 ."),
-        ("words", 4, "a b\na\tb\r7 東 京 ."),
+        ("bert", 12),  # the ideographs, the full stop, and white space but U+3000
+        ("bert cased", 10),
+        ("bytes", 7),
+        ("metaspace", 6),
+        ("metaspace never", 7),
+        ("xlm", 7),
+        ("words", 7),
     ],
 )
-def test_it_cuts_where_it_can(tokenizers: dict[str, Tokenizer], kind: str, cuts: int, text: str) -> None:
-    """No ideograph but BERT's, and no white space that the tokenizer keeps inside a word."""
-    boundary = find_boundary(tokenizers[kind])
+def test_it_cuts_where_it_can(kind: str, cuts: int) -> None:
+    """Between words of any script; not at white space that the tokenizer keeps inside a word."""
+    boundary = find_boundary(make(kind))
     assert boundary is not None
-    assert len(boundary.findall(text)) == cuts
+    assert len(boundary.findall(SAMPLE)) == cuts
 
 
 @pytest.mark.parametrize("content", ["a b", "東京"])
-def test_an_added_token_that_a_cut_would_part_forbids_cuts(tokenizers: dict[str, Tokenizer], content: str) -> None:
-    tokenizer = Tokenizer.from_str(tokenizers["bert"].to_str())
+def test_an_added_token_that_a_cut_would_part_forbids_cuts(content: str) -> None:
+    tokenizer = make("bert")
     tokenizer.add_tokens([content])
     assert find_boundary(tokenizer) is None
 
 
-def test_a_token_that_must_stand_alone_forbids_cuts_before_ideographs(tokenizers: dict[str, Tokenizer]) -> None:
-    tokenizer = Tokenizer.from_str(tokenizers["bert"].to_str())
+def test_an_added_token_that_ends_in_a_space_forbids_cuts_between_words() -> None:
+    tokenizer = make("bytes")
+    tokenizer.add_tokens([AddedToken("ab ", normalized=False)])
+    assert ids(tokenizer, "7 ab 7")[: len(ids(tokenizer, "7 ab"))] != ids(tokenizer, "7 ab")
+    assert find_boundary(tokenizer) is None
+
+
+def test_punctuation_of_an_added_token_is_no_cut() -> None:
+    tokenizer = make("bert")
+    tokenizer.add_tokens(["<x>"])
+    boundary = find_boundary(tokenizer)
+    assert boundary is not None
+    assert boundary.findall("[MASK]<x>.,") == [".", ","]
+
+
+def test_a_token_that_must_stand_alone_forbids_cuts_before_letters() -> None:
+    tokenizer = make("bert")
     tokenizer.add_tokens([AddedToken("ab", single_word=True)])
     boundary = find_boundary(tokenizer)
     assert boundary is not None
-    assert boundary.findall("ab東 a") == [" "]
+    assert boundary.findall("ab東 a_a.") == [" ", "."]
 
 
 def test_a_model_that_sees_the_whole_text_forbids_cuts() -> None:
     assert find_boundary(Tokenizer(unigram())) is None
+
+
+@pytest.mark.parametrize("kind", ["bert", "bert cased", "bert accents"])
+def test_each_letter_is_part_of_a_word(kind: str) -> None:
+    """All that LETTERS matches: BERT's tokenizers leave something of it, and do not part the word there."""
+    import re
+
+    tokenizer = make(kind)
+    letters = re.compile(f"[{LETTERS}]").findall("".join(map(chr, range(0x20000))))
+    assert len(letters) > 10_000
+    words: Callable[[str], Any] = pre_tokenizers.BertPreTokenizer().pre_tokenize_str
+    for letter in letters:
+        normal = tokenizer.normalizer.normalize_str(f"a{letter}a")
+        assert len(normal) > 2, letter
+        assert len(words(normal)) == 1, letter
 
 
 def test_the_real_tokenizer_of_bge(data: Path) -> None:
@@ -116,3 +133,4 @@ def test_the_real_tokenizer_of_bge(data: Path) -> None:
     boundary = find_boundary(tokenizer)
     assert boundary is not None
     assert len(boundary.findall("the cat\n東京")) == 4
+    check_cuts(tokenizer, PIECES, Random(0), texts=50)

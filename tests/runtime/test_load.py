@@ -15,6 +15,7 @@ from embedge import Bundle, BundleCorruptError, BundleError, Embedder
 from embedge.manifest import BATCH, HIDDEN, READ_TOKENS
 from embedge.permits import Permits
 from embedge.providers import CPU
+from embedge.reader import Side
 from embedge.session import Session
 from embedge.tokenise import Tokeniser
 
@@ -109,10 +110,10 @@ def test_the_tokenizer_is_read_while_the_session_opens(copy: Path, monkeypatch: 
         opened(self, parsed)
         order.append("opened")
 
-    def note(self: Tokeniser, path: Path, *, max_tokens: int) -> None:
+    def note(self: Tokeniser, path: Path, *, max_tokens: int, truncation_side: Side) -> None:
         order.append("reads")
         reads.set()
-        read(self, path, max_tokens=max_tokens)
+        read(self, path, max_tokens=max_tokens, truncation_side=truncation_side)
 
     monkeypatch.setattr("embedge.load.Permits", Impatient)
     monkeypatch.setattr(Session, "_open", open_slowly)
