@@ -76,6 +76,10 @@ def _find_directory(source: str) -> Fetched | None:
         if not path.is_dir():
             return None
         name = path.resolve().name
+        try:
+            name.encode()  # the bundle is called so
+        except UnicodeEncodeError as error:  # a directory's name is any bytes
+            raise CheckpointError(f"the name of {path} is no Unicode; rename the directory") from error
     return Fetched(directory=path, name=name, origin=f"directory {name}")
 
 

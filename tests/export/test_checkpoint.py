@@ -526,6 +526,8 @@ def test_whatever_the_tokenizers_library_raises_is_one_of_our_errors(folder: Pat
     class PanicException(BaseException):
         """As pyo3's."""
 
+        __module__ = "pyo3_runtime"
+
     for error in (PanicException("index out of bounds"), Exception("bare"), IndexError("none")):
         with pytest.raises(CheckpointError, match="is not a tokenizer"), tokenizer_errors(folder):
             raise error
