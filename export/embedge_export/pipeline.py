@@ -77,7 +77,7 @@ def export(
     if output is None:
         destination = cache_place(checkpoint, cache)
     else:
-        destination = resolve_links(expand(output, what="a bundle's place"), what="a bundle's place")
+        destination = resolve_links(expand(output, what="-o"), what="-o")
     order = Order(
         checkpoint=checkpoint,
         destination=destination,
