@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
 from embedge.errors import CheckpointError, TextValueError
+from embedge.manifest import Side
 from embedge.plan import plan_batches
 from embedge.progress import progress
-from embedge.reader import Side
 from embedge.tokenise import Tokeniser
 from embedge_export.borders import CpuSession, ours
 from embedge_export.graph_file import write_graph

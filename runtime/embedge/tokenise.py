@@ -11,11 +11,13 @@ import numpy as np
 from tokenizers import Encoding
 
 from embedge.errors import BundleError, TextValueError
-from embedge.reader import Reader, Side
+from embedge.reader import Reader
 from embedge.tokenizer_file import load_tokenizer, raise_ours
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from embedge.manifest import Side
 
 # Texts, and characters of theirs, handed to the tokenizer at a time: its Encoding objects hold some 200 bytes a token.
 _CHUNK = 512
