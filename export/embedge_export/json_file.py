@@ -2,11 +2,11 @@
 
 import json
 import math
-import stat
 from pathlib import Path
 from typing import Any, NoReturn
 
 from embedge.errors import CheckpointError
+from embedge.paths import open_regular
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -24,11 +24,8 @@ def read_json(path: Path) -> dict[str, Any] | None:
 def read_json_value(path: Path) -> object:
     """Whatever a JSON file holds; None where there is no such file. Raises CheckpointError as ``read_json``."""
     try:
-        # A pipe would be waited for without end.
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise CheckpointError(f"{path} is not a regular file; get the checkpoint again")
-        text = path.read_text(encoding="utf-8")
-        data = json.loads(text, parse_float=_finite, parse_constant=_refuse)
+        with open_regular(path) as file:
+            data = json.loads(file.read().decode(), parse_float=_finite, parse_constant=_refuse)
         if data is None:
             raise ValueError("it holds null")
         # An escaped half of a surrogate pair is in no text, and could not be written again.
@@ -36,7 +33,8 @@ def read_json_value(path: Path) -> object:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); get the checkpoint again") from error
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"{path} cannot be read ({reason}); get the checkpoint again") from error
     return data
 
 
