@@ -7,7 +7,6 @@ from pathlib import Path
 from embedge import place
 from embedge.bundle import Bundle
 from embedge.checksum import crc32, sha256
-from embedge.errors import CheckpointError
 from embedge.manifest import GRAPHS, TOKENIZER, WEIGHTS_SUFFIX, FileRecord, Manifest
 from embedge.place import fresh
 from embedge_export.checkpoint import Checkpoint
@@ -86,11 +85,4 @@ def write_manifest(folder: Path, manifest: Manifest) -> Bundle:
 
 def _write_json(path: Path, value: object) -> None:
     text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
-    try:
-        data = text.encode()
-    except UnicodeEncodeError as error:  # a directory's name is any bytes; all else was read as UTF-8
-        raise CheckpointError(
-            f"{path.name} cannot hold {error.object[error.start - 20 : error.end]!r}, which is no Unicode; rename the "
-            "checkpoint's directory"
-        ) from error
-    fresh(path).write_bytes(data)
+    fresh(path).write_bytes(text.encode())

@@ -17,7 +17,7 @@ from embedge.hub import Snapshot, find_snapshot, is_offline, receive
 from embedge.paths import expand
 from embedge.place import link, lock_destination, staging, writing
 from embedge.progress import is_terminal, progress
-from embedge_export.borders import ours
+from embedge_export.borders import check_unicode, ours
 from embedge_export.recipe import Package, Recipe, find_recipe, load_recipe
 
 # Linear layers that bge-m3's repository keeps beside the encoder: of one output, the weight of a token; and of as many
@@ -76,6 +76,7 @@ def _find_directory(source: str) -> Fetched | None:
         if not path.is_dir():
             return None
         name = path.resolve().name
+        check_unicode(CheckpointError, name, what="the directory")
     return Fetched(directory=path, name=name, origin=f"directory {name}")
 
 

@@ -182,7 +182,7 @@ def _as_float32(home: Mapping[str, Any], name: str, where: Path) -> NDArray[np.f
     """The tensor of that name in its file."""
     try:
         tensor = np.asarray(home[name].get_tensor(name))
-    except CheckpointError:
+    except (CheckpointError, MemoryError):
         raise
     except Exception as error:  # safetensors' own, and numpy's about a type that it lacks, such as float8
         raise CheckpointError(f"{where}: tensor {name} cannot be read ({error}); save it as float32") from error
@@ -191,5 +191,5 @@ def _as_float32(home: Mapping[str, Any], name: str, where: Path) -> NDArray[np.f
             f"{where}: tensor {name} holds {tensor.dtype}, not numbers as they were trained; export the model that was "
             "not quantised, or save it as float32"
         )
-    with np.errstate(over="ignore"):  # an infinity is told by who asked
+    with np.errstate(all="ignore"):  # an infinity is told by who asked
         return tensor.astype(np.float32)

@@ -11,7 +11,7 @@ from embedge.errors import TextValueError
 from embedge.items import open_items
 from embedge.manifest import Calibration
 from embedge.paths import expand
-from embedge_export.borders import ours
+from embedge_export.borders import check_unicode, ours
 from embedge_export.calibrate import FEWEST_TEXTS
 
 _LONG = 40  # texts joined from lines of all kinds, beside the lines themselves, so that late positions are seen
@@ -72,6 +72,7 @@ def calibration_texts(file: str | PathLike[str] | None = None) -> tuple[list[str
             open_items(str(expand(file, what="--calibration", error=TextValueError)), option="--calibration") as items,
         ):
             texts = [item.text for item in items if item.text.strip()]
+        check_unicode(TextValueError, Path(file).name, what="the --calibration file")
         if len(texts) < FEWEST_TEXTS:
             raise TextValueError(
                 f"{file} has {len(texts)} texts; calibration needs at least {FEWEST_TEXTS}, better hundreds"

@@ -517,6 +517,8 @@ def test_whatever_the_tokenizers_library_raises_is_one_of_our_errors(folder: Pat
     class PanicException(BaseException):
         """As pyo3's."""
 
+        __module__ = "pyo3_runtime"
+
     for error in (PanicException("index out of bounds"), Exception("bare"), IndexError("none")):
         with pytest.raises(CheckpointError, match="is not a tokenizer"), tokenizer_errors(folder):
             raise error
@@ -527,6 +529,6 @@ def test_whatever_the_tokenizers_library_raises_is_one_of_our_errors(folder: Pat
 def test_a_directory_whose_name_is_no_unicode_is_one_of_our_errors(folder: Path, tmp_path: Path) -> None:
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/m\xff"))
     folder.rename(odd)
-    with pytest.raises(CheckpointError, match="is no Unicode; rename"):
+    with pytest.raises(CheckpointError, match="a name that is no Unicode; rename it"):
         export(odd, tmp_path / "b", verify=False)
     assert not (tmp_path / "b").exists()

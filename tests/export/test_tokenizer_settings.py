@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from embedge import CheckpointError, Embedder
+from embedge.manifest import Side
 from embedge.tokenise import Tokeniser
 from embedge_export import export
 from embedge_export.bundle import write_side_files
@@ -231,9 +232,9 @@ def test_calibration_and_the_bundle_run_the_tokenizer_that_was_applied(
     paths = list[bytes]()
 
     class Watched(Tokeniser):
-        def __init__(self, path: Path, *, max_tokens: int) -> None:
+        def __init__(self, path: Path, *, max_tokens: int, truncation_side: Side = "right") -> None:
             paths.append(path.read_bytes())
-            super().__init__(path, max_tokens=max_tokens)
+            super().__init__(path, max_tokens=max_tokens, truncation_side=truncation_side)
 
     monkeypatch.setattr(calibrate, "Tokeniser", Watched)
     bundle = export(folder, tmp_path / "b", verify=False)
