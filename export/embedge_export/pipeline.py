@@ -77,7 +77,8 @@ def export(
     if output is None:
         destination = cache_place(checkpoint, cache)
     else:
-        destination = resolve_links(expand(output, what="a bundle's place"), what="a bundle's place")
+        what, mend = "a bundle's place", "give -o another, such as an absolute path"
+        destination = resolve_links(expand(output, what=what, mend=mend), what=what, mend=mend)
     order = Order(
         checkpoint=checkpoint,
         destination=destination,

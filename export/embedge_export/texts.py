@@ -67,12 +67,14 @@ def calibration_texts(file: str | PathLike[str] | None = None) -> tuple[list[str
         lines = _lines("calibration.txt")
         texts = [*lines, *(" ".join(lines[start::_LONG]) for start in range(_LONG))]
     else:
+        mend = "give --calibration another file"
+        path = expand(file, what="--calibration", error=TextValueError, mend=mend)
         with (
-            ours(TextValueError, f"{str(file)!r} cannot be read", "give --calibration another file"),
-            open_items(str(expand(file, what="--calibration", error=TextValueError)), option="--calibration") as items,
+            ours(TextValueError, f"{path} cannot be read", mend),
+            open_items(str(path), option="--calibration") as items,
         ):
             texts = [item.text for item in items if item.text.strip()]
-        check_unicode(TextValueError, Path(file).name, what="the --calibration file")
+        check_unicode(TextValueError, path.name, what="the --calibration file")
         if len(texts) < FEWEST_TEXTS:
             raise TextValueError(
                 f"{file} has {len(texts)} texts; calibration needs at least {FEWEST_TEXTS}, better hundreds"

@@ -63,7 +63,9 @@ def existing_bundle(destination: Path) -> Bundle | None:
     except BundleError as error:
         raise BundleError(f"{error}; delete {destination} to make it anew") from error
     except OSError as error:
-        raise BundleError(f"{destination} cannot be read ({error.strerror or error}); choose another") from error
+        raise BundleError(
+            f"{destination} cannot be read ({error.strerror or error}); choose another directory by -o or EMBEDGE_HOME"
+        ) from error
     if not is_free:
         raise BundleError(f"{destination} is there and is no bundle; delete it, or give -o a new or empty directory")
     return None

@@ -126,7 +126,7 @@ def test_a_current_directory_that_is_gone_stops_only_what_needs_it(tiny_checkpoi
     (tmp_path / "gone").mkdir()
     arguments = [sys.executable, "-c", code, str(tiny_checkpoint), str(tmp_path / "b")]
     done = subprocess.run(arguments, cwd=tmp_path / "gone", capture_output=True, text=True, check=False)
-    assert "'b' cannot be a bundle's place (No such file or directory)" in done.stdout, done.stderr
+    assert "a bundle's place cannot be 'b' (No such file or directory)" in done.stdout, done.stderr
     Bundle.open(tmp_path / "b").check()
 
 
