@@ -69,7 +69,9 @@ class Tokeniser:
         self._special_tokens = self._count_special(is_pair=False)
         self._content_tokens = max_tokens - self._special_tokens
         if self._content_tokens < 1:
-            raise BundleError(f"{path} adds more special tokens than max_tokens ({max_tokens}) has room for")
+            raise BundleError(
+                f"{path} adds more special tokens than max_tokens ({max_tokens}) has room for; export the bundle again"
+            )
         self._reader = Reader(
             self._tokenizer, path, max_tokens=max_tokens, keep=self._content_tokens, side=truncation_side
         )
