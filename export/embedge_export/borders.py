@@ -30,7 +30,7 @@ def check_unicode(kind: type[EmbedgeError], name: str, *, what: str) -> None:
     try:
         name.encode()
     except UnicodeEncodeError as error:
-        raise kind(f"{what} {name!r} has a name that is no Unicode; rename it") from error
+        raise kind(f"the name of {what} {name!r} is no Unicode; rename it") from error
 
 
 def reason_of(error: BaseException) -> str:

@@ -84,5 +84,4 @@ def write_manifest(folder: Path, manifest: Manifest) -> Bundle:
 
 
 def _write_json(path: Path, value: object) -> None:
-    text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
-    fresh(path).write_bytes(text.encode())
+    fresh(path).write_text(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n", encoding="utf-8")

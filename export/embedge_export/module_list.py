@@ -133,7 +133,10 @@ def read_pooling(path: Path, otherwise: Pooling | None) -> Pooling:
         return otherwise
     modes = found.get("pooling_mode")
     if modes is None:
-        modes = [key for key, value in found.items() if key.startswith("pooling_mode_") and value is True]
+        flags = {key: value for key, value in found.items() if key.startswith("pooling_mode_")}
+        if odd := [key for key, value in flags.items() if not isinstance(value, bool)]:  # they count if they are true
+            raise CheckpointError(f"{path}: {odd[0]} must be true or false, found {flags[odd[0]]!r}; mend it")
+        modes = [key for key, value in flags.items() if value]
     modes = [modes] if isinstance(modes, str) else modes
     if len(modes) != 1 or modes[0] not in _POOLINGS:
         raise CheckpointError(

@@ -76,8 +76,7 @@ def export(
     if output is None:
         destination = cache_place(checkpoint, cache)
     else:
-        what, mend = "a bundle's place", "give -o another, such as an absolute path"
-        destination = resolve_links(expand(output, what=what, mend=mend), what=what, mend=mend)
+        destination = resolve_links(expand(output, what="-o"), what="-o")
     order = Order(
         checkpoint=checkpoint,
         destination=destination,

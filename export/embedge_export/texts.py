@@ -67,10 +67,9 @@ def calibration_texts(file: str | PathLike[str] | None = None) -> tuple[list[str
         lines = _lines("calibration.txt")
         texts = [*lines, *(" ".join(lines[start::_LONG]) for start in range(_LONG))]
     else:
-        mend = "give --calibration another file"
-        path = expand(file, what="--calibration", error=TextValueError, mend=mend)
+        path = expand(file, what="--calibration", error=TextValueError)
         with (
-            ours(TextValueError, f"{path} cannot be read", mend),
+            ours(TextValueError, f"{path} cannot be read", "give --calibration another file"),
             open_items(str(path), option="--calibration") as items,
         ):
             texts = [item.text for item in items if item.text.strip()]

@@ -1,5 +1,6 @@
 """The tokenizers library: one border, where whatever it raises becomes one CheckpointError."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,8 @@ from tokenizers import Tokenizer
 from embedge.errors import CheckpointError, EmbedgeError
 from embedge.paths import open_regular
 from embedge.tokenizer_file import is_fault
+
+_LONGEST_TOKEN = 1000  # characters of one that is added
 
 
 @contextmanager
@@ -35,4 +38,18 @@ def open_tokenizer(path: Path) -> tuple[bytes, Tokenizer]:
     with tokenizer_errors(path):
         with open_regular(path) as file:
             data = file.read()
+        _check_added(path, data)
         return data, Tokenizer.from_buffer(data)
+
+
+def _check_added(path: Path, data: bytes) -> None:
+    """Raises CheckpointError where an added token is so long that reading the tokenizer takes minutes.
+
+    The time grows with the square of its length: 18 s for 16,000 characters.
+    """
+    for token in json.loads(data).get("added_tokens") or ():
+        if len(str(token["content"])) > _LONGEST_TOKEN:
+            raise CheckpointError(
+                f"{path} adds a token of {len(token['content'])} characters, and {_LONGEST_TOKEN} are the most; "
+                "remove it"
+            )

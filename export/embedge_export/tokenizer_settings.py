@@ -74,12 +74,13 @@ def read_tokenizer(folder: Path, config: Mapping[str, Any], sentences: LengthSet
     rows = int(config.get("vocab_size", 0))
     data, tokenizer = open_tokenizer(path)
     with tokenizer_errors(path, f"does not go with {SETTINGS} and {SPECIAL_TOKENS}"):
-        before = tokenizer.to_str()
+        _check_ids(path, tokenizer, rows)
+        before = _overruled(tokenizer)
         applied = _apply_normalizer(tokenizer, kind, settings, folder) | _apply_prefix(tokenizer, settings)
         add_tokens(tokenizer, files, kind, rows=rows)
         if sentences.lowercases:
             _lowercase_first(tokenizer)
-        after = tokenizer.to_str()
+        after = _overruled(tokenizer)
         _check_ids(path, tokenizer, rows)
         cut = (tokenizer.truncation or {}).get("direction", "right")
         added = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
@@ -87,12 +88,33 @@ def read_tokenizer(folder: Path, config: Mapping[str, Any], sentences: LengthSet
     usual = {} if special else _special_by_name(settings, added)
     kept = {name: value for name, value in merged(files).items() if name != "tokenizer_file"}
     return TokenizerFile(
-        data=data if after == before else after.encode(),
+        data=data if after == before else _with(data, after),
         settings={**{name: token for name, token in usual.items() if name not in kept}, **kept, **applied},
         special=special or usual,
         truncation_side=settings.get("truncation_side", cut),
         max_tokens=None if length is None else int(length),
     )
+
+
+def _overruled(tokenizer: Tokenizer) -> dict[str, Any]:
+    """The members of a tokenizer.json that settings may overrule, as they stand.
+
+    Not all of them, by ``Tokenizer.to_str``: that writes each id of the vocabulary up to the highest, and tells of
+    those that are missing on stdout.
+    """
+    steps = {"normalizer": tokenizer.normalizer, "pre_tokenizer": tokenizer.pre_tokenizer}
+    flags = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
+    added = sorted(tokenizer.get_added_tokens_decoder().items())
+    tokens = [{"id": index, **{flag: getattr(token, flag) for flag in flags}} for index, token in added]
+    return {
+        **{name: None if step is None else json.loads(step.__getstate__()) for name, step in steps.items()},
+        "added_tokens": tokens,
+    }
+
+
+def _with(data: bytes, members: Mapping[str, Any]) -> bytes:
+    """A tokenizer.json with other members."""
+    return json.dumps({**json.loads(data), **members}, ensure_ascii=False, indent=2).encode()
 
 
 def _check_settings(folder: Path, settings: Mapping[str, Any]) -> None:

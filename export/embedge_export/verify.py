@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from embedge import Embedder, Reranker
 from embedge.bundle import Bundle
-from embedge.errors import CheckpointError, QualityError
+from embedge.errors import BundleError, CheckpointError, QualityError
 from embedge.errstate import own_errstate
 from embedge.manifest import Manifest, Precision, Quality
 from embedge_export.checkpoint import Checkpoint, read_checkpoint
@@ -76,34 +76,30 @@ def _reference(order: Order, scratch: Path) -> Reference | None:
 
 
 def check_runs(bundle: Bundle, precision: Precision) -> None:
-    """Raises QualityError where a graph does not give finite unit vectors of the manifest's dimension, or scores."""
+    """Raises QualityError where a graph gives numbers that are not finite, or no unit vectors of the dimension."""
+    mend = "export --precision fp32, or get the checkpoint again"
+    try:
+        are_unit = _run(bundle, precision)
+    except BundleError as error:  # the session's; of the other outputs of a graph, too
+        raise QualityError(f"{bundle.manifest.model} {precision} cannot be used: {error}; or {mend}") from error
+    if not are_unit:
+        raise QualityError(
+            f"{bundle.manifest.model} {precision} does not give unit vectors: its weights are empty; {mend}"
+        )
+
+
+def _run(bundle: Bundle, precision: Precision) -> bool:
+    """Runs all that a graph gives, which the session looks at; whether vectors are unit vectors."""
     if bundle.manifest.task == "rerank":
-        scores = Reranker(bundle.path, precision=precision).score([("hello", "world"), ("", "")])
-        if not np.isfinite(scores).all():
-            raise QualityError(
-                f"{bundle.manifest.model} {precision} gives scores that are no numbers: its weights overflow; "
-                "export --precision fp32, or get the checkpoint again"
-            )
-        return
+        Reranker(bundle.path, precision=precision).score([("hello", "world"), ("", "")])
+        return True
     model = Embedder(bundle.path, precision=precision)
     if bundle.manifest.sparse:
-        weights = model.encode_sparse(["hello world", "a a a"])
-        if not all(np.isfinite(found.values).all() for found in weights):
-            raise QualityError(
-                f"{bundle.manifest.model} {precision} gives lexical weights that are no numbers; get it again"
-            )
+        model.encode_sparse(["hello world", "a a a"])
+    found = [model.encode(["hello world", "", "a a a"], normalize=True, on_truncate="ignore")]
     if bundle.manifest.multi_vector:
-        found = model.encode_multi_vector(["hello world", ""])
-        if not _are_unit(np.concatenate(found)):
-            raise QualityError(
-                f"{bundle.manifest.model} {precision} gives multi-vectors that are no unit vectors; get it again"
-            )
-    vectors = model.encode(["hello world", "", "a a a"], normalize=True, on_truncate="ignore")
-    if vectors.shape[1] != bundle.manifest.dimension or not _are_unit(vectors):
-        raise QualityError(
-            f"{bundle.manifest.model} {precision} does not give unit vectors: its weights overflow or are empty; "
-            "export --precision fp32, or get the checkpoint again"
-        )
+        found += model.encode_multi_vector(["hello world", ""])
+    return all(map(_are_unit, found))
 
 
 def _are_unit(vectors: NDArray[np.float32]) -> bool:

@@ -23,6 +23,7 @@ from embedge.transfer import counted, write_checked
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import RepoSibling
 
 _PATIENCE = 4.0  # seconds for an answer, and for the next byte, unless huggingface_hub's own variables say otherwise
 _AGAIN = 3.0  # seconds after the last byte in which a broken connection is tried again
@@ -66,8 +67,18 @@ class Snapshot:
 
 
 def is_offline() -> bool:
-    """Whether HF_HUB_OFFLINE is set."""
-    from huggingface_hub import constants
+    """Whether HF_HUB_OFFLINE is set.
+
+    Raises:
+        HubError: huggingface_hub cannot read one of its own variables, with which it then cannot be imported.
+    """
+    try:
+        from huggingface_hub import constants
+    except ValueError as error:
+        raise HubError(
+            f"huggingface_hub cannot be imported ({error}); a variable that begins with HF_ has a value that it cannot "
+            "read: HF_HUB_ETAG_TIMEOUT and HF_HUB_DOWNLOAD_TIMEOUT must be whole numbers"
+        ) from error
 
     return bool(constants.HF_HUB_OFFLINE)
 
@@ -87,12 +98,20 @@ def find_snapshot(hub_id: str, revision: str | None = None) -> Snapshot:
     info = ask(
         hub_id, lambda: api.model_info(hub_id, revision=revision, files_metadata=True, timeout=patience), revision
     )
-    files = {}
-    for found in info.siblings or ():
-        large = found.lfs  # a dict or, since huggingface_hub 0.27, an object that is one, too
-        sha256 = large["sha256"] if large else None
-        files[found.rfilename] = HubFile(size=found.size, git_sha1=None if large else found.blob_id, sha256=sha256)
+    with translated(hub_id, revision):
+        files = {str(found.rfilename): _file(found) for found in info.siblings or ()}
     return Snapshot(hub_id=hub_id, commit=str(info.sha), files=files)
+
+
+def _file(found: "RepoSibling") -> HubFile:
+    """What the hub says of a file; raises ValueError where that is nothing that can be said of one."""
+    large = found.lfs  # a dict or, since huggingface_hub 0.27, an object that is one, too
+    sha256 = large["sha256"] if large else None
+    git_sha1 = None if large else found.blob_id
+    texts = all(isinstance(value, str | None) for value in (sha256, git_sha1))
+    if not (isinstance(found.rfilename, str) and isinstance(found.size, int | None) and texts):
+        raise ValueError(f"it lists {found.rfilename!r} of size {found.size!r}")
+    return HubFile(size=found.size, git_sha1=git_sha1, sha256=sha256)
 
 
 @contextmanager

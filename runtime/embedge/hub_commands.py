@@ -8,6 +8,7 @@ import click
 from embedge.bring import pull as bring_model
 from embedge.bundle import Bundle
 from embedge.errors import escape
+from embedge.hub import is_offline
 from embedge.manifest import CLASSES, PRECISIONS, Precision
 from embedge.progress import is_terminal, tell
 from embedge.resolve import open_held
@@ -104,7 +105,7 @@ def push(bundle: str, repository: str, private: bool, revision: str | None, mess
     from embedge.push import push_bundle
 
     opened = open_held(bundle)
-    if not is_terminal(sys.stderr):
+    if not is_offline() and not is_terminal(sys.stderr):
         from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
         disable_progress_bars()

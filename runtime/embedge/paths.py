@@ -18,17 +18,15 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-_MEND = "give another path, such as an absolute one"
 
 
-def expand(path: str | PathLike[str], *, what: str, error: type[EmbedgeError] = BundleError, mend: str = _MEND) -> Path:
+def expand(path: str | PathLike[str], *, what: str, error: type[EmbedgeError] = BundleError) -> Path:
     """A path that the system can be asked about, ``~`` and ``~name`` expanded.
 
     Args:
         path: as it was given.
         what: names it in errors.
         error: what is raised.
-        mend: what to do then.
 
     Raises:
         TextTypeError: it is neither a string nor a path.
@@ -46,11 +44,11 @@ def expand(path: str | PathLike[str], *, what: str, error: type[EmbedgeError] = 
         reason = "a lone surrogate in it"
     except (ValueError, RuntimeError) as failure:
         reason = str(failure).rstrip(".")
-    raise error(f"{what} cannot be {text!r} ({reason}); {mend}")
+    raise error(f"{what} cannot be {text!r} ({reason}); give another path, such as an absolute one")
 
 
-def resolve_links(path: Path, *, what: str, error: type[EmbedgeError] = BundleError, mend: str = _MEND) -> Path:
-    """The path without links, from the root; what is not there yet may be its end. Arguments as of ``expand``.
+def resolve_links(path: Path, *, what: str, error: type[EmbedgeError] = BundleError) -> Path:
+    """The path without links, from the root; what is not there yet may be its end.
 
     Raises:
         EmbedgeError: that error, where links go in a circle, or the current directory is gone.
@@ -59,7 +57,9 @@ def resolve_links(path: Path, *, what: str, error: type[EmbedgeError] = BundleEr
         return path.resolve()
     except (OSError, RuntimeError) as failure:  # the second for a circle, before Python 3.13
         reason = _reason(failure) if isinstance(failure, OSError) else "links go in a circle"
-        raise error(f"{what} cannot be {str(path)!r} ({reason}); {mend}") from failure
+        raise error(
+            f"{what} {path} cannot be followed ({reason}); give another path, such as an absolute one"
+        ) from failure
 
 
 def is_file(path: Path) -> bool:

@@ -25,9 +25,9 @@ def cache_home(cache_dir: str | PathLike[str] | None = None) -> Path:
         TextTypeError: ``cache_dir`` is neither a string nor a path.
     """
     if cache_dir is not None:
-        return expand(cache_dir, what="cache_dir", mend="give another, or leave it out and set EMBEDGE_HOME")
+        return expand(cache_dir, what="cache_dir")
     if home := os.environ.get("EMBEDGE_HOME"):
-        return expand(home, what="EMBEDGE_HOME", mend="set EMBEDGE_HOME to an absolute path")
+        return expand(home, what="EMBEDGE_HOME")
     from platformdirs import user_cache_path
 
     try:

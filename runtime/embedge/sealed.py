@@ -65,7 +65,7 @@ def _finite(digits: str) -> float:
 
 
 def _refuse(token: str) -> float:
-    raise ValueError(f"{token} is no number")
+    raise ValueError(f"{token} is no number that JSON has")
 
 
 def checksum(data: Mapping[str, Any]) -> str:

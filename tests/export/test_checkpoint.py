@@ -300,6 +300,15 @@ def test_similarity_and_normalisation_are_those_of_the_checkpoint(
     np.testing.assert_allclose(on_bundle.encode(TEXTS), on_checkpoint.encode(TEXTS), atol=1e-4)
     lengths = np.linalg.norm(on_bundle.encode(TEXTS), axis=1)
     assert np.allclose(lengths, 1, atol=1e-5) is normalize
+    ours, expected = Embedder(bundle.path, precision="fp32"), on_checkpoint.encode(TEXTS)
+    found = ours.encode(TEXTS)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    np.testing.assert_allclose(ours.encode(TEXTS, normalize_embeddings=False), expected, atol=1e-4)
+    np.testing.assert_allclose(ours.encode(TEXTS, normalize=True), found / lengths[:, None], atol=1e-5)
+    alike = on_checkpoint.similarity(expected, expected[:2]).numpy()
+    np.testing.assert_allclose(ours.similarity(found, found[:2]), alike, rtol=1e-3, atol=1e-3)
+    alike = on_checkpoint.similarity_pairwise(expected[1:], expected[:-1]).numpy()
+    np.testing.assert_allclose(ours.similarity_pairwise(found[1:], found[:-1]), alike, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -529,6 +538,6 @@ def test_whatever_the_tokenizers_library_raises_is_one_of_our_errors(folder: Pat
 def test_a_directory_whose_name_is_no_unicode_is_one_of_our_errors(folder: Path, tmp_path: Path) -> None:
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/m\xff"))
     folder.rename(odd)
-    with pytest.raises(CheckpointError, match="a name that is no Unicode; rename it"):
+    with pytest.raises(CheckpointError, match="is no Unicode; rename"):
         export(odd, tmp_path / "b", verify=False)
     assert not (tmp_path / "b").exists()

@@ -5,6 +5,7 @@ text's, truncated.
 """
 
 import io
+import re
 import resource
 import sys
 import time
@@ -16,6 +17,7 @@ from random import Random
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from campaign.hostile import long_text, some_texts, surrogate
 from campaign.objects import NumbersError, options, tables
@@ -63,19 +65,35 @@ def _ids(bench: Bench, random: Random, model: Embedder) -> None:
 
 
 def _surrogates(bench: Bench, random: Random, model: Embedder) -> None:
-    """Not valid Unicode, in a text, a prompt or among many: an error that names it."""
+    """Not valid Unicode, in a text, a prompt or among many: an error that names it.
+
+    Of a text that is too long, what is behind the tokens that are kept need not be read: then the vector is the same
+    without the surrogate and all that follows it.
+    """
     texts = some_texts(random, 3)
-    texts.insert(random.randrange(4), surrogate(random))
+    texts.insert(place := random.randrange(4), surrogate(random))
     how: Any = random.choice(("texts", "prompt", "stream", "count"))
-    if how == "texts":
-        model.encode(texts, on_truncate="ignore")
-    elif how == "prompt":
+    if how == "prompt":
         model.encode("a cat", prompt=surrogate(random))
-    elif how == "stream":
-        list(model.stream(iter(texts), window=random.choice((1, 2, 100)), on_truncate="ignore"))
-    else:
+    elif how == "count":
         model.count_tokens(texts)
-    raise FaultError(f"a lone surrogate in {how} is taken")
+    elif how == "texts":
+        _check_unread(model, texts, place, model.encode(texts, on_truncate="ignore")[place])
+        return
+    else:
+        vectors = list(model.stream(iter(texts), window=random.choice((1, 2, 100)), on_truncate="ignore"))
+        _check_unread(model, texts, place, vectors[place])
+        return
+    raise FaultError(f"a lone surrogate in a {how} is taken: {texts[place][:60]!r}")
+
+
+def _check_unread(model: Embedder, texts: list[str], place: int, found: NDArray[np.float32]) -> None:
+    """Raises FaultError where the vector of a text with a lone surrogate depends on it."""
+    before = re.split("[\ud800-\udfff]", texts[place])[0]
+    if model.count_tokens(before) < model.max_tokens or model.encode(before, on_truncate="ignore").tobytes() != (
+        found.tobytes()
+    ):
+        raise FaultError(f"a lone surrogate in a text is taken: {texts[place][:60]!r}")
 
 
 def _types(bench: Bench, random: Random, model: Embedder) -> None:
