@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 
 from embedge.errors import TextValueError
-from embedge.reader import Side
+from embedge.manifest import Side
 from embedge.tokenise import Tokeniser, Tokens
 from machine import Machine, describe, this_machine
 from report import align, write_json

@@ -25,6 +25,14 @@ def ours(kind: type[EmbedgeError], fact: str, mend: str) -> Iterator[None]:
         raise kind(f"{fact} ({reason_of(error)}); {mend}") from error
 
 
+def check_unicode(kind: type[EmbedgeError], name: str, *, what: str) -> None:
+    """Raises an error of ours where a name, which to the system is any bytes, is none that a manifest can hold."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise kind(f"the name of {what} {name!r} is no Unicode; rename it") from error
+
+
 def reason_of(error: BaseException) -> str:
     """What an error says, in one line of a bounded length."""
     said = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0]

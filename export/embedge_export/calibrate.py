@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
-from embedge.errors import CheckpointError, TextValueError
+from embedge.errors import BundleError, CheckpointError, TextValueError
+from embedge.manifest import Side
 from embedge.plan import plan_batches
 from embedge.progress import progress
-from embedge.reader import Side
 from embedge.tokenise import Tokeniser
-from embedge_export.borders import CpuSession, ours
+from embedge_export.borders import CpuSession, reason_of
 from embedge_export.graph_file import write_graph
 from embedge_export.linear import linear_layers
 
@@ -80,9 +80,14 @@ def calibrate(
         TextValueError: there are fewer.
         CheckpointError: an activation overflows, or the tokenizer or the graph fails on a text.
     """
-    with ours(CheckpointError, f"{tokenizer} fails on a calibration text", "get the checkpoint again"):
+    try:
         tokeniser = Tokeniser(tokenizer, max_tokens=max_tokens, truncation_side=truncation_side)
         ids, others = (tokeniser.encode(some).ids for some in (texts, reach))
+    except BundleError as error:  # which says to export the bundle again
+        reason = reason_of(error.__cause__ or error)
+        raise CheckpointError(
+            f"the tokenizer fails on the calibration texts ({reason}); get the checkpoint again"
+        ) from error
     _check_distinct(ids, fewest)
     inputs = {node.name: node.input[0] for node in linear_layers(model)}
     stride = max(1, sum(len(text) for text in ids) // _SAMPLE)

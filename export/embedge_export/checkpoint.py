@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from embedge.errors import CheckpointError
-from embedge.manifest import TOKENIZER, Task
+from embedge.manifest import TOKENIZER, Side, Similarity, Task
 from embedge.pool import Pooling
 from embedge_export.checkpoint_hash import Hashes, hash_files
 from embedge_export.fetch import MULTI_VECTOR_HEAD, SPARSE_HEAD, Fetched
@@ -16,11 +16,10 @@ from embedge_export.recipe import Recipe
 from embedge_export.sentence_settings import (
     LENGTH_FILES,
     PROMPT_FILE,
-    Similarity,
     read_length_settings,
     read_prompt_settings,
 )
-from embedge_export.tokenizer_settings import FILES, TokenizerFile, TruncationSide, read_tokenizer
+from embedge_export.tokenizer_settings import FILES, TokenizerFile, read_tokenizer
 from embedge_export.weight_files import check_no_adapter, find_weights
 
 # Models whose positions count on from the padding token's id, over the tokens that are none; and one that counts on
@@ -89,7 +88,7 @@ class Checkpoint:
         return self.hashes.now
 
     @property
-    def truncation_side(self) -> TruncationSide:
+    def truncation_side(self) -> Side:
         """The end of a long text that is cut off."""
         return self.tokenizer.truncation_side
 

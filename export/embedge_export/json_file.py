@@ -1,12 +1,11 @@
 """JSON files of others: one border, where whatever is wrong with a file becomes one CheckpointError."""
 
-import json
-import math
-import stat
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from embedge.errors import CheckpointError
+from embedge.paths import open_regular
+from embedge.sealed import parse
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -24,26 +23,13 @@ def read_json(path: Path) -> dict[str, Any] | None:
 def read_json_value(path: Path) -> object:
     """Whatever a JSON file holds; None where there is no such file. Raises CheckpointError as ``read_json``."""
     try:
-        # A pipe would be waited for without end.
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise CheckpointError(f"{path} is not a regular file; get the checkpoint again")
-        text = path.read_text(encoding="utf-8")
-        data = json.loads(text, parse_float=_finite, parse_constant=_refuse)
+        with open_regular(path) as file:
+            data: object = parse(file.read().decode(), repeats=True)
         if data is None:
             raise ValueError("it holds null")
-        # An escaped half of a surrogate pair is in no text, and could not be written again.
-        json.dumps(data, ensure_ascii=False).encode()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); get the checkpoint again") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"{path} cannot be read ({reason}); get the checkpoint again") from error
     return data
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    return number if math.isfinite(number) else _refuse(digits)
-
-
-def _refuse(found: str) -> NoReturn:
-    raise ValueError(f"{found[:40]} is no number that JSON has")

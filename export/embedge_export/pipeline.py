@@ -7,10 +7,9 @@ from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
 
-import numpy as np
-
 from embedge.bundle import Bundle
 from embedge.errors import BundleError
+from embedge.errstate import own_errstate
 from embedge.manifest import GRAPHS, Manifest, Precision, PrecisionRecord, Source
 from embedge.paths import expand, resolve_links
 from embedge.place import existing_bundle, lock_destination, staging, writing
@@ -88,10 +87,10 @@ def export(
         verify=verify,
         report=report,
     )
-    with np.errstate(all="ignore"):  # what overflows is found by what it makes, whatever the caller's numpy.seterr says
-        return _export_locked(order, force=force)
+    return _export_locked(order, force=force)
 
 
+@own_errstate
 def _export_locked(order: Order, *, force: bool) -> Bundle:
     destination = order.destination
     if _is_current(destination):

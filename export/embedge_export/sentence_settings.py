@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from embedge.errors import CheckpointError
+from embedge.manifest import Similarity
 from embedge_export.json_file import read_json
-
-Similarity = Literal["cosine", "dot", "euclidean", "manhattan"]
 
 # The library takes the first of these that is there and not empty (base/modules/transformer.py, load_config).
 LENGTH_FILES = tuple(

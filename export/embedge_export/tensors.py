@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedge.errors import CheckpointError
+from embedge.errstate import own_errstate
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.extra import require_export_extra
 from embedge_export.names import is_classifier, is_unread, plain_names
@@ -178,11 +179,12 @@ def _open(path: Path) -> Any:
         raise CheckpointError(f"{path} cannot be read ({error}); get the checkpoint again") from error
 
 
+@own_errstate  # an infinity is told by who asked
 def _as_float32(home: Mapping[str, Any], name: str, where: Path) -> NDArray[np.float32]:
     """The tensor of that name in its file."""
     try:
         tensor = np.asarray(home[name].get_tensor(name))
-    except CheckpointError:
+    except (CheckpointError, MemoryError):
         raise
     except Exception as error:  # safetensors' own, and numpy's about a type that it lacks, such as float8
         raise CheckpointError(f"{where}: tensor {name} cannot be read ({error}); save it as float32") from error
@@ -191,5 +193,4 @@ def _as_float32(home: Mapping[str, Any], name: str, where: Path) -> NDArray[np.f
             f"{where}: tensor {name} holds {tensor.dtype}, not numbers as they were trained; export the model that was "
             "not quantised, or save it as float32"
         )
-    with np.errstate(over="ignore"):  # an infinity is told by who asked
-        return tensor.astype(np.float32)
+    return tensor.astype(np.float32)

@@ -11,7 +11,7 @@ from embedge.errors import TextValueError
 from embedge.items import open_items
 from embedge.manifest import Calibration
 from embedge.paths import expand
-from embedge_export.borders import ours
+from embedge_export.borders import check_unicode, ours
 from embedge_export.calibrate import FEWEST_TEXTS
 
 _LONG = 40  # texts joined from lines of all kinds, beside the lines themselves, so that late positions are seen
@@ -67,11 +67,13 @@ def calibration_texts(file: str | PathLike[str] | None = None) -> tuple[list[str
         lines = _lines("calibration.txt")
         texts = [*lines, *(" ".join(lines[start::_LONG]) for start in range(_LONG))]
     else:
+        path = expand(file, what="--calibration", error=TextValueError)
         with (
-            ours(TextValueError, f"{str(file)!r} cannot be read", "give --calibration another file"),
-            open_items(str(expand(file, what="--calibration", error=TextValueError)), option="--calibration") as items,
+            ours(TextValueError, f"{path} cannot be read", "give --calibration another file"),
+            open_items(str(path), option="--calibration") as items,
         ):
             texts = [item.text for item in items if item.text.strip()]
+        check_unicode(TextValueError, path.name, what="the --calibration file")
         if len(texts) < FEWEST_TEXTS:
             raise TextValueError(
                 f"{file} has {len(texts)} texts; calibration needs at least {FEWEST_TEXTS}, better hundreds"

@@ -1,7 +1,6 @@
 """The tokenizers library: one border, where whatever it raises becomes one CheckpointError."""
 
 import json
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from embedge.errors import CheckpointError, EmbedgeError
+from embedge.paths import open_regular
 from embedge.tokenizer_file import is_fault
 
 _LONGEST_TOKEN = 1000  # characters of one that is added
@@ -25,7 +25,8 @@ def tokenizer_errors(path: Path, what: str = "is not a tokenizer") -> Iterator[N
     except BaseException as error:
         if isinstance(error, EmbedgeError) or not is_fault(error):
             raise
-        raise CheckpointError(f"{path} {what} ({error}); get the checkpoint again") from error
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"{path} {what} ({reason}); get the checkpoint again") from error
 
 
 def open_tokenizer(path: Path) -> tuple[bytes, Tokenizer]:
@@ -35,10 +36,8 @@ def open_tokenizer(path: Path) -> tuple[bytes, Tokenizer]:
         CheckpointError: it cannot be read, or is no tokenizer.
     """
     with tokenizer_errors(path):
-        # A pipe would be waited for without end.
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise CheckpointError(f"{path} is not a regular file; get the checkpoint again")
-        data = path.read_bytes()
+        with open_regular(path) as file:
+            data = file.read()
         _check_added(path, data)
         return data, Tokenizer.from_buffer(data)
 

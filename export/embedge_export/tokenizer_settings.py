@@ -9,12 +9,12 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tokenizers import Tokenizer, normalizers, pre_tokenizers
 
 from embedge.errors import CheckpointError
-from embedge.manifest import TOKENIZER
+from embedge.manifest import TOKENIZER, Side
 from embedge_export.added_tokens import SPECIAL, TokenFiles, add_tokens, merged
 from embedge_export.advice import python_line
 from embedge_export.json_file import read_json
@@ -28,8 +28,6 @@ _ADDED = "added_tokens.json"
 FILES = (SETTINGS, SPECIAL_TOKENS, _ADDED)
 # What a tokenizer.json cannot say, or that takes another file in its place.
 _REFUSED = ("split_special_tokens", "from_slow", "fast_tokenizer_files")
-
-TruncationSide = Literal["right", "left"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +45,7 @@ class TokenizerFile:
     data: bytes = field(repr=False)
     settings: Mapping[str, Any]
     special: Mapping[str, Any]
-    truncation_side: TruncationSide
+    truncation_side: Side
     max_tokens: int | None
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from embedge import Embedder, Reranker
 from embedge.bundle import Bundle
 from embedge.errors import BundleError, CheckpointError, QualityError
+from embedge.errstate import own_errstate
 from embedge.manifest import Manifest, Precision, Quality
 from embedge_export.checkpoint import Checkpoint, read_checkpoint
 from embedge_export.convert import OWN_REFERENCE, TRACED
@@ -192,11 +193,10 @@ def reverify(bundle: Bundle, *, checkpoint: str | None, cache: Path) -> Iterator
         reference = _find_reference(bundle, checkpoint, cache, Path(folder))
         for name in bundle.manifest.precisions:
             precision = bundle.pick_precision(name)
-            with np.errstate(all="ignore"):  # not over the yield, where it would be the caller's, too
-                quality = _measured(bundle, precision, reference)
-            yield precision, quality
+            yield precision, _measured(bundle, precision, reference)
 
 
+@own_errstate  # and not over the yield above, where it would be the caller's, too
 def _measured(bundle: Bundle, precision: Precision, reference: Reference | None) -> Quality | None:
     """The quality of a precision, held to its floor; None where there is nothing else to compare it with."""
     check_runs(bundle, precision)

@@ -39,7 +39,7 @@ def find_boundary(tokenizer: Tokenizer, *, before: bool = True) -> re.Pattern[st
         tokenizer: whose tokens they are.
         before: False for places where ``text[match.start() :]`` has the last tokens of ``text``.
     """
-    if _is_bert(tokenizer):
+    if splits_as_bert(tokenizer):
         return _bert_boundary(tokenizer)
     return _probed_boundary(tokenizer, before)
 
@@ -58,7 +58,8 @@ def normalised(tokenizer: Tokenizer, text: str) -> str:
         raise_ours(error, "the tokenizer cannot normalise a text")
 
 
-def _is_bert(tokenizer: Tokenizer) -> bool:
+def splits_as_bert(tokenizer: Tokenizer) -> bool:
+    """Whether its words are made as BERT's are, whatever model sees them."""
     return isinstance(tokenizer.normalizer, normalizers.BertNormalizer) and isinstance(
         tokenizer.pre_tokenizer, pre_tokenizers.BertPreTokenizer
     )

@@ -112,7 +112,7 @@ class Engine:
         return scores
 
     def _told(self, tokens: Tokens, limits: Limits, *, kind: str = "text") -> Tokens:
-        """The tokens, once the caller knows which texts lost their end."""
+        """The tokens, once the caller knows which texts were truncated."""
         truncation = Truncation(self._manifest.max_tokens, limits.on_truncate, kind=kind)
         truncation.add(tokens)
         truncation.warn()

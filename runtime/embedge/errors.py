@@ -24,6 +24,7 @@ import warnings
 
 # What turns the direction of text (Unicode's property Bidi_Control), and its separators of lines and paragraphs.
 _UNSEEN = frozenset("\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_LONGEST = 40  # characters of a value that a message shows
 
 
 def is_unseen(letter: str) -> bool:
@@ -45,6 +46,19 @@ def escape(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(letter.encode("unicode_escape").decode() if is_unseen(letter) else letter for letter in text)
+
+
+def short(value: object) -> str:
+    """A value as Python writes it, cut to 40 characters, for a message about it.
+
+    >>> short("a" * 50)
+    "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa..."
+    """
+    try:
+        text = repr(value)
+    except Exception:  # nested too deeply, or an object's own
+        text = type(value).__name__
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
 
 class EmbedgeError(Exception):

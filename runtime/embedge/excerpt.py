@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any, NamedTuple
 
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer, models
 
-from embedge.boundary import LETTERS, added_contents, normalised, words
+from embedge.boundary import LETTERS, added_contents, normalised, splits_as_bert, words
 
 _BLOCK = 2048  # a text is looked through in blocks of so many characters at least; a run is as long or longer
 _WORD = re.compile(f"[{LETTERS}]+")
@@ -64,7 +64,7 @@ class Excerpts:
         self._from_end = from_end
         self._added = added_contents(tokenizer)
         self._edge = 1 + max(map(len, self._added), default=0)
-        bert = _is_bert(tokenizer)
+        bert = splits_as_bert(tokenizer) and isinstance(tokenizer.model, models.WordPiece)
         longest_word = tokenizer.model.max_input_chars_per_word if bert else 0
         self._block = max(_BLOCK, max_tokens + 1, longest_word + 1) + self._edge
         self._shorter_words = bert and longest_word < self._most
@@ -118,14 +118,6 @@ class Excerpts:
         """Whether an added token may lie within a run of the character."""
         alike = {character} | set(normalised(self._tokenizer, character))
         return any(alike.issuperset(content) for content in self._added)
-
-
-def _is_bert(tokenizer: Tokenizer) -> bool:
-    return (
-        isinstance(tokenizer.normalizer, normalizers.BertNormalizer)
-        and isinstance(tokenizer.pre_tokenizer, pre_tokenizers.BertPreTokenizer)
-        and isinstance(tokenizer.model, models.WordPiece)
-    )
 
 
 def _blanks(tokenizer: Tokenizer, bert: bool) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 _FLAGS = os.O_RDWR
-for _name in ("O_CLOEXEC", "O_NOINHERIT", "O_BINARY", "O_NOFOLLOW", "O_NONBLOCK"):  # of one system or another
+for _name in ("O_BINARY", "O_NOFOLLOW", "O_NONBLOCK"):  # of one system or another
     _FLAGS |= getattr(os, _name, 0)
 _MAKING = {"lock": os.O_CREAT, "new": os.O_CREAT | os.O_EXCL, "left": 0}
 _LONGEST = 200  # bytes of a name that become part of another's; file systems stop at 255
@@ -109,14 +109,16 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             held.close()
         temporary.replace(path)
     finally:
+        if os.name == "nt":  # nor removes one
+            held.close()
         temporary.unlink(missing_ok=True)
         held.close()
 
 
 def _sweep(folder: Path, start: str) -> None:
     """Remove the files with such names that nobody holds."""
-    with contextlib.suppress(OSError):  # a folder that may not be listed can be written to all the same
-        for entry in os.scandir(folder):
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:  # one that may not be listed can be written to
+        for entry in entries:
             if entry.name.startswith(start):
                 left = HeldFile(folder / entry.name, "left")
                 with contextlib.suppress(OSError):

@@ -30,6 +30,7 @@ BATCH, TOKENS, READ_TOKENS = "batch", "tokens", "read tokens"
 Shape = tuple[str | int, ...]
 Task = Literal["embed", "rerank"]
 Similarity = Literal["cosine", "dot", "euclidean", "manhattan"]
+Side = Literal["right", "left"]  # of a text
 CLASSES: Mapping[Task, str] = {"embed": "Embedder", "rerank": "Reranker"}  # that open a bundle of the task
 WEIGHTS_SUFFIX = "_data"  # of the file with a graph's weights, after the name of the graph's own
 TOKENIZER = "tokenizer.json"
@@ -175,7 +176,7 @@ class Manifest:
     architecture: str
     dimension: int
     max_tokens: int
-    truncation_side: Literal["right", "left"] = "right"
+    truncation_side: Side = "right"
     pooling: Literal["cls", "mean", "last"]
     similarity: Similarity = "cosine"
     normalize: bool = True

@@ -80,7 +80,7 @@ class Model:
 
     @property
     def max_tokens(self) -> int:
-        """Longest input in tokens, special ones and prompt included; what is beyond is truncated."""
+        """Longest input in tokens, special ones and prompt included; a longer one is truncated."""
         return self._manifest.max_tokens
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from operator import index
 from typing import Literal, Self, get_args
 
-from embedge.errors import TextTypeError, TextValueError
+from embedge.errors import TextTypeError, TextValueError, short
 from embedge.manifest import Manifest
 
 OnTruncate = Literal["ignore", "warn", "error"]
@@ -99,13 +99,13 @@ def check_prefix(manifest: Manifest, *, prompt: str | None, prompt_name: str | N
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     """Raises TextValueError where an option is none of its choices; whatever it is, as an array is not equal or not."""
     if not isinstance(value, str) or value not in choices:
-        raise TextValueError(f"{name} must be one of {', '.join(choices)}, found {value!r}")
+        raise TextValueError(f"{name} must be one of {', '.join(choices)}, found {short(value)}")
 
 
 def check_bool(name: str, value: object) -> bool:
     """An option that is True or False, numpy's too; raises TextTypeError where it is something else."""
     if not _is_bool(value):
-        raise TextTypeError(f"{name} must be True or False, found {value!r}")
+        raise TextTypeError(f"{name} must be True or False, found {short(value)}")
     return bool(value)
 
 
@@ -129,17 +129,17 @@ def check_count(name: str, value: object, *, most: int | None = None) -> int | N
     except TypeError:  # an array of several has one, too
         number = None
     if number is None:
-        raise TextTypeError(f"{name} must be a whole number, found {value!r}")
+        raise TextTypeError(f"{name} must be a whole number, found {short(value)}")
     if number < 1 or (most is not None and number > most):
         limits = "at least 1" if most is None else f"between 1 and {most}"
-        raise TextValueError(f"{name} must be {limits}, found {number}")
+        raise TextValueError(f"{name} must be {limits}, found {short(number)}")
     return min(number, sys.maxsize)  # what Python counts with; as good as no limit
 
 
 def check_string(name: str, value: object) -> str | None:
     """An option that is a string or None; raises TextTypeError where it is something else."""
     if not isinstance(value, str | None):
-        raise TextTypeError(f"{name} must be a string, found {value!r}")
+        raise TextTypeError(f"{name} must be a string, found {short(value)}")
     return value
 
 
@@ -168,6 +168,6 @@ def choose_prompt(prompts: Mapping[str, str], prompt: str | None, name: str | No
         return ""
     if name not in prompts:
         raise TextValueError(
-            f"no prompt is called {name!r}, this model has: {', '.join(prompts) or 'none'}; or use prompt="
+            f"no prompt is called {short(name)}, this model has: {', '.join(prompts) or 'none'}; or use prompt="
         )
     return prompts[name]

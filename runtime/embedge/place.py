@@ -1,17 +1,15 @@
 """How a bundle gets to its place: built whole beside it under a lock, then put there in one step."""
 
 import contextlib
-import ctypes
-import errno
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from embedge.bundle import Bundle
 from embedge.errors import BundleError, escape
+from embedge.exchange import exchange
 from embedge.held import HeldFile, replacing
 from embedge.manifest import MANIFEST
 from embedge.paths import read_regular, size_of
@@ -63,7 +61,9 @@ def existing_bundle(destination: Path) -> Bundle | None:
     except BundleError as error:
         raise BundleError(f"{error}; delete {destination} to make it anew") from error
     except OSError as error:
-        raise BundleError(f"{destination} cannot be read ({error.strerror or error}); choose another") from error
+        raise BundleError(
+            f"{destination} cannot be read ({error.strerror or error}); choose another directory by -o or EMBEDGE_HOME"
+        ) from error
     if not is_free:
         raise BundleError(f"{destination} is there and is no bundle; delete it, or give -o a new or empty directory")
     return None
@@ -200,7 +200,7 @@ def _put(folder: Path, destination: Path) -> None:
     try:
         if not destination.exists():
             folder.rename(destination)
-        elif not _exchange(folder, destination):
+        elif not exchange(folder, destination):
             _swap_in_two(folder, destination)
     except OSError as error:
         raise BundleError(
@@ -213,27 +213,3 @@ def _swap_in_two(folder: Path, destination: Path) -> None:
     before = folder.parent / _BEFORE
     destination.rename(before)
     folder.rename(destination)  # where this fails, ``staging`` puts back what was there
-
-
-def _exchange(first: Path, second: Path) -> bool:
-    """Exchange two directories atomically; False where the system or file system cannot.
-
-    Linux: ``renameat2`` with RENAME_EXCHANGE (2); macOS: ``renamex_np`` with RENAME_SWAP (2). Source: their man pages.
-    """
-    if sys.platform not in ("linux", "darwin"):
-        return False
-    library = ctypes.CDLL(None, use_errno=True)
-    names = os.fsencode(first), os.fsencode(second)
-    if sys.platform == "linux" and hasattr(library, "renameat2"):
-        at_cwd = -100
-        failed = library.renameat2(at_cwd, names[0], at_cwd, names[1], 2)
-    elif sys.platform == "darwin":
-        failed = library.renamex_np(*names, 2)
-    else:
-        return False
-    if not failed:
-        return True
-    number = ctypes.get_errno()
-    if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
-        return False
-    raise OSError(number, os.strerror(number), str(second))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from tokenizers import Encoding, Tokenizer, models
 
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     import re
 
     from embedge.excerpt import Excerpts
-
-Side = Literal["right", "left"]
+    from embedge.manifest import Side
 
 # Of a long text so many characters for each token are tokenised first; where they are too few, four times as many.
 _CHARACTERS_PER_TOKEN = 6

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
-from embedge.errors import BundleCorruptError, BundleError
+from embedge.errors import BundleCorruptError, BundleError, short
 from embedge.sealed import CRC32, checksum, parse
 
 T = TypeVar("T")
@@ -52,12 +52,9 @@ def _check_unchanged(data: Mapping[str, Any], where: str, bare: frozenset[str]) 
         if later := sorted(data.keys() - bare):
             raise BundleCorruptError(f"{where} has {later[0]!r} and no {CRC32!r}: it has changed; {_AGAIN}")
         return
-    try:
-        found = checksum(data)
-    except ValueError as error:
-        raise MismatchError(f"a number is too large ({error})") from error
+    found = checksum(data)
     if data[CRC32] != found:
-        recorded = _short(data[CRC32])
+        recorded = short(data[CRC32])
         raise BundleCorruptError(
             f"{where} has changed since it was written (CRC-32 {found!r}, not {recorded}); {_AGAIN}"
         )
@@ -74,7 +71,7 @@ def to_record(kind: type[T], data: Any, at: str = "") -> T:
         MismatchError: a field is missing or of another type.
     """
     if not isinstance(data, dict):
-        raise MismatchError(f"{at or 'the whole'} must be an object, found {_short(data)}")
+        raise MismatchError(f"{at or 'the whole'} must be an object, found {short(data)}")
     values = {}
     for field in fields(kind):  # type: ignore[arg-type]  # kind is a dataclass
         if field.name in data:
@@ -94,29 +91,21 @@ def _value(hint: Any, data: Any, at: str) -> Any:
         return None if data is None else _value(inner, data, at)
     if origin is Literal:
         if data not in get_args(hint):
-            raise MismatchError(f"{at} must be one of {', '.join(map(str, get_args(hint)))}, found {_short(data)}")
+            raise MismatchError(f"{at} must be one of {', '.join(map(str, get_args(hint)))}, found {short(data)}")
         return data
     if origin is Mapping or (isinstance(origin, type) and issubclass(origin, Mapping)):
         if not isinstance(data, dict):
-            raise MismatchError(f"{at} must be an object, found {_short(data)}")
+            raise MismatchError(f"{at} must be an object, found {short(data)}")
         inner = get_args(hint)[1]
         return {key: _value(inner, item, f"{at}.{key}") for key, item in data.items()}
     if origin is tuple:
         if not isinstance(data, list):
-            raise MismatchError(f"{at} must be a list, found {_short(data)}")
+            raise MismatchError(f"{at} must be a list, found {short(data)}")
         return tuple(_value(get_args(hint)[0], item, f"{at}[{index}]") for index, item in enumerate(data))
     # bool is an int to Python, but not to JSON; an int is a float to both.
     accepted = (int, float) if hint is float else (hint,)
     if not isinstance(data, accepted) or (isinstance(data, bool) and hint is not bool):
-        raise MismatchError(f"{at} must be {hint.__name__}, found {_short(data)}")
+        raise MismatchError(f"{at} must be {hint.__name__}, found {short(data)}")
     if isinstance(data, int | float) and not -_LARGEST <= data <= _LARGEST:
-        raise MismatchError(f"{at} is out of range, found {_short(data)}")
+        raise MismatchError(f"{at} is out of range, found {short(data)}")
     return data
-
-
-def _short(data: Any) -> str:
-    try:
-        text = repr(data)
-    except RecursionError:
-        text = type(data).__name__
-    return text if len(text) < 40 else text[:37] + "..."

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any, overload
 
-from embedge.errors import TextTypeError
+from embedge.errors import TextTypeError, short
 from embedge.manifest import Precision
 from embedge.model import Model
 from embedge.options import Limits, OnTruncate, check_bool, check_count
@@ -178,6 +178,5 @@ def check_pairs(pairs: Any) -> tuple[list[tuple[str, str]], bool]:
         return [(found[0], found[1])], True
     for index, pair in enumerate(found):
         if not isinstance(pair, tuple | list) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
-            shown = repr(pair) if len(repr(pair)) < 40 else repr(pair)[:37] + "..."
-            raise TextTypeError(f"pair {index} must be two strings, query and document, found {shown}")
+            raise TextTypeError(f"pair {index} must be two strings, query and document, found {short(pair)}")
     return [(query, document) for query, document in found], False

@@ -95,7 +95,7 @@ class Session:
                 ) from error
             raise BundleError(
                 f"ONNX Runtime {ort.__version__} cannot load {self._graph} ({_first_line(error)}); "
-                "`pip install -U onnxruntime` may, or export the bundle again"
+                "if memory ran out make room, else `pip install -U onnxruntime`, or export the bundle again"
             ) from error
         started = self._session.get_providers()
         if started[0] != self._providers[0]:

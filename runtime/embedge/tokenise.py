@@ -11,11 +11,13 @@ import numpy as np
 from tokenizers import Encoding
 
 from embedge.errors import BundleError, TextValueError
-from embedge.reader import Reader, Side
+from embedge.reader import Reader
 from embedge.tokenizer_file import load_tokenizer, raise_ours
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from embedge.manifest import Side
 
 # Texts, and characters of theirs, handed to the tokenizer at a time: its Encoding objects hold some 200 bytes a token.
 _CHUNK = 512
@@ -67,7 +69,9 @@ class Tokeniser:
         self._special_tokens = self._count_special(is_pair=False)
         self._content_tokens = max_tokens - self._special_tokens
         if self._content_tokens < 1:
-            raise BundleError(f"{path} adds more special tokens than max_tokens ({max_tokens}) has room for")
+            raise BundleError(
+                f"{path} adds more special tokens than max_tokens ({max_tokens}) has room for; export the bundle again"
+            )
         self._reader = Reader(
             self._tokenizer, path, max_tokens=max_tokens, keep=self._content_tokens, side=truncation_side
         )

@@ -18,6 +18,7 @@ from embedge_export.borders import CpuSession, ours
 from embedge_export.calibrate import calibrate
 from embedge_export.fetch import fetch
 from embedge_export.graph_file import write_graph
+from embedge_export.texts import calibration_texts
 from embedge_export.verify import reverify
 
 
@@ -61,6 +62,25 @@ def test_a_cache_that_is_no_place_is_told(tiny_checkpoint: Path, cache: str) -> 
 def test_a_calibration_that_is_no_file_is_told(tiny_checkpoint: Path, tmp_path: Path, file: str) -> None:
     with pytest.raises(TextValueError, match="--calibration cannot be .*give another path|give --calibration"):
         export(tiny_checkpoint, tmp_path / "b", calibration=file)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode")
+def test_a_calibration_whose_name_is_no_unicode_is_told_before_any_work(tmp_path: Path) -> None:
+    file = Path(os.fsdecode(os.fsencode(tmp_path) + b"/t\xff.txt"))
+    file.write_text("\n".join(f"text {number}" for number in range(100)))
+    with pytest.raises(TextValueError, match="is no Unicode; rename it"):
+        calibration_texts(file)
+
+
+def test_a_tokenizer_that_fails_on_a_calibration_text_is_the_checkpoints_fault(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_checkpoint, tmp_path / "c")
+    saved = json.loads((folder / "tokenizer.json").read_text())
+    saved["model"]["unk_token"] = "[NONE]"  # which the vocabulary does not have
+    (folder / "tokenizer.json").write_text(json.dumps(saved))
+    with pytest.raises(CheckpointError, match=r"\(WordPiece error: Missing \[UNK\].*\); get the checkpoint again"):
+        export(folder, tmp_path / "b", verify=False)
 
 
 @pytest.mark.parametrize(

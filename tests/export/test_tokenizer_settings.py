@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from embedge import CheckpointError, Embedder
-from embedge.reader import Side
+from embedge.manifest import Side
 from embedge.tokenise import Tokeniser
 from embedge_export import export
 from embedge_export.bundle import write_side_files

@@ -99,6 +99,10 @@ def test_a_collections_model_stays(tiny_bundle: Bundle) -> None:
     function.validate_config_update(config, {**config, "threads": 2})
     with pytest.raises(TextValueError, match="make a new collection"):
         function.validate_config_update(config, {**config, "model": "bge-base-en-v1.5"})
+    # A collection of before keeps normalize=True, which is what the model does when told nothing.
+    function.validate_config_update({**config, "normalize": True}, config)
+    with pytest.raises(TextValueError, match="of normalize=False, found None"):
+        function.validate_config_update({**config, "normalize": False}, config)
     with pytest.raises(TextValueError, match="found device"):
         EmbedgeEmbeddingFunction.validate_config({"device": "cpu"})
 

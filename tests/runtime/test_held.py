@@ -228,7 +228,7 @@ def test_where_directories_cannot_be_exchanged_the_old_one_is_never_lost(
     place = tmp_path / "bundle"
     place.mkdir()
     (place / "old").touch()
-    monkeypatch.setattr("embedge.place._exchange", lambda first, second: False)
+    monkeypatch.setattr("embedge.place.exchange", lambda first, second: False)
     renamed, rename = [], Path.rename
 
     def renaming(path: Path, target: Path) -> Path:

@@ -14,10 +14,9 @@ import pytest
 
 import manifests
 from embedge import Bundle, BundleCorruptError, BundleError, Embedder, TruncationWarning
-from embedge.manifest import BATCH, HIDDEN, READ_TOKENS
+from embedge.manifest import BATCH, HIDDEN, READ_TOKENS, Side
 from embedge.permits import Permits
 from embedge.providers import CPU
-from embedge.reader import Side
 from embedge.session import Session
 from embedge.tokenise import Tokeniser
 

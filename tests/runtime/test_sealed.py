@@ -151,6 +151,7 @@ def test_a_file_that_two_precisions_share_stays_with_one_of_them(text: str) -> N
         ('"texts": 1', '"texts": NaN', "NaN is no number"),
         ('"texts": 1', '"texts": -Infinity', "-Infinity is no number"),
         ('"cosine_mean": 1.0', '"cosine_mean": 1e400', "is too large|is out of range"),
+        ('"texts": 1', '"texts": 1, "of a later embedge": 1e400', "is too large"),
         ('"texts": 1', '"texts": 1' + "0" * 30, "is out of range"),
         ('"texts": 1', '"texts": 1' + "0" * 6000, "is not JSON"),
         ('"texts": 1', '"texts": ' + "[" * 700 + "]" * 700, "must be int|too deeply"),

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 import tokenizer_kinds
 from embedge import Bundle, TextTypeError, TextValueError, TruncationWarning
-from embedge.reader import Side
+from embedge.manifest import Side
 from embedge.texts import check_texts
 from embedge.tokenise import Tokeniser, Tokens
 from embedge.truncation import Truncation

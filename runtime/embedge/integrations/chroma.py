@@ -134,11 +134,15 @@ class EmbedgeEmbeddingFunction(EmbeddingFunction[Embeddable]):
         """Raises TextValueError where new vectors would not go with a collection's own."""
         self.validate_config(new_config)
         for name in _FIXED:
-            if name in new_config and new_config[name] != old_config.get(name):
-                raise TextValueError(
-                    f"the collection's vectors are of {name}={old_config.get(name)!r}, found {new_config[name]!r}; "
-                    "make a new collection and add the documents to it"
-                )
+            old, new = old_config.get(name), new_config.get(name)
+            if name not in new_config or new == old:
+                continue
+            if name == "normalize" and {None, self._embedder().bundle.manifest.normalize} == {old, new}:
+                continue  # None is what the model does
+            raise TextValueError(
+                f"the collection's vectors are of {name}={old!r}, found {new!r}; "
+                "make a new collection and add the documents to it"
+            )
 
     def default_space(self) -> Space:
         """What the model's vectors are compared by; the cosine where Chroma has no such space (Manhattan distance)."""
