@@ -19,7 +19,7 @@ def ours(kind: type[EmbedgeError], fact: str, mend: str) -> Iterator[None]:
     """Raises an error of ours for whatever else the block raises: ``fact`` (reason); ``mend``."""
     try:
         yield
-    except EmbedgeError:
+    except (EmbedgeError, ImportError, MemoryError):  # a package or memory that lacks is no fault of what is read
         raise
     except Exception as error:  # of the system, huggingface_hub, zipfile or ONNX Runtime, which share no other base
         raise kind(f"{fact} ({reason_of(error)}); {mend}") from error

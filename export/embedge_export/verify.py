@@ -81,7 +81,8 @@ def check_runs(bundle: Bundle, precision: Precision) -> None:
     try:
         are_unit = _run(bundle, precision)
     except BundleError as error:  # the session's; of the other outputs of a graph, too
-        raise QualityError(f"{bundle.manifest.model} {precision} cannot be used: {error}; or {mend}") from error
+        fact = str(error).partition("; ")[0]
+        raise QualityError(f"{bundle.manifest.model} {precision} cannot be used: {fact}; {mend}") from error
     if not are_unit:
         raise QualityError(
             f"{bundle.manifest.model} {precision} does not give unit vectors: its weights are empty; {mend}"

@@ -22,7 +22,7 @@ class Task(Generic[Result]):
 
     Args:
         function: what to call.
-        daemon: whether a process may end while it runs.
+        daemon: whether a process may end while it runs; with gevent or eventlet it may in any case.
     """
 
     def __init__(self, function: Callable[[], Result], *, daemon: bool = False) -> None:

@@ -145,7 +145,10 @@ class EmbedgeEmbeddingFunction(EmbeddingFunction[Embeddable]):
             )
 
     def default_space(self) -> Space:
-        """What the model's vectors are compared by; the cosine where Chroma has no such space (Manhattan distance)."""
+        """What the model's vectors are compared by; the cosine where Chroma has no such space (Manhattan distance).
+
+        Loads the model, which alone knows it: when a collection is made, and not when one is opened.
+        """
         return _SPACES.get(self._embedder().similarity_fn_name, "cosine")
 
     def supported_spaces(self) -> list[Space]:
