@@ -127,6 +127,8 @@ class Engine:
 
         def keep(members: Sequence[int], hidden: NDArray[np.float32]) -> None:
             pooled = pool(hidden, self._manifest.pooling)[:, : options.dimension]
+            if not options.normalize and not np.isfinite(pooled).all():
+                raise FloatingPointError
             vectors[list(members)] = convert(normalise(pooled) if options.normalize else pooled, kept)
 
         self._run(tokens, options.limits, HIDDEN, keep, show_progress_bar)
@@ -158,7 +160,11 @@ class Engine:
         keep: Callable[[Sequence[int], NDArray[np.float32]], None],
         show_progress_bar: bool | None,
     ) -> None:
-        """Gives ``keep`` the positions of a batch's texts and the graph's output for them, on several threads."""
+        """Gives ``keep`` the positions of a batch's texts and the graph's output for them, on several threads.
+
+        Raises:
+            BundleError: the graph fails, or ``keep`` raises FloatingPointError: what it gives is not finite.
+        """
         counts = [len(ids) for ids in tokens.ids]
         plan = plan_batches(counts, batch_tokens=limits.batch_tokens, batch_size=limits.batch_size)
         show = None if show_progress_bar is None else check_bool("show_progress_bar", show_progress_bar)
@@ -166,7 +172,11 @@ class Engine:
 
             def work(session: Session, batch: Batch) -> None:
                 ids = np.array([tokens.ids[member] for member in batch.members], np.int64)
-                keep(batch.members, session.run(ids, output))
+                try:
+                    with np.errstate(all="ignore"):  # here, and not in each function: it takes a microsecond
+                        keep(batch.members, session.run(ids, output))
+                except FloatingPointError as error:
+                    raise session.not_finite(output, ids) from error
                 advance(len(batch.members))
 
             self._workers.run(plan, work)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterator
 from itertools import product
 from typing import Any, NamedTuple
@@ -90,7 +91,12 @@ class Excerpts:
             total += len(parts[-1])
             if total >= self._most:
                 break
-        return Excerpt("".join(parts)[: self._most], total > self._most or next_start < len(text))
+        found = "".join(parts)[: self._most]
+        # A ligature may be 18 characters when it is normalised, and it is those that take time.
+        normal = len(unicodedata.normalize("NFKD", found))
+        if normal > 2 * self._most:
+            return Excerpt(found[: self._most * len(found) // normal], True)
+        return Excerpt(found, total > self._most or next_start < len(text))
 
     def _blocks(self, text: str) -> Iterator[tuple[str, int]]:
         """Blocks of the text, and where the next one starts: of a run that fills one, near its end."""

@@ -104,6 +104,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         with held.file() as file:
             yield file
             file.flush()
+            if os.name != "nt" and path.exists():  # who may read the file that is there may read the new one
+                os.fchmod(file.fileno(), path.stat().st_mode & 0o777)
             os.fsync(file.fileno())
         if os.name == "nt":  # which renames no open file
             held.close()

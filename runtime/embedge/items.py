@@ -12,6 +12,7 @@ from embedge.errors import TextTypeError, TextValueError
 
 Format = Literal["text", "jsonl"]
 FORMATS: tuple[Format, ...] = get_args(Format)
+_LONGEST_LINE = 1 << 28  # bytes; a file without line ends, such as /dev/zero, would be read until memory is full
 _JSONL = (".jsonl", ".ndjson")
 
 
@@ -68,8 +69,10 @@ def _open(source: str, option: str) -> IO[bytes]:
 
 
 def _read(file: IO[bytes], name: str, format: Format) -> Iterator[Item]:  # noqa: A002
-    for number, raw in enumerate(file, 1):
+    for number, raw in enumerate(iter(lambda: file.readline(_LONGEST_LINE + 1), b""), 1):
         where = f"{name} line {number}"
+        if len(raw) > _LONGEST_LINE:
+            raise TextValueError(f"{where} is longer than {_LONGEST_LINE >> 20} MB; put one text on each line")
         try:
             line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:

@@ -3,11 +3,13 @@
 ``pathlib`` answers a bad path by RuntimeError, ValueError, TypeError or OSError, by its kind and Python's version.
 """
 
+import errno
+import io
 import os
 import stat
 from os import PathLike
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from embedge.errors import BundleError, EmbedgeError, TextTypeError
 
@@ -99,10 +101,28 @@ def open_regular(path: Path) -> IO[bytes]:
     handle = os.open(path, flags)
     try:
         _check_regular(os.fstat(handle), path)
-        return os.fdopen(handle, "rb")
+        return io.BufferedReader(_Waitless(handle, "rb"))
     except BaseException:
         os.close(handle)
         raise
+
+
+class _Waitless(io.FileIO):
+    """A file of which reading is an error where it would wait, as of some in /proc; to Python that is no bytes."""
+
+    def readinto(self, buffer: Any) -> int:
+        """As ``FileIO``'s; raises BlockingIOError."""
+        found = super().readinto(buffer)
+        if found is None:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return found
+
+    def readall(self) -> bytes:
+        """As ``FileIO``'s; raises BlockingIOError."""
+        found: bytes | None = super().readall()
+        if found is None:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return found
 
 
 def read_regular(path: Path, most: int) -> bytes:

@@ -104,7 +104,10 @@ def _clear(destination: Path) -> None:
     if before.exists() and not os.path.lexists(destination):
         before.rename(destination)
     if work.exists():
-        shutil.rmtree(work)
+        if work.is_symlink() or not work.is_dir():
+            work.unlink()
+        else:
+            shutil.rmtree(work)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,7 @@
-"""Hidden states to vectors: pool, truncate, normalise; and the small output types. Pure numpy."""
+"""Hidden states to vectors: pool, truncate, normalise; and the small output types. Pure numpy.
+
+Squares of small numbers are zero here, which is meant: who calls has numpy's errors ignored, see ``errstate``.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,6 @@ _LEAST_SQUARE = np.float32(2**24) * np.finfo(np.float32).tiny
 _FEW = 100  # sentence-transformers warns below this many vectors, too.
 
 
-@own_errstate
 def pool(hidden: NDArray[np.float32], pooling: Pooling) -> NDArray[np.float32]:
     """One vector a text from its tokens' hidden states.
 
@@ -40,25 +42,36 @@ def pool(hidden: NDArray[np.float32], pooling: Pooling) -> NDArray[np.float32]:
     if pooling == "last":
         return hidden[:, -1]
     mean: NDArray[np.float32] = hidden.mean(axis=1)
-    if not np.isfinite(mean).all():  # the sum is more than a float32 holds; the mean is not
-        mean = hidden.mean(axis=1, dtype=np.float64).astype(np.float32)
     return mean
 
 
-@own_errstate
 def normalise(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Vectors of length 1 (L2): float32 [..., dimension]. A zero vector stays zero.
+
+    Raises:
+        FloatingPointError: one holds NaN or infinity.
 
     >>> normalise(np.array([[3, 4], [0, 0]], np.float32)).round(3).tolist()
     [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
     """
     # A sum over the last axis, not BLAS: its order does not depend on how many rows there are.
     squares = np.square(vectors).sum(axis=-1, keepdims=True)
+    # Each reduction takes a microsecond, and NaN is neither above nor below.
+    least, most = (reduce(squares, axis=None, initial=1) for reduce in (np.minimum.reduce, np.maximum.reduce))
+    if not (least > _LEAST_SQUARE and most < np.inf):
+        return _normalise_extremes(vectors, squares)
+    unit: NDArray[np.float32] = vectors / np.sqrt(squares)
+    return unit
+
+
+def _normalise_extremes(vectors: NDArray[np.float32], squares: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Where squares of some vectors are no float32. All other rows keep the bits that they have without those."""
+    if not np.isfinite(vectors).all():
+        raise FloatingPointError("NaN or infinity in a vector")
     ordinary = (squares > _LEAST_SQUARE) & (squares < np.inf)
-    if not ordinary.all():  # of those rows alone: all others keep their bits
-        vectors = np.where(ordinary, vectors, scaled(vectors))
-        squares = np.square(vectors).sum(axis=-1, keepdims=True)
-    unit: NDArray[np.float32] = vectors / np.maximum(np.sqrt(squares), np.finfo(np.float32).tiny)
+    vectors = np.where(ordinary, vectors, scaled(vectors))
+    lengths = np.sqrt(np.square(vectors).sum(axis=-1, keepdims=True))
+    unit: NDArray[np.float32] = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
     return unit
 
 
@@ -82,7 +95,6 @@ def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return found.astype(np.float32)
 
 
-@own_errstate
 def convert(vectors: NDArray[np.float32], precision: OutputPrecision) -> NDArray[Any]:
     """Vectors in a smaller type, with the semantics of sentence-transformers' ``quantize_embeddings``.
 
@@ -103,6 +115,7 @@ def convert(vectors: NDArray[np.float32], precision: OutputPrecision) -> NDArray
     return packed if precision == "ubinary" else (packed.astype(np.int16) - 128).astype(np.int8)
 
 
+@own_errstate
 def _ranged(vectors: NDArray[np.float32], precision: OutputPrecision) -> NDArray[Any]:
     dtype = np.int8 if precision == "int8" else np.uint8
     if len(vectors) == 0:

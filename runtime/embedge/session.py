@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime as ort
 
 from embedge.errors import BundleError, ProviderError
-from embedge.manifest import BATCH, READ_TOKENS, TOKENS, Shape
+from embedge.manifest import BATCH, HIDDEN, READ_TOKENS, TOKENS, Shape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -137,7 +137,8 @@ class Session:
             output: one of those that the session was opened for.
 
         Raises:
-            BundleError: the graph cannot run them, or gives another shape or type, or a number that is not finite.
+            BundleError: the graph cannot run them, or gives another shape or type; or a number that is not finite,
+                hidden states excepted.
         """
         self.reopen_after_fork()
         feed = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
@@ -149,26 +150,45 @@ class Session:
                 "out lower batch_tokens, else export the bundle again"
             ) from error
         self._check_found(found, output, *ids.shape)
+        # Of hidden states not all are read, and of what is made of them the length tells.
+        if output != HIDDEN and not np.isfinite(found).all():
+            raise self.not_finite(output, ids)
         return found
 
-    def _check_found(self, found: object, output: str, batch: int, tokens: int) -> None:
+    def _check_found(self, found: NDArray[np.float32], output: str, batch: int, tokens: int) -> None:
         """One row would be spread over many texts by numpy, and what is no number would pass for a vector."""
-        sizes = {BATCH: (batch,), TOKENS: (tokens,), READ_TOKENS: (tokens, 1)}
-        wanted = [sizes.get(size, (size,)) if isinstance(size, str) else (size,) for size in self._outputs[output]]
-        shape = getattr(found, "shape", ())
-        fits = len(shape) == len(wanted) and all(size in some for size, some in zip(shape, wanted, strict=True))
-        if not isinstance(found, np.ndarray) or found.dtype != np.float32 or not fits:
-            kind = f"{found.dtype} {list(shape)}" if isinstance(found, np.ndarray) else type(found).__name__
-            expected = [some[0] for some in wanted]
+        wanted = self._outputs[output]
+        if not isinstance(found, np.ndarray) or found.dtype != np.float32 or not _fits(found, wanted, batch, tokens):
+            kind = f"{found.dtype} {list(found.shape)}" if isinstance(found, np.ndarray) else type(found).__name__
+            sizes = {BATCH: batch, TOKENS: tokens, READ_TOKENS: tokens}
+            expected = [sizes[size] if isinstance(size, str) else size for size in wanted]
             raise BundleError(
                 f"{self._graph} gives {output} as {kind} for {batch} x {tokens} tokens, not float32 {expected}; "
                 "get the bundle again, or export it again"
             )
-        if not np.isfinite(found).all():
-            raise BundleError(
-                f"{self._graph} gives {output} that is not finite (NaN or infinity) for {batch} x {tokens} tokens: its "
-                "numbers overflow; load another precision, such as fp32, or export the bundle again"
-            )
+
+    def not_finite(self, output: str, ids: NDArray[np.int64]) -> BundleError:
+        """The error of an output for such ids that holds NaN or infinity."""
+        return BundleError(
+            f"{self._graph} gives {output} that is not finite (NaN or infinity) for {ids.shape[0]} x {ids.shape[1]} "
+            "tokens: its numbers overflow; load another precision, such as fp32, or export the bundle again"
+        )
+
+
+def _fits(found: NDArray[np.float32], wanted: Shape, batch: int, tokens: int) -> bool:
+    """Whether an output has the shape that it must have, for so many texts of so many tokens."""
+    if len(found.shape) != len(wanted):
+        return False
+    for size, want in zip(found.shape, wanted, strict=True):
+        fits = (
+            size == want
+            or (want == BATCH and size == batch)
+            or (want == TOKENS and size == tokens)
+            or (want == READ_TOKENS and size in (tokens, 1))
+        )
+        if not fits:
+            return False
+    return True
 
 
 def _first_line(error: BaseException) -> str:

@@ -34,7 +34,7 @@ def similarity(first: NDArray[Any], second: NDArray[Any], measure: Similarity = 
 
     Raises:
         TextTypeError: a set is no array of numbers.
-        TextValueError: the two sets differ in dimension.
+        TextValueError: the two sets differ in dimension, or a number is not finite.
 
     >>> similarity(np.array([1, 0]), np.array([[2, 0], [0, 5]])).tolist()
     [[1.0, 0.0]]
@@ -63,7 +63,7 @@ def similarity_pairwise(
 
     Raises:
         TextTypeError: a set is no array of numbers.
-        TextValueError: the two sets differ in number or dimension.
+        TextValueError: the two sets differ in number or dimension, or a number is not finite.
 
     >>> similarity_pairwise(np.array([[1, 0], [0, 3]]), np.array([[2, 0], [5, 0]])).tolist()
     [1.0, 0.0]
@@ -82,6 +82,8 @@ def _check(vectors: Any) -> NDArray[Any]:
         raise TextTypeError(f"vectors to compare must be an array [n, dimension] ({error}); give encode's") from error
     if found.dtype.kind not in "fiu":
         raise TextTypeError(f"vectors to compare must be numbers, found an array of {found.dtype}; give encode's")
+    if not np.isfinite(found).all():
+        raise TextValueError("vectors to compare must be finite, found NaN or infinity; give encode's")
     if found.ndim > 2:
         raise TextValueError(f"vectors to compare must be [n, dimension], found {list(found.shape)}; give encode's")
     return found

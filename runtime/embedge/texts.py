@@ -7,6 +7,9 @@ from typing import Any
 
 from embedge.errors import TextTypeError
 
+# What iterates over something else than texts, or in no order.
+_REFUSED = (bytes, bytearray, memoryview, Mapping, set, frozenset)
+
 
 def check_texts(texts: Any) -> tuple[list[str], bool]:
     """The input as a list of strings, and whether it was a single string.
@@ -27,7 +30,7 @@ def check_iterable(texts: Any, *, name: str = "texts", kind: str = "a string or 
             that is another in every process.
     """
     try:
-        refused = isinstance(texts, bytes | bytearray | memoryview | Mapping | set | frozenset) or _is_table(texts)
+        refused = not isinstance(texts, list | tuple) and (isinstance(texts, _REFUSED) or _is_table(texts))
         found: Iterator[Any] | None = None if refused else iter(texts)
     except TypeError:  # an array of no dimensions has __iter__, too
         found = None
@@ -90,6 +93,8 @@ def _column(texts: Any, name: str, column: str) -> str:
     if isinstance(texts, Mapping):  # a DatasetDict
         taken = f'{name}["{next(iter(texts), "train")}"]["{column}"]'
     root = type(texts).__module__.partition(".")[0]
+    if hasattr(type(texts), "collect"):  # a lazy table
+        taken = f'{name}.collect()["{column}"]'
     return f"{taken}{_COLUMN_AS_LIST[root]}" if root in _COLUMN_AS_LIST else f"list({taken})"
 
 

@@ -76,6 +76,8 @@ def _check_path(output: str) -> Path:
             raise click.UsageError(f"-o {output}: no such directory, {path.parent}")
         if path.is_dir():
             raise click.UsageError(f"-o {output} is a directory; give a file's name")
+        if path.exists() and not path.is_file():  # a pipe would be replaced by a file, and its reader wait
+            raise click.UsageError(f"-o {output} is no regular file; leave -o out, and redirect stdout there")
     except OSError as error:
         raise _unusable(output, error) from error
     return path

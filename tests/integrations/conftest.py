@@ -3,10 +3,14 @@
 import asyncio
 import inspect
 import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from embedge import Reranker
+import manifests
+from embedge import Bundle, Embedder, Reranker
 from embedge_export import export
 from seeded_roberta import write_roberta
 
@@ -30,3 +34,15 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     names = inspect.signature(pyfuncitem.obj).parameters
     asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
     return True
+
+
+@pytest.fixture
+def compared_by(tiny_bundle: Bundle, tmp_path: Path) -> Callable[[str], Embedder]:
+    """The tiny model, as if it had been trained for another measure."""
+
+    def make(measure: str) -> Embedder:
+        folder = Path(shutil.copytree(tiny_bundle.path, tmp_path / measure))
+        manifests.change(folder, lambda manifest: manifest.update(similarity=measure, normalize=False))
+        return Embedder(folder, precision="fp32")
+
+    return make

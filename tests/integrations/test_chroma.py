@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +112,11 @@ def test_the_error_of_a_model_that_is_nowhere_comes_when_it_is_needed(tmp_path: 
     function = EmbedgeEmbeddingFunction(tmp_path)
     with pytest.raises(EmbedgeError):
         function(["the cat"])
+
+
+def test_a_collection_compares_as_the_model_does(compared_by: Callable[[str], Embedder]) -> None:
+    spaces = {"cosine": "cosine", "dot": "ip", "euclidean": "l2"}
+    for measure, space in spaces.items():
+        assert EmbedgeEmbeddingFunction(compared_by(measure)).default_space() == space
+    with pytest.raises(TextValueError, match="by manhattan distance, and Chroma has none; choose a space"):
+        EmbedgeEmbeddingFunction(compared_by("manhattan")).default_space()

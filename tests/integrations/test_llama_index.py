@@ -4,6 +4,7 @@ import asyncio
 import json
 import pickle
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from embedge import Bundle, Embedder, EmbedgeError, Reranker, TextValueError
 pytest.importorskip("llama_index.core", reason="needs llama-index-core: pip install 'embedge[llama-index]'")
 
 from llama_index.core import Document, VectorStoreIndex
+from llama_index.core.base.embeddings.base import SimilarityMode
 from llama_index.core.ingestion import IngestionPipeline
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
@@ -161,3 +163,13 @@ def test_a_saved_reranker_is_the_same(reranker: Reranker) -> None:
     again = EmbedgeRerank.from_dict(json.loads(json.dumps(rerank.to_dict())))
     assert again.to_dict() == rerank.to_dict()
     assert again.postprocess_nodes(nodes(), query_str="cat") == rerank.postprocess_nodes(nodes(), query_str="cat")
+
+
+@pytest.mark.parametrize("measure", ["cosine", "dot", "euclidean", "manhattan"])
+def test_vectors_are_compared_as_the_model_has_it(compared_by: Callable[[str], Embedder], measure: str) -> None:
+    embedder = compared_by(measure)
+    a, b = embedder.encode(["the cat", "a dog"]).tolist()
+    found = EmbedgeEmbedding(embedder).similarity(a, b)
+    assert found == pytest.approx(float(embedder.similarity(np.array(a), np.array(b))[0, 0]))
+    dot = EmbedgeEmbedding(embedder).similarity(a, b, SimilarityMode.DOT_PRODUCT)
+    assert dot == pytest.approx(float(np.dot(a, b)), rel=1e-5)

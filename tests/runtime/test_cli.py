@@ -336,3 +336,14 @@ def test_no_file_takes_the_place_of_a_stream_that_was_closed() -> None:
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=True)
     first, _, last = done.stdout.split()
     assert (first, last) == ("/dev/null", "/dev/null")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
+def test_vectors_do_not_take_the_place_of_a_pipe(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    """Its reader would wait for ever."""
+    pipe = tmp_path / "vectors.jsonl"
+    os.mkfifo(pipe)
+    done = runner().invoke(cli, ["embed", "-m", str(tiny_bundle.path), "the cat", "-o", str(pipe)])
+    assert done.exit_code == 2
+    assert "is no regular file" in done.stderr
+    assert pipe.is_fifo()

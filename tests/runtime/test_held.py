@@ -255,3 +255,13 @@ def test_a_process_killed_between_two_renames_is_put_right_by_the_next(tmp_path:
     with lock_destination(tmp_path / "bundle", print):
         assert names(tmp_path / "bundle") == ["old"]
     assert names(tmp_path) == ["bundle"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+def test_who_may_read_the_old_file_may_read_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.npy"
+    path.write_bytes(b"old")
+    path.chmod(0o640)
+    with replacing(path) as file:
+        file.write(b"new")
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"new", 0o640)

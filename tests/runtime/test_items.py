@@ -35,3 +35,15 @@ def test_a_file_is_opened_before_the_first_text_is_asked_for(tmp_path: Path) -> 
     """So that a slow model is not loaded in vain."""
     with pytest.raises(TextValueError, match="no such file"), open_items(str(tmp_path / "no.txt")):
         pytest.fail("it was opened")
+
+
+def test_a_line_without_an_end_is_refused_before_memory_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embedge.items._LONGEST_LINE", 1 << 20)
+    path = tmp_path / "texts.txt"
+    path.write_bytes(b"short\n" + b"a" * (1 << 20) + b"\n" + b"b" * 5)
+    with open_items(str(path)) as items:
+        assert next(items).text == "short"
+        with pytest.raises(TextValueError, match="line 2 is longer than 1 MB"):
+            next(items)

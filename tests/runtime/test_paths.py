@@ -1,6 +1,7 @@
 """paths.py: the border to the file system. Nothing waits for a pipe, and no path ends in an error that is not ours."""
 
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from embedge import Bundle, BundleCorruptError, BundleError, Embedder, EmbedgeError, TextTypeError
+from embedge import Bundle, BundleCorruptError, BundleError, Embedder, EmbedgeError, TextTypeError, paths
 from embedge.bring import pull
 from embedge.checksum import crc32
 from embedge.copy_out import copy_bundle
@@ -332,3 +333,13 @@ def test_json_lines_end_where_they_end(tiny_bundle: Bundle) -> None:
     assert json.loads(line)["id"] == identity
     assert "東" in line
     assert line.isprintable()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes are other things there")
+def test_a_read_that_would_wait_is_an_error() -> None:
+    """As of /proc/kmsg, which is a regular file to the system, and gave None instead of bytes."""
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    with io.BufferedReader(paths._Waitless(reading, "rb")) as file, pytest.raises(BlockingIOError):
+        file.read(10)
+    os.close(writing)

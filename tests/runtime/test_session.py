@@ -15,7 +15,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from embedge import Bundle, BundleError, Embedder
 from embedge.checksum import crc32, sha256
-from embedge.manifest import BATCH, HIDDEN, READ_TOKENS, TOKENS, FileRecord, Manifest, Shape
+from embedge.manifest import BATCH, HIDDEN, READ_TOKENS, TOKEN_VECTORS, TOKENS, FileRecord, Manifest, Shape
 from embedge.providers import CPU
 from embedge.session import Session
 
@@ -23,21 +23,23 @@ WIDTH = 4
 IDS = np.array([[2, 5, 3], [2, 6, 3]])
 
 
-def graph_of(value: NDArray[np.generic], path: Path, *, declared: int = TensorProto.FLOAT) -> Path:
+def graph_of(
+    value: NDArray[np.generic], path: Path, *, declared: int = TensorProto.FLOAT, output: str = HIDDEN
+) -> Path:
     """A graph that gives this whatever the ids are, and declares no shape."""
     inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, None) for name in ("input_ids", "attention_mask")]
-    node = helper.make_node("Identity", ["value"], [HIDDEN])
+    node = helper.make_node("Identity", ["value"], [output])
     initializer = numpy_helper.from_array(value, "value")
-    outputs = [helper.make_tensor_value_info(HIDDEN, declared, None)]
+    outputs = [helper.make_tensor_value_info(output, declared, None)]
     graph = helper.make_graph([node], "g", inputs, outputs, [initializer])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     path.write_bytes(model.SerializeToString())
     return path
 
 
-def run(graph: Path, shape: Shape = (BATCH, READ_TOKENS, WIDTH)) -> NDArray[np.float32]:
-    session = Session(graph, threads=1, providers=(CPU,), outputs={HIDDEN: shape}, finished=True)
-    return session.run(IDS, HIDDEN)
+def run(graph: Path, shape: Shape = (BATCH, READ_TOKENS, WIDTH), output: str = HIDDEN) -> NDArray[np.float32]:
+    session = Session(graph, threads=1, providers=(CPU,), outputs={output: shape}, finished=True)
+    return session.run(IDS, output)
 
 
 @pytest.mark.parametrize("tokens", [1, 3])
@@ -79,8 +81,9 @@ def test_another_type_is_refused(tmp_path: Path, dtype: type[np.generic]) -> Non
 def test_what_is_no_number_is_refused(tmp_path: Path, value: float) -> None:
     hidden = np.zeros((2, 3, WIDTH), np.float32)
     hidden[1, 2, 3] = value
+    graph = graph_of(hidden, tmp_path / "g.onnx", output=TOKEN_VECTORS)
     with pytest.raises(BundleError, match="not finite.*load another precision"):
-        run(graph_of(hidden, tmp_path / "g.onnx"))
+        run(graph, (BATCH, TOKENS, WIDTH), output=TOKEN_VECTORS)
 
 
 def with_graph(bundle: Bundle, folder: Path, change: Callable[[ModelProto], None]) -> Bundle:
@@ -101,6 +104,14 @@ def with_graph(bundle: Bundle, folder: Path, change: Callable[[ModelProto], None
         records[name] = FileRecord(size=path.stat().st_size, sha256=sha256(path), crc32=crc32(path))
     manifest: Manifest = replace(bundle.manifest, files=records)
     return write_manifest(folder, manifest)
+
+
+def multiply(model: ModelProto, factor: float) -> None:
+    """All hidden states by a factor."""
+    nodes = {node.output[0]: node for node in model.graph.node}
+    nodes[HIDDEN].output[0] = "small"
+    model.graph.initializer.append(numpy_helper.from_array(np.array(factor, np.float32), "factor"))
+    model.graph.node.append(helper.make_node("Mul", ["small", "factor"], [HIDDEN]))
 
 
 def test_a_bundle_whose_graph_gives_one_row_for_many_texts_gives_no_vectors(
@@ -124,16 +135,19 @@ def test_a_bundle_whose_graph_gives_one_row_for_many_texts_gives_no_vectors(
         model.encode(["the cat", "a dog"])
 
 
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("factor", [np.nan, np.inf])
+def test_a_vector_that_is_no_number_is_an_error(
+    tiny_bundle: Bundle, tmp_path: Path, factor: float, normalize: bool
+) -> None:
+    changed = with_graph(tiny_bundle, tmp_path / "changed", lambda model: multiply(model, factor))
+    with pytest.raises(BundleError, match="last_hidden_state that is not finite .* for 1 x 4 tokens"):
+        Embedder(changed.path, precision="fp32").encode("the cat", normalize=normalize)
+
+
 def test_numbers_whose_squares_overflow_still_have_a_direction(tiny_bundle: Bundle, tmp_path: Path) -> None:
     """The square of 1e30 is infinite as a float32; the vector of length 1 is not."""
-
-    def enlarge(model: ModelProto) -> None:
-        nodes = {node.output[0]: node for node in model.graph.node}
-        nodes[HIDDEN].output[0] = "small"
-        model.graph.initializer.append(numpy_helper.from_array(np.array(1e30, np.float32), "factor"))
-        model.graph.node.append(helper.make_node("Mul", ["small", "factor"], [HIDDEN]))
-
-    changed = with_graph(tiny_bundle, tmp_path / "changed", enlarge)
+    changed = with_graph(tiny_bundle, tmp_path / "changed", lambda model: multiply(model, 1e30))
     texts = ["the cat", "a dog sat on a stone"]
     expected = Embedder(tiny_bundle.path, precision="fp32").encode(texts)
     np.testing.assert_allclose(Embedder(changed.path, precision="fp32").encode(texts), expected, atol=1e-6)

@@ -145,11 +145,20 @@ class EmbedgeEmbeddingFunction(EmbeddingFunction[Embeddable]):
             )
 
     def default_space(self) -> Space:
-        """What the model's vectors are compared by; the cosine where Chroma has no such space (Manhattan distance).
+        """What the model's vectors are compared by.
 
         Loads the model, which alone knows it: when a collection is made, and not when one is opened.
+
+        Raises:
+            TextValueError: Chroma has no such space, as for the Manhattan distance.
         """
-        return _SPACES.get(self._embedder().similarity_fn_name, "cosine")
+        measure = self._embedder().similarity_fn_name
+        if measure not in _SPACES:
+            raise TextValueError(
+                f"the model compares by {measure} distance, and Chroma has none; choose a space for the collection: "
+                'configuration={"hnsw": {"space": "cosine"}}'
+            )
+        return _SPACES[measure]
 
     def supported_spaces(self) -> list[Space]:
         """All three; of vectors of length 1 they give the same order."""

@@ -17,13 +17,15 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
+import numpy as np
+
 from embedge import Embedder, OnTruncate, Precision, Reranker, TextValueError
 from embedge.integrations.encoding import Encoding
 from embedge.integrations.extra import needs_extra
 from embedge.integrations.source import Source
 
 with needs_extra("llama-index"):
-    from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
+    from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding, SimilarityMode
     from llama_index.core.bridge.pydantic import Field, PrivateAttr
     from llama_index.core.callbacks import CallbackManager, CBEventType, EventPayload
     from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]  # not listed by it
@@ -131,6 +133,14 @@ class EmbedgeEmbedding(BaseEmbedding):
             show_progress_bar=False,  # LlamaIndex has its own
             on_truncate=self.on_truncate,
         )
+
+    def similarity(
+        self, embedding1: Embedding, embedding2: Embedding, mode: SimilarityMode = SimilarityMode.DEFAULT
+    ) -> float:
+        """How alike two vectors are, by ``mode``; by default as the model has it, see ``Embedder.similarity``."""
+        if mode != SimilarityMode.DEFAULT:
+            return super().similarity(embedding1, embedding2, mode)
+        return float(self._embedder.similarity(np.asarray(embedding1), np.asarray(embedding2))[0, 0])
 
     def _get_query_embedding(self, query: str) -> Embedding:
         return self._encoding().query(self._embedder, query)
