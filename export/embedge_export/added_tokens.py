@@ -9,9 +9,12 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
 
+from embedge.errors import CheckpointError
 from embedge_export.tokenizer_classes import TokenizerClass
 
+_LONGEST = 1000  # characters of a token that is added
 SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+FLAGS = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
 _MORE = "additional_special_tokens"
 _LISTED = "added_tokens_decoder"
 
@@ -48,6 +51,7 @@ def add_tokens(tokenizer: Tokenizer, files: TokenFiles, kind: TokenizerClass, *,
     there = {*_texts(tokenizer), *by_text}
     # As transformers compares: a token with flags is never the same as a text.
     new = [*listed, *(token for token in special if token not in listed and token not in there)]
+    check_lengths((_text(token) for token in new), where="tokenizer_config.json or a file beside it")
     named = {_text(token) for token in special}
     known = tokenizer.get_vocab(with_added_tokens=True)
     of_files = {_text(token) for value in declared.values() for token in _each(value)}
@@ -55,6 +59,18 @@ def add_tokens(tokenizer: Tokenizer, files: TokenFiles, kind: TokenizerClass, *,
     wanted = [token for token in new if _text(token) in known.keys() | of_files | by_text.keys()]
     wanted += [token for token in new if token not in wanted][: max(free, 0)]
     tokenizer.add_tokens([_flagged(token, named) for token in new if token in wanted])
+
+
+def check_lengths(tokens: Iterable[str], *, where: str) -> None:
+    """Raises CheckpointError where an added token is so long that reading the tokenizer takes minutes.
+
+    The time grows with the square of its length: 18 s for 16,000 characters.
+    """
+    for text in tokens:
+        if len(text) > _LONGEST:
+            raise CheckpointError(
+                f"{where} adds a token of {len(text)} characters, and {_LONGEST} are the most; remove it"
+            )
 
 
 def _texts(tokenizer: Tokenizer) -> list[str]:
@@ -123,7 +139,8 @@ def _typed(value: Any) -> Any:
     if isinstance(value, list):
         return [_typed(each) for each in value]
     if isinstance(value, dict):
-        return AddedToken(**{key: flag for key, flag in value.items() if key != "__type"})
+        # tokenizers tells of any other member on stdout, and takes no notice of it.
+        return AddedToken(**{key: flag for key, flag in value.items() if key in FLAGS})
     if value is not None and not isinstance(value, str):
         raise TypeError(f"a special token must be text, found {value!r}")
     return value

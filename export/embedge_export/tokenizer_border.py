@@ -10,8 +10,7 @@ from tokenizers import Tokenizer
 from embedge.errors import CheckpointError, EmbedgeError
 from embedge.paths import open_regular
 from embedge.tokenizer_file import is_fault
-
-_LONGEST_TOKEN = 1000  # characters of one that is added
+from embedge_export.added_tokens import check_lengths
 
 
 @contextmanager
@@ -38,18 +37,6 @@ def open_tokenizer(path: Path) -> tuple[bytes, Tokenizer]:
     with tokenizer_errors(path):
         with open_regular(path) as file:
             data = file.read()
-        _check_added(path, data)
+        added = json.loads(data).get("added_tokens") or ()
+        check_lengths((str(token["content"]) for token in added), where=str(path))
         return data, Tokenizer.from_buffer(data)
-
-
-def _check_added(path: Path, data: bytes) -> None:
-    """Raises CheckpointError where an added token is so long that reading the tokenizer takes minutes.
-
-    The time grows with the square of its length: 18 s for 16,000 characters.
-    """
-    for token in json.loads(data).get("added_tokens") or ():
-        if len(str(token["content"])) > _LONGEST_TOKEN:
-            raise CheckpointError(
-                f"{path} adds a token of {len(token['content'])} characters, and {_LONGEST_TOKEN} are the most; "
-                "remove it"
-            )

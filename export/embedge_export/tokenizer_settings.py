@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, normalizers, pre_tokenizers
 
 from embedge.errors import CheckpointError
 from embedge.manifest import TOKENIZER, Side
-from embedge_export.added_tokens import SPECIAL, TokenFiles, add_tokens, merged
+from embedge_export.added_tokens import FLAGS, SPECIAL, TokenFiles, add_tokens, merged
 from embedge_export.advice import python_line
 from embedge_export.json_file import read_json
 from embedge_export.sentence_settings import LengthSettings
@@ -103,9 +103,8 @@ def _overruled(tokenizer: Tokenizer) -> dict[str, Any]:
     those that are missing on stdout.
     """
     steps = {"normalizer": tokenizer.normalizer, "pre_tokenizer": tokenizer.pre_tokenizer}
-    flags = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
     added = sorted(tokenizer.get_added_tokens_decoder().items())
-    tokens = [{"id": index, **{flag: getattr(token, flag) for flag in flags}} for index, token in added]
+    tokens = [{"id": index, **{flag: getattr(token, flag) for flag in FLAGS}} for index, token in added]
     return {
         **{name: None if step is None else json.loads(step.__getstate__()) for name, step in steps.items()},
         "added_tokens": tokens,

@@ -63,7 +63,8 @@ class _Group(click.Group):
                 sys.exit(128 + _stopped_by[0])
             if ctx.meta.get("debug") or isinstance(error, BrokenPipeError):
                 raise
-            expected = isinstance(error, EmbedgeError | OSError | MemoryError)
+            # A warning is one where the user's python makes errors of warnings.
+            expected = isinstance(error, EmbedgeError | OSError | MemoryError | Warning)
             hint = "" if expected else "; this is a bug, `--debug` shows where"
             raise click.ClickException(f"{_one_line(error)}{hint}") from error
 

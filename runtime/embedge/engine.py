@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from embedge.errors import TruncationWarning
 from embedge.manifest import HIDDEN, SCORES, TOKEN_VECTORS, TOKEN_WEIGHTS, Manifest
 from embedge.options import RANGED, Limits, Options, OutputPrecision, check_bool
 from embedge.plan import Batch, plan_batches
@@ -64,7 +66,8 @@ class Engine:
                 yield from self._vectors(tokens, options, False)
                 start += len(texts)
         except GeneratorExit:  # the reader has had enough
-            truncation.warn()
+            with suppress(TruncationWarning):  # which nobody could catch here, if warnings are errors
+                truncation.warn()
             raise
         truncation.warn()
 

@@ -118,11 +118,14 @@ class Session:
 
     def _check_outputs(self) -> None:
         """What the graph declares. It may leave sizes open, and it may be wrong: ``run`` looks again."""
-        declared = {output.name: output for output in self._session.get_outputs()}
+        try:
+            declared = {output.name: output.shape for output in self._session.get_outputs()}
+        except UnicodeDecodeError as error:  # of an output or of a size
+            raise BundleError(f"{self._graph} has names that are no text; get the bundle again") from error
         for name, wanted in self._outputs.items():
             if name not in declared:
                 raise BundleError(f"{self._graph} gives {', '.join(declared)}, not {name}; export the bundle again")
-            width = (declared[name].shape or [None])[-1]
+            width = (declared[name] or [None])[-1]
             if isinstance(width, int) and isinstance(wanted[-1], int) and width != wanted[-1]:
                 raise BundleError(
                     f"{self._graph} gives {name} of dimension {width}, and the bundle says {wanted[-1]}; "

@@ -67,6 +67,7 @@ class Tokeniser:
         self._max_tokens = max_tokens
         self._side: Side = truncation_side
         self._special_tokens = self._count_special(is_pair=False)
+        self._special_of_pairs = self._count_special(is_pair=True)
         self._content_tokens = max_tokens - self._special_tokens
         if self._content_tokens < 1:
             raise BundleError(
@@ -166,7 +167,11 @@ class Tokeniser:
     def _finish(self, index: int, *contents: Encoding) -> NDArray[np.integer[Any]]:
         """Ids of a text or a pair with the special tokens; ``index`` is its own in errors."""
         try:
-            return _narrow(self._tokenizer.post_process(*contents).ids)
+            ids = self._tokenizer.post_process(*contents).ids
+            special = self._special_tokens if len(contents) == 1 else self._special_of_pairs
+            if len(ids) != special + sum(map(len, contents)):
+                raise BundleError(f"{self._path} leaves out or repeats what it reads; export the bundle again")
+            return _narrow(ids)
         except BaseException as error:
             raise_ours(error, f"{self._path} makes no token ids of text {index}")
 

@@ -323,3 +323,16 @@ def test_the_side_that_is_cut_is_that_of_transformers(folder: Path, saved: str |
     assert checkpoint.truncation_side == AutoTokenizer.from_pretrained(folder).truncation_side
     write_side_files(checkpoint, folder / "bundle")
     assert AutoTokenizer.from_pretrained(folder / "bundle").truncation_side == checkpoint.truncation_side
+
+
+def test_an_added_token_that_would_take_minutes_is_refused(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """And members that tokenizers does not know are not told on stdout."""
+    saved = json.loads((folder / "tokenizer_config.json").read_text())
+    token = {"content": "<x>", "odd": 1, "special": True}
+    (folder / "tokenizer_config.json").write_text(json.dumps({**saved, "added_tokens_decoder": {"5": token}}))
+    read(folder)
+    assert capfd.readouterr().out == ""
+    token["content"] = "x" * 16_000
+    (folder / "tokenizer_config.json").write_text(json.dumps({**saved, "added_tokens_decoder": {"5": token}}))
+    with pytest.raises(CheckpointError, match="adds a token of 16000 characters, and 1000 are the most"):
+        read(folder)

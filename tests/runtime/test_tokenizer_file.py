@@ -135,3 +135,15 @@ def test_what_is_not_the_tokenizers_fault_goes_on(error: BaseException) -> None:
     with pytest.raises(type(error)) as raised:
         raise_ours(error, "no")
     assert raised.value is error
+
+
+def test_a_tokenizer_that_repeats_what_it_reads_is_refused(tmp_path: Path) -> None:
+    """Its template has the text twice: the ids would be those of no text."""
+    tokenizer = make("bert")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    tokeniser = Tokeniser(tmp_path / "tokenizer.json", max_tokens=20)
+    with pytest.raises(BundleError, match="leaves out or repeats what it reads"):
+        tokeniser.encode(["a b"])

@@ -164,7 +164,8 @@ def _judge(code: int, out: bytes, err: bytes, what: str, closed: str) -> None:
     lines = [line for line in told.splitlines() if not _USAGE.match(line)]
     last = lines[-1] if lines else ""
     where = f"{last}, {what}"
-    if bug := _BUG.search(told):
+    bug = _BUG.search(told)
+    if bug and not (bug[0] == "Traceback" and "--debug" in what):  # which asks for it
         raise FaultError(
             f"the command ends by {bug[0].lower()} {last.removeprefix('Error: ').partition(':')[0]}: {where}"
         )

@@ -67,7 +67,8 @@ def _exported(bench: Bench, random: Random) -> tuple[str, Path, Embedder]:
 def trial(bench: Bench, random: Random) -> None:
     """One checkpoint is exported."""
     what, _, model = _exported(bench, random)
-    check_unit(model.encode(list(TEXTS), on_truncate="ignore"), len(TEXTS), model.dimension, what)
+    vectors = model.encode(list(TEXTS), normalize=True, on_truncate="ignore")
+    check_unit(vectors, len(TEXTS), model.dimension, what)
 
 
 def peer_trial(bench: Bench, random: Random) -> None:
@@ -82,7 +83,7 @@ def peer_trial(bench: Bench, random: Random) -> None:
             expected = peer.encode(texts, normalize_embeddings=True)
     except Exception:
         return  # whatever it cannot load cannot be compared
-    found = model.encode(texts, on_truncate="ignore")
+    found = model.encode(texts, normalize=True, on_truncate="ignore")
     if found.shape != expected.shape or not np.isfinite(expected).all():
         raise FaultError(f"sentence-transformers gives another shape: {expected.shape}, not {found.shape}, {what}")
     if (difference := float(np.abs(found - expected).max())) > 1e-4:
