@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, pre_tokenizers
 
 from embedge.boundary import LETTERS, find_boundary
-from tokenizer_kinds import ADDED, KINDS, PIECES, make, precompiled, unigram
+from tokenizer_kinds import ADDED, KINDS, OLD, PIECES, make, precompiled, unigram
 
 made = cache(make)
 
@@ -76,6 +76,8 @@ def test_it_cuts_where_it_can(kind: str, cuts: int) -> None:
     """Between words of any script; not at white space that the tokenizer keeps inside a word."""
     boundary = find_boundary(make(kind))
     assert boundary is not None
+    if kind == "metaspace never" and OLD:
+        cuts -= 1  # it keeps a kind of white space that later ones do not
     assert len(boundary.findall(SAMPLE)) == cuts
 
 

@@ -310,7 +310,7 @@ def test_names_are_escaped_in_what_commands_say(tiny_bundle: Bundle, tmp_path: P
 
 
 def test_words_that_were_typed_are_escaped(tmp_path: Path) -> None:
-    for words in (["\x1bx"], ["--\x1bx"], ["embed", "--\x1bx"], ["embed", "x", "-o", "\x1b.csv"], ["models", "\x1bx"]):
+    for words in (["x\x1b"], ["--\x1bx"], ["embed", "--\x1bx"], ["embed", "x", "-o", "\x1b.csv"], ["models", "\x1bx"]):
         done = subprocess.run(
             [sys.executable, "-m", "embedge.cli", *words], capture_output=True, timeout=60, check=False
         )

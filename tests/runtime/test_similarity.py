@@ -26,8 +26,7 @@ def sets() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 def test_it_is_sentence_transformers_measure_of_that_name(
     sets: tuple[NDArray[np.float32], NDArray[np.float32]], measure: Similarity
 ) -> None:
-    from sentence_transformers.util import similarity as theirs
-
+    theirs = pytest.importorskip("sentence_transformers.util").similarity
     function = getattr(theirs, {"cosine": "cos_sim", "dot": "dot_score"}.get(measure, f"{measure}_sim"))
     expected = function(*(vectors.astype(np.float64) for vectors in sets)).numpy()
     np.testing.assert_allclose(similarity(*sets, measure), expected, rtol=1e-5, atol=2e-5)

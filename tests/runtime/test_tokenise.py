@@ -88,7 +88,7 @@ def left(path: Path) -> Tokeniser:
 
 
 def of_transformers(path: Path, side: str) -> Any:
-    from transformers import PreTrainedTokenizerFast
+    PreTrainedTokenizerFast = pytest.importorskip("transformers").PreTrainedTokenizerFast  # noqa: N806
 
     names = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "unk_token": "[UNK]"}
     return PreTrainedTokenizerFast(tokenizer_file=str(path), truncation_side=side, **names)
