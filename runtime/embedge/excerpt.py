@@ -92,8 +92,9 @@ class Excerpts:
             if total >= self._most:
                 break
         found = "".join(parts)[: self._most]
-        # A ligature may be 18 characters when it is normalised, and it is those that take time.
-        normal = len(unicodedata.normalize("NFKD", found))
+        # A ligature may be 18 characters when it is normalised, and it is those that take time. (NFKC, and not NFKD: of
+        # Korean that would leave less than half, for parts of syllables that cost next to nothing.)
+        normal = len(unicodedata.normalize("NFKC", found))
         if normal > 2 * self._most:
             return Excerpt(found[: self._most * len(found) // normal], True)
         return Excerpt(found, total > self._most or next_start < len(text))

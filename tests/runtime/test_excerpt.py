@@ -146,3 +146,10 @@ def test_characters_that_normalising_multiplies_count_as_what_they_become() -> N
     excerpt = Excerpts(tokenizer, most=1000, max_tokens=8, from_end=False).take("\ufdfa" * 100_000)
     assert excerpt.partial
     assert len(excerpt.text) == 1000 // 18
+
+
+def test_of_korean_as_much_is_read_as_of_any_text() -> None:
+    """Its syllables are two or three characters to NFKD, and one to the tokenizers that compose."""
+    excerpt = Excerpts(Tokenizer(unigram()), most=1000, max_tokens=8, from_end=False).take("한국 " * 1000)
+    assert excerpt.partial
+    assert len(excerpt.text) == 1000
