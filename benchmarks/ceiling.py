@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from contest import OWN, Contest, open_contest, short_and_long
-from embedge.bundle import Bundle
-from embedge.manifest import HIDDEN, Precision
-from embedge.session import Session
-from embedge_export.texts import calibration_texts
+from embedge.bundle.directory import Bundle
+from embedge.bundle.manifest import HIDDEN, Precision
+from embedge.inference.session import Session
+from embedge_export.int8.calibration_texts import calibration_texts
 from machine import Machine, describe, this_machine
 from operators import SHAPES, profile
 from options import Setup, contest_options

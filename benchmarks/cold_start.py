@@ -41,7 +41,15 @@ def main(setup: Setup, rounds: int) -> None:
         name = entrant.peer.name
         milliseconds, peak = _start(child_command("peers.cold", entrant.peer, entrant.kit), name)
         if name == OWN:  # after its own turn, which they would warm up for it
-            own = [sys.executable, "-m", "embedge.cli", "embed", "-m", str(entrant.kit.folder / "bundle"), _TEXT]
+            own = [
+                sys.executable,
+                "-m",
+                "embedge",
+                "embed",
+                "-m",
+                str(entrant.kit.folder / "bundle"),
+                _TEXT,
+            ]
             for row, command in ((_IMPORTS, [sys.executable, "-c", _BARE]), (_COMMAND, own)):
                 rows.add(row, _start(command, row)[0], milliseconds)
         return {"milliseconds": milliseconds, "bytes": peak}

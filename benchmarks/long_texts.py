@@ -15,9 +15,9 @@ from pathlib import Path
 
 import click
 
-from embedge.errors import TextValueError
-from embedge.manifest import Side
-from embedge.tokenise import Tokeniser, Tokens
+from embedge.bundle.manifest import Side
+from embedge.errors import InputValueError
+from embedge.inference.tokenise import Tokeniser, Tokens
 from machine import Machine, describe, this_machine
 from report import align, write_json
 
@@ -183,7 +183,7 @@ def _timed(call: Callable[[], Tokens]) -> tuple[float, Tokens | None]:
     start = time.process_time()
     try:
         result = call()
-    except TextValueError:
+    except InputValueError:
         result = None
     return 1000 * (time.process_time() - start), result
 

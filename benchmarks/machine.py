@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from embedge.cpu import usable_cores
+from embedge.inference.cpu import usable_cores
 
 # The features that int8 and half precision kernels look for, as Linux names them.
 _X86 = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16")

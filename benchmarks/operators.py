@@ -15,7 +15,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from contest import OWN, open_contest
-from embedge.bundle import Bundle
+from embedge.bundle.directory import Bundle
 from machine import Machine, describe, this_machine
 from options import Setup, contest_options
 from report import align, write_json

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from embedge.cpu import usable_cores
+from embedge.inference.cpu import usable_cores
 from seeded import SHAPES
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from chart import draw, require_matplotlib
-from embedge.cpu import usable_cores
 from embedge.errors import EmbedgeError
+from embedge.inference.cpu import usable_cores
 from evaluate import Score, Texts, Vectors, embed, prepare, score
 from machine import describe, this_machine
 from peers.table import BASELINE, PEERS, Peer, choose

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedge_export.texts import passages, questions
+from embedge_export.verify.passages import passages, questions
 from seeded import random_tensors
 
 # As in BAAI/bge-reranker-base's config.json, but for the sizes.

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from embedge.manifest import BATCH, HIDDEN, READ_TOKENS
-from embedge.session import Session
+from embedge.bundle.manifest import BATCH, HIDDEN, READ_TOKENS
+from embedge.inference.session import Session
 
 
 def open_graph(graph: ModelProto, path: Path, width: int) -> Session:

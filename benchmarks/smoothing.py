@@ -10,14 +10,14 @@ from statistics import median
 import click
 from onnx import ModelProto
 
+from embedge.bundle.manifest import TOKENIZER
 from embedge.errors import EmbedgeError
-from embedge.manifest import TOKENIZER
-from embedge_export.calibrate import calibrate
-from embedge_export.checkpoint import Checkpoint
-from embedge_export.graph import build_graph
-from embedge_export.quantise import quantise
-from embedge_export.smooth import smooth
-from embedge_export.texts import calibration_texts
+from embedge_export.checkpoint.read import Checkpoint
+from embedge_export.graph.encoder import build_graph
+from embedge_export.int8.calibrate import calibrate
+from embedge_export.int8.calibration_texts import calibration_texts
+from embedge_export.int8.quantise import quantise
+from embedge_export.int8.smooth import smooth
 from machine import describe, this_machine
 from peers.workbench import open_workbench
 from side_by_side import in_turns, open_graph, random_ids, times_faster

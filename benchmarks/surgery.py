@@ -18,8 +18,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from embedge_export.builder import CONTRIB
-from embedge_export.quantise import inputs_of
+from embedge_export.graph.builder import CONTRIB
+from embedge_export.int8.quantise import inputs_of
 
 Ids = NDArray[np.int64]
 _PRODUCT = "MatMulIntegerToFloat"

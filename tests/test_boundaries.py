@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 
 import embedge
-from embedge.resolve import cached_path
+from embedge.bundle.cache_paths import cached_path
 
 RUNTIME = Path(embedge.__file__).parent
 HEAVY = ("numpy", "onnxruntime", "tokenizers", "huggingface_hub", "tqdm", "click", "platformdirs")
@@ -30,7 +30,7 @@ def test_import_embedge_imports_nothing_heavy() -> None:
 
 
 def test_the_command_starts_without_numpy() -> None:
-    loaded = loaded_after("import embedge.cli; embedge.cli.cli(['--help'], standalone_mode=False)")
+    loaded = loaded_after("import embedge.command.main; embedge.command.main.cli(['--help'], standalone_mode=False)")
     assert loaded.isdisjoint({"numpy", "onnxruntime", "tokenizers", "huggingface_hub", *FORBIDDEN})
 
 
@@ -54,7 +54,7 @@ def test_the_runtime_names_the_exporter_in_one_place(path: Path) -> None:
             imports |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             imports.add((node.module or "").partition(".")[0])
-    allowed = {"embedge_export"} if path.name == "bring.py" else set()
+    allowed = {"embedge_export"} if path.name == "obtain.py" else set()
     assert imports & {*FORBIDDEN, "embedge_export"} <= allowed
 
 

@@ -22,7 +22,7 @@ def build(bench: "Workbench", variant: str) -> None:
     """``variant`` is one of CTranslate2's quantisations, such as ``int8``."""
     from ctranslate2.converters import TransformersConverter
 
-    from embedge_export.reference import quiet
+    from embedge_export.optimum.trace import quiet
 
     quantisation = variant.removesuffix(TUNED)
     folder = bench.folder / f"ctranslate2-{quantisation}"

@@ -9,7 +9,7 @@ import venv
 from collections.abc import Sequence
 from pathlib import Path
 
-from embedge.resolve import cache_home
+from embedge.bundle.cache_paths import cache_home
 
 
 class EnvironmentFailedError(Exception):

@@ -12,8 +12,8 @@ from gguf.quants import quantize
 from tokenizers import Tokenizer
 
 from embedge.errors import CheckpointError
-from embedge_export.checkpoint import Checkpoint
-from embedge_export.tensors import Tensors
+from embedge_export.checkpoint.read import Checkpoint
+from embedge_export.checkpoint.tensors import Tensors
 
 _POOLINGS = {"cls": gguf.PoolingType.CLS, "mean": gguf.PoolingType.MEAN, "last": gguf.PoolingType.LAST}
 _Q8_0, _F32 = gguf.GGMLQuantizationType.Q8_0, gguf.GGMLQuantizationType.F32

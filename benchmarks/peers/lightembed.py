@@ -40,7 +40,7 @@ def build(bench: "Workbench", variant: str) -> None:
 
     import onnx
 
-    from embedge_export.bundle import write_side_files
+    from embedge_export.bundle_files import write_side_files
     from peers.stock import quantised
 
     folder = _folder(bench.folder, variant, bench.threads)

@@ -23,7 +23,7 @@ def build(bench: "Workbench", variant: str) -> None:
     """``int8``: calibrated weights and activations. ``int8-weights``: weights only, computed in float32."""
     import nncf
 
-    from embedge_export.reference import quiet
+    from embedge_export.optimum.trace import quiet
 
     kind = variant.removesuffix(TUNED)
     path = bench.folder / f"openvino-{kind}.xml"

@@ -39,7 +39,7 @@ def build(bench: "Workbench", variant: str) -> None:
     ``openvino-int8``: the graph that the row openvino-int8 makes with NNCF, which is what
     ``export_static_quantized_openvino_model`` does, on the same calibration texts.
     """
-    from embedge_export.reference import quiet
+    from embedge_export.optimum.trace import quiet
 
     folder = bench.repository()
     with quiet():

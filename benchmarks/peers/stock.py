@@ -37,7 +37,7 @@ def quantised(bench: "Workbench", variant: str) -> Path:
     """The quantised graph's file, made if it is not there."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    from embedge_export.reference import quiet
+    from embedge_export.optimum.trace import quiet
 
     path = bench.folder / f"stock-{variant}.onnx"
     if not path.is_file():

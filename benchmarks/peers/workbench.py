@@ -8,13 +8,13 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from embedge.place import fresh
-from embedge.resolve import cache_home
-from embedge_export.bundle import write_side_files, write_tokenizer
-from embedge_export.checkpoint import Checkpoint, read_checkpoint
-from embedge_export.fetch import fetch
-from embedge_export.recipe import load_recipe
-from embedge_export.reference import trace
+from embedge.bundle.cache_paths import cache_home
+from embedge.bundle.files import fresh
+from embedge_export.bundle_files import write_side_files, write_tokenizer
+from embedge_export.checkpoint.fetch import fetch
+from embedge_export.checkpoint.read import Checkpoint, read_checkpoint
+from embedge_export.checkpoint.recipe import load_recipe
+from embedge_export.optimum.trace import trace
 from peers.base import Kit
 from peers.padded import open_tokenizer
 

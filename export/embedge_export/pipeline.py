@@ -7,21 +7,21 @@ from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
 
-from embedge.bundle import Bundle
+from embedge.bundle.cache_paths import cache_home
+from embedge.bundle.directory import Bundle
+from embedge.bundle.manifest import GRAPHS, Manifest, Precision, PrecisionRecord, Source
+from embedge.bundle.paths import expand, resolve_links
+from embedge.bundle.staging import existing_bundle, lock_destination, staging, writing
 from embedge.errors import BundleError
-from embedge.errstate import own_errstate
-from embedge.manifest import GRAPHS, Manifest, Precision, PrecisionRecord, Source
-from embedge.paths import expand, resolve_links
-from embedge.place import existing_bundle, lock_destination, staging, writing
+from embedge.inference.errstate import own_errstate
 from embedge.progress import Report
-from embedge.resolve import cache_home
-from embedge_export.checkpoint import read_checkpoint
+from embedge_export.checkpoint.fetch import fetch
+from embedge_export.checkpoint.read import read_checkpoint
+from embedge_export.checkpoint.recipe import load_recipe
 from embedge_export.convert import convert
-from embedge_export.destination import as_before, is_of, missing_precisions, side_files
-from embedge_export.fetch import fetch
-from embedge_export.graph_file import write_graph
-from embedge_export.order import Exporter, Order, cache_place, check_choices, check_types
-from embedge_export.recipe import load_recipe
+from embedge_export.existing import as_before, is_of, missing_precisions, side_files
+from embedge_export.graph.write import write_graph
+from embedge_export.job import Exporter, ExportJob, cache_place, check_choices, check_types
 from embedge_export.steps import step
 
 
@@ -62,7 +62,7 @@ def export(
         CheckpointError: the checkpoint cannot be found, read or exported, or an option is of another type.
         QualityError: a graph is too far from its reference.
         BundleError: the destination holds something else or cannot be written, or the new bundle cannot be read back.
-        TextValueError: the calibration file cannot be read, or has too few texts.
+        InputValueError: the calibration file cannot be read, or has too few texts.
         MissingExtraError: a package that the exporter needs is not installed.
     """
     check_types(source=source, output=output, like=like, cache_dir=cache_dir, report=report)
@@ -77,7 +77,7 @@ def export(
         destination = cache_place(checkpoint, cache)
     else:
         destination = resolve_links(expand(output, what="-o"), what="-o")
-    order = Order(
+    job = ExportJob(
         checkpoint=checkpoint,
         destination=destination,
         precisions=tuple(dict.fromkeys(precisions)),
@@ -87,26 +87,26 @@ def export(
         verify=verify,
         report=report,
     )
-    return _export_locked(order, force=force)
+    return _export_locked(job, force=force)
 
 
 @own_errstate
-def _export_locked(order: Order, *, force: bool) -> Bundle:
-    destination = order.destination
+def _export_locked(job: ExportJob, *, force: bool) -> Bundle:
+    destination = job.destination
     if _is_current(destination):
         raise BundleError(f"{destination} is the current directory; give -o another, such as -o bundle")
     with writing(destination):
         if before := existing_bundle(destination):
-            order = as_before(before, order)
-            if _left(before, order, force=force) is None:
-                order.report(f"{'bundle':<11}{destination} holds {', '.join(order.precisions)} already")
+            job = as_before(before, job)
+            if _left(before, job, force=force) is None:
+                job.report(f"{'bundle':<11}{destination} holds {', '.join(job.precisions)} already")
                 return before
-        with lock_destination(destination, order.report):
+        with lock_destination(destination, job.report):
             before = existing_bundle(destination)  # again: another export may have just ended
             if before is None:
-                return _make(order, keep=None, drop=None)
-            order = as_before(before, order)
-            left = _left(before, order, force=force)
+                return _make(job, keep=None, drop=None)
+            job = as_before(before, job)
+            left = _left(before, job, force=force)
             if left is None:
                 return before
             same = is_of(before, left.checkpoint)
@@ -120,31 +120,29 @@ def _is_current(folder: Path) -> bool:
         return False
 
 
-def _left(before: Bundle, order: Order, *, force: bool) -> Order | None:
-    """What of the order is to be made: of no precision where only other files are damaged; None where all is there."""
-    missing = missing_precisions(before, order, force=force)
-    return replace(order, precisions=missing) if missing or not before.is_whole(side_files(before)) else None
+def _left(before: Bundle, job: ExportJob, *, force: bool) -> ExportJob | None:
+    """What of the job is to be made: of no precision where only other files are damaged; None where all is there."""
+    missing = missing_precisions(before, job, force=force)
+    return replace(job, precisions=missing) if missing or not before.is_whole(side_files(before)) else None
 
 
-def _make(order: Order, *, keep: Bundle | None, drop: Bundle | None) -> Bundle:
-    from embedge_export.bundle import record_files, write_manifest, write_side_files
+def _make(job: ExportJob, *, keep: Bundle | None, drop: Bundle | None) -> Bundle:
+    from embedge_export.bundle_files import record_files, write_manifest, write_side_files
     from embedge_export.read_back import read_back, reopen
-    from embedge_export.verify import verified
+    from embedge_export.verify.quality import verified
 
-    manifest = _manifest(order, {})
+    manifest = _manifest(job, {})
     if keep is not None and keep.manifest.outputs != manifest.outputs:
         raise BundleError(
-            f"{order.destination} holds graphs that give {', '.join(keep.manifest.outputs)}, and --exporter "
-            f"{order.exporter} makes such as give {', '.join(manifest.outputs)}; give -o another directory, or "
+            f"{job.destination} holds graphs that give {', '.join(keep.manifest.outputs)}, and --exporter "
+            f"{job.exporter} makes such as give {', '.join(manifest.outputs)}; give -o another directory, or "
             "delete that one first"
         )
-    with staging(order.destination, keep=keep, drop=drop) as (folder, scratch):
-        write_side_files(order.checkpoint, folder)
-        for precision, model in convert(order, scratch) if order.precisions else ():
+    with staging(job.destination, keep=keep, drop=drop) as (folder, scratch):
+        write_side_files(job.checkpoint, folder)
+        for precision, model in convert(job, scratch) if job.precisions else ():
             write_graph(model, folder / GRAPHS[precision])
-        others = (
-            {} if keep is None else {k: v for k, v in keep.manifest.precisions.items() if k not in order.precisions}
-        )
+        others = {} if keep is None else {k: v for k, v in keep.manifest.precisions.items() if k not in job.precisions}
         kept = (
             {}
             if keep is None
@@ -152,27 +150,27 @@ def _make(order: Order, *, keep: Bundle | None, drop: Bundle | None) -> Bundle:
         )
         manifest = replace(manifest, precisions={**others, **manifest.precisions})
         written = write_manifest(folder, replace(manifest, files=record_files(folder, keep=kept)))
-        bundle = read_back(written, load=order.precisions)
-        if order.verify and order.precisions:
-            bundle = reopen(write_manifest(folder, verified(order, bundle, scratch)))
+        bundle = read_back(written, load=job.precisions)
+        if job.verify and job.precisions:
+            bundle = reopen(write_manifest(folder, verified(job, bundle, scratch)))
     size = sum(record.size for record in bundle.manifest.files.values())
-    order.report(f"{'bundle':<11}{order.destination}, {size / 1e6:.1f} MB")
-    return Bundle(order.destination, bundle.manifest)
+    job.report(f"{'bundle':<11}{job.destination}, {size / 1e6:.1f} MB")
+    return Bundle(job.destination, bundle.manifest)
 
 
-def _manifest(order: Order, others: Mapping[str, PrecisionRecord]) -> Manifest:
+def _manifest(job: ExportJob, others: Mapping[str, PrecisionRecord]) -> Manifest:
     """The manifest but for its files and quality."""
-    checkpoint, fetched = order.checkpoint, order.checkpoint.fetched
-    packages = ("embedge", "onnx", "numpy") if order.exporter == "native" else ("embedge", "optimum-onnx", "torch")
+    checkpoint, fetched = job.checkpoint, job.checkpoint.fetched
+    packages = ("embedge", "onnx", "numpy") if job.exporter == "native" else ("embedge", "optimum-onnx", "torch")
     made_by = {name: version(name) for name in packages}
     new: dict[str, PrecisionRecord] = {
         name: PrecisionRecord(
             file=GRAPHS[name],
-            exporter=order.exporter,
-            calibration=order.calibration if name == "int8" else None,
+            exporter=job.exporter,
+            calibration=job.calibration if name == "int8" else None,
             made_by=made_by,
         )
-        for name in order.precisions
+        for name in job.precisions
     }
     return Manifest(
         model=fetched.name,
@@ -192,8 +190,8 @@ def _manifest(order: Order, others: Mapping[str, PrecisionRecord]) -> Manifest:
         pooling=checkpoint.pooling,
         similarity=checkpoint.similarity,
         normalize=checkpoint.normalize,
-        sparse=checkpoint.sparse_head is not None and order.exporter == "native",
-        multi_vector=checkpoint.multi_vector_head is not None and order.exporter == "native",
+        sparse=checkpoint.sparse_head is not None and job.exporter == "native",
+        multi_vector=checkpoint.multi_vector_head is not None and job.exporter == "native",
         prompts=checkpoint.prompts,
         default_prompt=checkpoint.default_prompt,
         files={},

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from embedge import Embedder, Reranker
-from embedge.bundle import Bundle
+from embedge.bundle.directory import Bundle
+from embedge.bundle.manifest import Precision
 from embedge.errors import BundleError, EmbedgeError
-from embedge.manifest import Precision
 
 
 def read_back(written: Bundle, *, load: Iterable[Precision]) -> Bundle:

@@ -1,4 +1,7 @@
-"""The recipes: one TOML file per supported checkpoint, named after it. ``embedge_export.recipe`` gives them types."""
+"""The recipes: one TOML file per supported checkpoint, named after it.
+
+``embedge_export.checkpoint.recipe`` gives them types.
+"""
 
 import tomllib
 from importlib.resources import files

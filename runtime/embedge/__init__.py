@@ -20,7 +20,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from embedge.bundle import Bundle
+    from embedge.bundle.directory import Bundle
+    from embedge.bundle.manifest import Manifest, Precision
     from embedge.embedder import Embedder
     from embedge.errors import (
         BundleCorruptError,
@@ -29,24 +30,22 @@ if TYPE_CHECKING:
         CheckpointError,
         EmbedgeError,
         HubError,
+        InputTypeError,
+        InputValueError,
         MissingExtraError,
         PrecisionNotFoundError,
         ProviderError,
         QualityError,
-        TextTypeError,
-        TextValueError,
         TruncationWarning,
     )
-    from embedge.late_interaction import max_similarity
-    from embedge.manifest import Manifest, Precision
-    from embedge.options import OnTruncate, OutputPrecision
+    from embedge.inference.late_interaction import max_similarity
+    from embedge.inference.options import OnTruncate, OutputPrecision
+    from embedge.inference.sparse import SparseVector
     from embedge.reranker import Reranker
-    from embedge.sparse import SparseVector
-
-__version__ = "0.1.0"
+    from embedge.version import __version__ as __version__
 
 _HOME = {
-    "Bundle": "embedge.bundle",
+    "Bundle": "embedge.bundle.directory",
     "BundleCorruptError": "embedge.errors",
     "BundleError": "embedge.errors",
     "BundleNotFoundError": "embedge.errors",
@@ -54,20 +53,21 @@ _HOME = {
     "Embedder": "embedge.embedder",
     "EmbedgeError": "embedge.errors",
     "HubError": "embedge.errors",
-    "Manifest": "embedge.manifest",
+    "Manifest": "embedge.bundle.manifest",
     "MissingExtraError": "embedge.errors",
-    "OnTruncate": "embedge.options",
-    "OutputPrecision": "embedge.options",
-    "Precision": "embedge.manifest",
+    "OnTruncate": "embedge.inference.options",
+    "OutputPrecision": "embedge.inference.options",
+    "Precision": "embedge.bundle.manifest",
     "PrecisionNotFoundError": "embedge.errors",
     "ProviderError": "embedge.errors",
     "QualityError": "embedge.errors",
     "Reranker": "embedge.reranker",
-    "SparseVector": "embedge.sparse",
-    "TextTypeError": "embedge.errors",
-    "TextValueError": "embedge.errors",
+    "SparseVector": "embedge.inference.sparse",
+    "InputTypeError": "embedge.errors",
+    "InputValueError": "embedge.errors",
     "TruncationWarning": "embedge.errors",
-    "max_similarity": "embedge.late_interaction",
+    "__version__": "embedge.version",
+    "max_similarity": "embedge.inference.late_interaction",
 }
 
 __all__ = [
@@ -79,6 +79,8 @@ __all__ = [
     "Embedder",
     "EmbedgeError",
     "HubError",
+    "InputTypeError",
+    "InputValueError",
     "Manifest",
     "MissingExtraError",
     "OnTruncate",
@@ -89,8 +91,6 @@ __all__ = [
     "QualityError",
     "Reranker",
     "SparseVector",
-    "TextTypeError",
-    "TextValueError",
     "TruncationWarning",
     "max_similarity",
 ]

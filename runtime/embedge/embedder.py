@@ -7,19 +7,19 @@ from os import PathLike
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from embedge.compat import check_arrays, check_device, choose_normalize
-from embedge.errors import BundleError, TextValueError
-from embedge.manifest import Precision, Similarity
+from embedge.bundle.manifest import Precision, Similarity
+from embedge.errors import BundleError, InputValueError
+from embedge.inference.compat import check_arrays, check_device, choose_normalize
+from embedge.inference.inputs import check_iterable, check_texts
+from embedge.inference.options import RANGED, Limits, OnTruncate, Options, OutputPrecision, check_count, check_prefix
+from embedge.inference.providers import CPU
 from embedge.model import Model
-from embedge.options import RANGED, Limits, OnTruncate, Options, OutputPrecision, check_count, check_prefix
-from embedge.providers import CPU
-from embedge.texts import check_iterable, check_texts
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from embedge.sparse import SparseVector
+    from embedge.inference.sparse import SparseVector
 
 
 class Embedder(Model):
@@ -44,8 +44,8 @@ class Embedder(Model):
         BundleError: the bundle is a reranker's.
         PrecisionNotFoundError: the bundle lacks the precision; the message has the command that adds it.
         ProviderError: a provider is not available or did not start.
-        TextTypeError: an argument is of another type.
-        TextValueError: ``threads`` is less than 1, or ``device`` is not where ``providers`` run.
+        InputTypeError: an argument is of another type.
+        InputValueError: ``threads`` is less than 1, or ``device`` is not where ``providers`` run.
 
     Safe to call from several threads. It pickles, as a path and options: the bundle must be there. A forked child may
     call it, as multiprocessing's workers do; but one that ends by ``sys.exit`` waits for ever for threads that only the
@@ -148,8 +148,9 @@ class Embedder(Model):
             int8 or uint8, and [n, ceil(dimension / 8)] for the packed ones.
 
         Raises:
-            TextTypeError: an input is not a string (names its index), or an option is of another type.
-            TextValueError: a string is not valid Unicode, too long with ``on_truncate="error"``, or an option is wrong.
+            InputTypeError: an input is not a string (names its index), or an option is of another type.
+            InputValueError: a string is not valid Unicode, or too long with ``on_truncate="error"``, or an option
+                is wrong.
         """
         check_arrays(convert_to_numpy, convert_to_tensor)
         check_device(device, self._providers)
@@ -270,8 +271,8 @@ class Embedder(Model):
             float32 [dimension]; int8 or uint8 [ceil(dimension / 8)] for the packed types.
 
         Raises:
-            TextTypeError: as in ``encode``; the index is that in the whole stream.
-            TextValueError: as in ``encode``.
+            InputTypeError: as in ``encode``; the index is that in the whole stream.
+            InputValueError: as in ``encode``.
         """
         options = Options.check(
             self._manifest,
@@ -284,7 +285,7 @@ class Embedder(Model):
             on_truncate=on_truncate,
         )
         if precision in RANGED:
-            raise TextValueError(f"{precision} is scaled by the range of the whole set; use encode, or stream float32")
+            raise InputValueError(f"{precision} is scaled by the range of the whole set; use encode, or stream float32")
         count = check_count("window", window) or 1
         source = iter([texts]) if isinstance(texts, str) else check_iterable(texts)
         return self._engine.stream(source, count, options)
@@ -339,8 +340,8 @@ class Embedder(Model):
 
         Raises:
             BundleError: the model gives no weights of tokens.
-            TextTypeError: as in ``encode``.
-            TextValueError: as in ``encode``.
+            InputTypeError: as in ``encode``.
+            InputValueError: as in ``encode``.
         """
         if not self._manifest.sparse:
             raise BundleError(f"{self._manifest.model} gives no lexical weights; bge-m3 does, `embedge export bge-m3`")
@@ -401,8 +402,8 @@ class Embedder(Model):
 
         Raises:
             BundleError: the model gives no vectors of tokens.
-            TextTypeError: as in ``encode``.
-            TextValueError: as in ``encode``.
+            InputTypeError: as in ``encode``.
+            InputValueError: as in ``encode``.
         """
         if not self._manifest.multi_vector:
             raise BundleError(f"{self._manifest.model} gives no multi-vectors; bge-m3 does, `embedge export bge-m3`")
@@ -420,8 +421,8 @@ class Embedder(Model):
         """Tokens of each whole text, special ones included, before truncation: a list, or an int for one string.
 
         Raises:
-            TextTypeError: an input is not a string; names its index.
-            TextValueError: a string is not valid Unicode.
+            InputTypeError: an input is not a string; names its index.
+            InputValueError: a string is not valid Unicode.
         """
         strings, single = check_texts(texts)
         counts = self._engine.tokeniser.count(strings)
@@ -440,9 +441,9 @@ class Embedder(Model):
         compare their bits.
 
         Raises:
-            TextValueError: the two differ in dimension.
+            InputValueError: the two differ in dimension.
         """
-        from embedge.similarity import similarity
+        from embedge.inference.similarity import similarity
 
         return similarity(first, second, self._manifest.similarity)
 
@@ -452,9 +453,9 @@ class Embedder(Model):
         See ``similarity``.
 
         Raises:
-            TextValueError: the two differ in number or dimension.
+            InputValueError: the two differ in number or dimension.
         """
-        from embedge.similarity import similarity_pairwise
+        from embedge.inference.similarity import similarity_pairwise
 
         return similarity_pairwise(first, second, self._manifest.similarity)
 

@@ -10,8 +10,8 @@
     ├── QualityError                an exported graph strays from its reference by more than the recipe allows
     ├── MissingExtraError           (ImportError) an optional package is needed; names the pip command
     ├── ProviderError               an ONNX Runtime execution provider is not available or did not start
-    ├── TextTypeError               (TypeError) an input that is no string (names its index), or an ill-typed option
-    └── TextValueError              (ValueError) a string or an option that cannot be honoured
+    ├── InputTypeError               (TypeError) an input that is no string (names its index), or an ill-typed option
+    └── InputValueError              (ValueError) a string or an option that cannot be honoured
 
     TruncationWarning               (UserWarning) texts longer than the model's max_tokens lost their end (or start)
 
@@ -104,11 +104,11 @@ class ProviderError(EmbedgeError):
     """An ONNX Runtime execution provider is not available or did not start."""
 
 
-class TextTypeError(EmbedgeError, TypeError):
+class InputTypeError(EmbedgeError, TypeError):
     """An input is not a string, or an option is of another type."""
 
 
-class TextValueError(EmbedgeError, ValueError):
+class InputValueError(EmbedgeError, ValueError):
     """A string, or an option about strings, cannot be honoured."""
 
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 from os import PathLike
 from typing import Any, ClassVar
 
-from embedge.bundle import Bundle
-from embedge.cpu import usable_cores
+from embedge.bundle.directory import Bundle
+from embedge.bundle.manifest import CLASSES, Precision, Task
 from embedge.errors import BundleError
-from embedge.load import load_engine
-from embedge.manifest import CLASSES, Precision, Task
-from embedge.options import check_count
-from embedge.providers import CPU, CUDA, check_providers
-from embedge.resolve import resolve
+from embedge.hub.resolve import resolve
+from embedge.inference.cpu import usable_cores
+from embedge.inference.load import load_engine
+from embedge.inference.options import check_count
+from embedge.inference.providers import CPU, CUDA, check_providers
 
 _SMALLEST: tuple[Precision, ...] = ("int8", "fp32", "fp16")
 _FASTEST_ON_CUDA: tuple[Precision, ...] = ("fp16", "fp32", "int8")

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Literal, TextIO
 
+from embedge.background import Permits
 from embedge.errors import escape
-from embedge.permits import Permits
 
 Report = Callable[[str], object]  # is told a line as a step ends
 _MANY = 64  # texts; fewer are done before a progress bar could be read

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any, overload
 
-from embedge.errors import TextTypeError, short
-from embedge.manifest import Precision
+from embedge.bundle.manifest import Precision
+from embedge.errors import InputTypeError, short
+from embedge.inference.inputs import check_iterable, take_texts
+from embedge.inference.options import Limits, OnTruncate, check_bool, check_count
 from embedge.model import Model
-from embedge.options import Limits, OnTruncate, check_bool, check_count
-from embedge.texts import check_iterable, take_texts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,11 +104,11 @@ class Reranker(Model):
             float32 [n], in input order; one float32 for one pair.
 
         Raises:
-            TextTypeError: a pair is not two strings (names its index), or an option is of another type.
-            TextValueError: a string is not valid Unicode, a query leaves no room for its document, a pair is too long
+            InputTypeError: a pair is not two strings (names its index), or an option is of another type.
+            InputValueError: a string is not valid Unicode, a query leaves no room for its document, a pair is too long
                 with ``on_truncate="error"``, or an option is wrong.
         """
-        from embedge.pool import sigmoid
+        from embedge.inference.pool import sigmoid
 
         limits = Limits.check(batch_tokens=batch_tokens, on_truncate=on_truncate)
         wanted = check_bool("normalize", normalize)
@@ -143,16 +143,16 @@ class Reranker(Model):
             Positions in ``documents`` and scores. Of equal scores the earlier document comes first.
 
         Raises:
-            TextTypeError: as in ``score``.
-            TextValueError: as in ``score``; or ``top_k`` is below 1.
+            InputTypeError: as in ``score``.
+            InputValueError: as in ``score``; or ``top_k`` is below 1.
         """
-        from embedge.pool import sigmoid
+        from embedge.inference.pool import sigmoid
 
         most, wanted = check_count("top_k", top_k), check_bool("normalize", normalize)
         if not isinstance(query, str):
-            raise TextTypeError(f"query must be a string, found {type(query).__name__}")
+            raise InputTypeError(f"query must be a string, found {type(query).__name__}")
         if isinstance(documents, str):
-            raise TextTypeError("documents must be a list of strings, found one string; put it in a list")
+            raise InputTypeError("documents must be a list of strings, found one string; put it in a list")
         texts = take_texts(check_iterable(documents, name="documents", kind="a list of strings"), None, 0)
         scores = self.score(
             [(query, text) for text in texts],
@@ -169,14 +169,14 @@ def check_pairs(pairs: Any) -> tuple[list[tuple[str, str]], bool]:
     """The input as a list of pairs, and whether it was a single one.
 
     Raises:
-        TextTypeError: it is not an iterable of pairs of strings; names the first index that is not.
+        InputTypeError: it is not an iterable of pairs of strings; names the first index that is not.
     """
     if isinstance(pairs, str):
-        raise TextTypeError("pairs must be pairs of query and document, found a string; score((query, document))")
+        raise InputTypeError("pairs must be pairs of query and document, found a string; score((query, document))")
     found = list(check_iterable(pairs, name="pairs", kind="a list of pairs of strings"))
     if isinstance(pairs, tuple) and len(found) == 2 and all(isinstance(text, str) for text in found):
         return [(found[0], found[1])], True
     for index, pair in enumerate(found):
         if not isinstance(pair, tuple | list) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
-            raise TextTypeError(f"pair {index} must be two strings, query and document, found {short(pair)}")
+            raise InputTypeError(f"pair {index} must be two strings, query and document, found {short(pair)}")
     return [(query, document) for query, document in found], False

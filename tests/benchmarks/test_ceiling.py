@@ -15,7 +15,8 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 import ceiling
 from embedge import Bundle
-from embedge_export import export, row_scale
+from embedge_export import export
+from embedge_export.int8 import row_scale
 from surgery import highest_scales, in_blocks, static
 
 Array = NDArray[np.float32]

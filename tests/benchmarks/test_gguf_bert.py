@@ -8,8 +8,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from embedge.errors import CheckpointError
-from embedge_export.checkpoint import Checkpoint, read_checkpoint
-from embedge_export.fetch import fetch
+from embedge_export.checkpoint.fetch import fetch
+from embedge_export.checkpoint.read import Checkpoint, read_checkpoint
 
 gguf = pytest.importorskip("gguf")
 from peers.gguf_bert import write_gguf  # noqa: E402  # it imports gguf

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from debian import CannotEmulateError
 from embedge import Embedder, EmbedgeError
-from embedge.manifest import PRECISIONS
-from embedge.resolve import cache_home, resolve
-from embedge_export.measure import documents
-from embedge_export.texts import questions
+from embedge.bundle.cache_paths import cache_home
+from embedge.bundle.manifest import PRECISIONS
+from embedge.hub.resolve import resolve
+from embedge_export.verify.measure import documents
+from embedge_export.verify.passages import questions
 from machines import CPUS, Cpu, python_on
 
 # The numeric contract, for int8: on any processor, a vector's cosine to that of another.

@@ -7,9 +7,9 @@ from onnx import ModelProto
 
 from embedge import Bundle
 from embedge_export import export
-from embedge_export.checkpoint import read_checkpoint
-from embedge_export.fetch import fetch
-from embedge_export.graph import build_graph
+from embedge_export.checkpoint.fetch import fetch
+from embedge_export.checkpoint.read import read_checkpoint
+from embedge_export.graph.encoder import build_graph
 from seeded_roberta import write_roberta
 
 

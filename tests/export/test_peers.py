@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from embedge import Bundle, Embedder
-from embedge_export.texts import passages
+from embedge_export.verify.passages import passages
 
 TEXTS = [passage.text for passage in passages()[:12]] + ["hello world", "short"]
 GRAPHS = [("fp32", "onnx/model.onnx"), ("int8", "onnx/model_int8.onnx")]

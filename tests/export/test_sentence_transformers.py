@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from embedge import Bundle, Embedder, TextValueError
-from embedge_export.texts import passages
+from embedge import Bundle, Embedder, InputValueError
+from embedge_export.verify.passages import passages
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
 TEXTS = [passage.text for passage in passages()[:12]] + ["hello world", "short", "", "東京 café 🚲"]
@@ -166,11 +166,11 @@ def test_batch_size_changes_no_vector(ours: Embedder) -> None:
 def test_what_cannot_be_honoured_says_what_to_write_instead(
     tiny: Embedder, options: dict[str, Any], instead: str
 ) -> None:
-    with pytest.raises(TextValueError, match=instead):
+    with pytest.raises(InputValueError, match=instead):
         tiny.encode(["the cat"], **options)
 
 
 def test_a_device_may_be_named_when_loading(tiny_bundle: Bundle) -> None:
     assert Embedder(tiny_bundle.path, device="cpu").dimension == 32
-    with pytest.raises(TextValueError, match="providers="):
+    with pytest.raises(InputValueError, match="providers="):
         Embedder(tiny_bundle.path, device="cuda")

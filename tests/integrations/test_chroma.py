@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embedge import Bundle, Embedder, EmbedgeError, TextValueError
+from embedge import Bundle, Embedder, EmbedgeError, InputValueError
 
 pytest.importorskip("chromadb", reason="needs chromadb: pip install 'embedge[chroma]'")
 
@@ -98,13 +98,13 @@ def test_a_collections_model_stays(tiny_bundle: Bundle) -> None:
     function = EmbedgeEmbeddingFunction(str(tiny_bundle.path))
     config = function.get_config()
     function.validate_config_update(config, {**config, "threads": 2})
-    with pytest.raises(TextValueError, match="make a new collection"):
+    with pytest.raises(InputValueError, match="make a new collection"):
         function.validate_config_update(config, {**config, "model": "bge-base-en-v1.5"})
     # A collection of before keeps normalize=True, which is what the model does when told nothing.
     function.validate_config_update({**config, "normalize": True}, config)
-    with pytest.raises(TextValueError, match="of normalize=False, found None"):
+    with pytest.raises(InputValueError, match="of normalize=False, found None"):
         function.validate_config_update({**config, "normalize": False}, config)
-    with pytest.raises(TextValueError, match="found device"):
+    with pytest.raises(InputValueError, match="found device"):
         EmbedgeEmbeddingFunction.validate_config({"device": "cpu"})
 
 
@@ -118,5 +118,5 @@ def test_a_collection_compares_as_the_model_does(compared_by: Callable[[str], Em
     spaces = {"cosine": "cosine", "dot": "ip", "euclidean": "l2"}
     for measure, space in spaces.items():
         assert EmbedgeEmbeddingFunction(compared_by(measure)).default_space() == space
-    with pytest.raises(TextValueError, match="by manhattan distance, and Chroma has none; choose a space"):
+    with pytest.raises(InputValueError, match="by manhattan distance, and Chroma has none; choose a space"):
         EmbedgeEmbeddingFunction(compared_by("manhattan")).default_space()

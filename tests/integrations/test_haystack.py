@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embedge import Bundle, Embedder, EmbedgeError, Reranker, TextTypeError, TextValueError
+from embedge import Bundle, Embedder, EmbedgeError, InputTypeError, InputValueError, Reranker
 
 pytest.importorskip("haystack", reason="needs haystack-ai: pip install 'embedge[haystack]'")
 
@@ -129,13 +129,13 @@ def test_a_model_is_loaded_when_it_is_needed(tmp_path: Path) -> None:
 
 
 def test_bad_input_is_an_error_of_embedge(tiny: Embedder) -> None:
-    with pytest.raises(TextTypeError, match="EmbedgeDocumentEmbedder takes Documents"):
+    with pytest.raises(InputTypeError, match="EmbedgeDocumentEmbedder takes Documents"):
         EmbedgeTextEmbedder(tiny).run(DOCUMENTS)  # type: ignore[arg-type]
-    with pytest.raises(TextTypeError, match="document 1 must be a haystack Document, found str"):
+    with pytest.raises(InputTypeError, match="document 1 must be a haystack Document, found str"):
         EmbedgeDocumentEmbedder(tiny).run([DOCUMENTS[0], "the cat"])  # type: ignore[list-item]
-    with pytest.raises(TextValueError, match="give threads to Embedder"):
+    with pytest.raises(InputValueError, match="give threads to Embedder"):
         EmbedgeTextEmbedder(tiny, threads=1)
-    with pytest.raises(TextValueError, match="top_k must be at least 1"):
+    with pytest.raises(InputValueError, match="top_k must be at least 1"):
         EmbedgeRanker(top_k=0)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embedge import Bundle, BundleError, Embedder, EmbedgeError, Reranker, TextTypeError, TextValueError
+from embedge import Bundle, BundleError, Embedder, EmbedgeError, InputTypeError, InputValueError, Reranker
 
 pytest.importorskip("langchain_core", reason="needs langchain-core: pip install 'embedge[langchain]'")
 pytest.importorskip("langchain_tests", reason="needs langchain-tests: pip install langchain-tests")
@@ -98,11 +98,11 @@ def test_a_pickle_embeds(tiny: Embedder) -> None:
 def test_bad_input_is_an_error_of_embedge(tiny: Embedder, tmp_path: Path) -> None:
     with pytest.raises(EmbedgeError):
         EmbedgeEmbeddings(tmp_path)
-    with pytest.raises(TextValueError, match="give threads to Embedder"):
+    with pytest.raises(InputValueError, match="give threads to Embedder"):
         EmbedgeEmbeddings(tiny, threads=1)
-    with pytest.raises(TextTypeError, match="text 1 must be a string"):
+    with pytest.raises(InputTypeError, match="text 1 must be a string"):
         EmbedgeEmbeddings(tiny).embed_documents(["the cat", None])  # type: ignore[list-item]
-    with pytest.raises(TextTypeError, match="one string"):
+    with pytest.raises(InputTypeError, match="one string"):
         EmbedgeEmbeddings(tiny).embed_documents("the cat")  # type: ignore[arg-type]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embedge import Bundle, Embedder, EmbedgeError, Reranker, TextValueError
+from embedge import Bundle, Embedder, EmbedgeError, InputValueError, Reranker
 
 pytest.importorskip("llama_index.core", reason="needs llama-index-core: pip install 'embedge[llama-index]'")
 
@@ -100,7 +100,7 @@ def test_a_saved_model_is_the_same(tiny_bundle: Bundle) -> None:
 def test_bad_input_is_an_error_of_embedge(tiny: Embedder, tmp_path: Path) -> None:
     with pytest.raises(EmbedgeError):
         EmbedgeEmbedding(tmp_path)
-    with pytest.raises(TextValueError, match="give threads to Embedder"):
+    with pytest.raises(InputValueError, match="give threads to Embedder"):
         EmbedgeEmbedding(tiny, threads=1)
 
 
@@ -154,7 +154,7 @@ def test_reranking_has_an_async_twin(reranker: Reranker) -> None:
 
 def test_reranking_without_a_query_or_nodes(reranker: Reranker) -> None:
     assert EmbedgeRerank(reranker).postprocess_nodes([], query_str="the cat") == []
-    with pytest.raises(TextValueError, match="needs the query"):
+    with pytest.raises(InputValueError, match="needs the query"):
         EmbedgeRerank(reranker).postprocess_nodes(nodes())
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from embedge import Bundle, Embedder, MissingExtraError
 from embedge.integrations.mteb import EmbedgeEncoder
-from embedge_export.texts import passages, questions
+from embedge_export.verify.passages import passages, questions
 from metrics import cosines, ndcg, rank, spearman
 from tasks import read_pairs
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embedge import Bundle, Embedder, MissingExtraError, TextTypeError, TextValueError
+from embedge import Bundle, Embedder, InputTypeError, InputValueError, MissingExtraError
 from embedge.integrations.encoding import Encoding
 from embedge.integrations.extra import needs_extra
 from embedge.integrations.source import Source
@@ -27,12 +27,12 @@ def test_an_open_model_is_taken_as_it_is(tiny: Embedder) -> None:
     "late", [{"precision": "int8"}, {"threads": 1}, {"providers": ["CPUExecutionProvider"]}, {"local_files_only": True}]
 )
 def test_an_open_model_takes_no_options(tiny: Embedder, late: Any) -> None:
-    with pytest.raises(TextValueError, match=f"open already, found {next(iter(late))} beside it"):
+    with pytest.raises(InputValueError, match=f"open already, found {next(iter(late))} beside it"):
         Source(model=tiny, **late)
 
 
 def test_what_is_no_model_is_an_error() -> None:
-    with pytest.raises(TextTypeError, match="found int"):
+    with pytest.raises(InputTypeError, match="found int"):
         Source(model=5)  # type: ignore[arg-type]
 
 
@@ -71,12 +71,12 @@ def test_options_reach_the_embedder(tiny: Embedder) -> None:
     encoding = Encoding(normalize=False, truncate_dim=8, on_truncate="error", batch_tokens=16)
     vectors = encoding.documents(tiny, ["the cat", "a dog"])
     np.testing.assert_array_equal(vectors, tiny.encode(["the cat", "a dog"], normalize=False, truncate_dim=8))
-    with pytest.raises(TextValueError, match="tokens"):
+    with pytest.raises(InputValueError, match="tokens"):
         encoding.documents(tiny, ["the cat sat " * 100])
 
 
 def test_one_string_is_no_list_of_texts(tiny: Embedder) -> None:
-    with pytest.raises(TextTypeError, match="found one string"):
+    with pytest.raises(InputTypeError, match="found one string"):
         Encoding().documents(tiny, "the cat")
 
 

@@ -20,9 +20,9 @@ import campaign.configs
 import campaign.encode
 import campaign.kills
 import campaign.pickles
-import embedge.bring
-import embedge.engine
-import embedge.tokenise
+import embedge.hub.obtain
+import embedge.inference.engine
+import embedge.inference.tokenise
 from campaign.kinds import KINDS, NEEDED
 from campaign.program import Campaign, prepare, table
 from campaign.trial import Bench, run_trial
@@ -73,16 +73,18 @@ def _unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _longer_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedge.engine, "normalise", lambda vectors: np.full_like(vectors, 2))
+    monkeypatch.setattr(embedge.inference.engine, "normalise", lambda vectors: np.full_like(vectors, 2))
 
 
 def _a_token_less(monkeypatch: pytest.MonkeyPatch) -> None:
-    narrow = embedge.tokenise._narrow
-    monkeypatch.setattr(embedge.tokenise, "_narrow", lambda ids: narrow(ids)[:-1])
+    narrow = embedge.inference.tokenise._narrow
+    monkeypatch.setattr(embedge.inference.tokenise, "_narrow", lambda ids: narrow(ids)[:-1])
 
 
 def _company_matters(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedge.engine, "pool", lambda hidden, pooling: hidden[:, 0] + np.float32(len(hidden)))
+    monkeypatch.setattr(
+        embedge.inference.engine, "pool", lambda hidden, pooling: hidden[:, 0] + np.float32(len(hidden))
+    )
 
 
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +127,7 @@ def _takes_anything(monkeypatch: pytest.MonkeyPatch) -> None:
         (place / "tokenizer.json").write_text("{}")
         return Bundle.open(place)
 
-    monkeypatch.setattr(embedge.bring, "pull", pull)
+    monkeypatch.setattr(embedge.hub.obtain, "pull", pull)
     _unchecked(monkeypatch)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embedge import Bundle, Embedder, ProviderError, TextTypeError, TextValueError, TruncationWarning
+from embedge import Bundle, Embedder, InputTypeError, InputValueError, ProviderError, TruncationWarning
 
 ODD = {
     "empty": "",
@@ -86,7 +86,7 @@ def test_a_query_gets_the_prompt_and_a_document_does_not(tiny: Embedder) -> None
 
 
 def test_an_unknown_prompt_names_the_known_ones(tiny: Embedder) -> None:
-    with pytest.raises(TextValueError, match="no prompt is called 'passage', this model has: query"):
+    with pytest.raises(InputValueError, match="no prompt is called 'passage', this model has: query"):
         tiny.encode("cat", prompt_name="passage")
 
 
@@ -101,7 +101,7 @@ def test_truncate_dim_truncates_then_normalises(tiny: Embedder) -> None:
     [{"truncate_dim": 0}, {"truncate_dim": 33}, {"batch_tokens": 0}, {"precision": "int4"}, {"on_truncate": "shout"}],
 )
 def test_an_option_that_cannot_be_honoured_is_refused(tiny: Embedder, options: dict[str, Any]) -> None:
-    with pytest.raises(TextValueError, match=next(iter(options))):
+    with pytest.raises(InputValueError, match=next(iter(options))):
         tiny.encode("cat", **options)
 
 
@@ -119,7 +119,7 @@ def test_an_option_that_cannot_be_honoured_is_refused(tiny: Embedder, options: d
     ],
 )
 def test_an_option_of_another_type_is_refused(tiny: Embedder, option: str, value: Any) -> None:
-    with pytest.raises(TextTypeError, match=f"{option} must be .*, found {value!r}"):
+    with pytest.raises(InputTypeError, match=f"{option} must be .*, found {value!r}"):
         tiny.encode("cat", **{option: value})
 
 
@@ -140,7 +140,7 @@ def test_an_option_of_another_type_is_refused(tiny: Embedder, option: str, value
     ],
 )
 def test_an_argument_of_another_type_is_refused(tiny_bundle: Bundle, option: str, value: Any, message: str) -> None:
-    with pytest.raises(TextTypeError, match=message):
+    with pytest.raises(InputTypeError, match=message):
         Embedder(tiny_bundle.path, **{option: value})
 
 
@@ -150,7 +150,7 @@ def test_an_argument_of_another_type_is_refused(tiny_bundle: Bundle, option: str
 )
 def test_an_array_is_no_option(tiny: Embedder, option: str) -> None:
     """Whether it equals something else is an array, too, which is neither true nor false."""
-    with pytest.raises((TextTypeError, TextValueError), match=f"{option} must be"):
+    with pytest.raises((InputTypeError, InputValueError), match=f"{option} must be"):
         tiny.encode("cat", **{option: np.array([1, 2])})  # type: ignore[arg-type]
 
 
@@ -167,13 +167,13 @@ def test_numpys_whole_numbers_are_whole_numbers(tiny: Embedder) -> None:
 
 def test_a_prompt_that_is_no_unicode_is_named(tiny: Embedder) -> None:
     """It, and no text."""
-    with pytest.raises(TextValueError, match=r"the prompt is not valid Unicode: a lone surrogate, U\+D83D"):
+    with pytest.raises(InputValueError, match=r"the prompt is not valid Unicode: a lone surrogate, U\+D83D"):
         tiny.encode("cat", prompt="\ud83d")
 
 
 @pytest.mark.parametrize("window", [0, 1.5])
 def test_a_window_is_a_whole_number(tiny: Embedder, window: Any) -> None:
-    with pytest.raises((TextTypeError, TextValueError), match="window must be"):
+    with pytest.raises((InputTypeError, InputValueError), match="window must be"):
         tiny.stream([], window=window)
 
 
@@ -203,7 +203,7 @@ def test_truncation_is_told(tiny: Embedder) -> None:
     ) as seen:
         tiny.encode(texts)
     assert seen[0].filename == __file__
-    with pytest.raises(TextValueError, match="split them"):
+    with pytest.raises(InputValueError, match="split them"):
         tiny.encode(texts, on_truncate="error")
     np.testing.assert_array_equal(tiny.encode(texts, on_truncate="ignore")[1], tiny.encode("cat " * 62))
 
@@ -228,14 +228,14 @@ def test_stream_is_encode_a_window_at_a_time(tiny: Embedder) -> None:
 
 
 def test_stream_names_the_index_in_the_whole_stream(tiny: Embedder) -> None:
-    with pytest.raises(TextTypeError, match="text 20 must be a string, found NoneType"):
+    with pytest.raises(InputTypeError, match="text 20 must be a string, found NoneType"):
         list(tiny.stream([*words(20), None], window=8))  # type: ignore[list-item]
 
 
 def test_stream_checks_before_it_is_read(tiny: Embedder) -> None:
-    with pytest.raises(TextValueError, match="whole set"):
+    with pytest.raises(InputValueError, match="whole set"):
         tiny.stream([], precision="int8")  # type: ignore[arg-type]
-    with pytest.raises(TextTypeError, match="found NoneType"):
+    with pytest.raises(InputTypeError, match="found NoneType"):
         tiny.stream(None)  # type: ignore[arg-type]
 
 
@@ -249,7 +249,7 @@ def test_stream_checks_before_it_is_read(tiny: Embedder) -> None:
 )
 def test_what_has_no_order_is_refused(tiny: Embedder, texts: Any, message: str) -> None:
     for method in (tiny.encode, tiny.encode_query, tiny.encode_document, tiny.count_tokens, tiny.stream):
-        with pytest.raises(TextTypeError, match=message):
+        with pytest.raises(InputTypeError, match=message):
             method(texts)
 
 
@@ -323,7 +323,7 @@ def test_a_provider_that_is_not_there_is_an_error(tiny_bundle: Bundle) -> None:
 
 @pytest.mark.parametrize("threads", [0, -1])
 def test_threads_are_at_least_one(tiny_bundle: Bundle, threads: int) -> None:
-    with pytest.raises(TextValueError, match="at least 1"):
+    with pytest.raises(InputValueError, match="at least 1"):
         Embedder(tiny_bundle.path, threads=threads)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedge import BundleNotFoundError, Embedder, EmbedgeError, MissingExtraError, TextTypeError, errors
+from embedge import BundleNotFoundError, Embedder, EmbedgeError, InputTypeError, MissingExtraError, errors
 
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, EmbedgeError)]
 # What the Unicode database says of them: control characters, separators, surrogates; and Bidi_Control, of its PropList.
@@ -43,7 +43,7 @@ def test_errors_travel_between_processes(kind: type[EmbedgeError]) -> None:
 def test_an_error_may_say_nothing_and_have_other_parts() -> None:
     assert (str(EmbedgeError()), EmbedgeError(3, "x").args) == ("", (3, "x"))
     assert MissingExtraError("pip\n").msg == "pip\\n"
-    assert isinstance(TextTypeError("x"), TypeError)
+    assert isinstance(InputTypeError("x"), TypeError)
 
 
 def test_a_warning_is_one_line() -> None:

@@ -1,4 +1,4 @@
-"""Reranker and `embedge rerank`: what they take and refuse. What the scores are is in tests/export/test_roberta.py."""
+"""Reranker and `embedge rerank`: what they take and refuse. tests/export/graph/test_roberta.py holds the scores."""
 
 import json
 import pickle
@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from commands import runner
-from embedge import Bundle, Reranker, TextTypeError, TextValueError
-from embedge.cli import cli
+from embedge import Bundle, InputTypeError, InputValueError, Reranker
+from embedge.command.main import cli
 from embedge_export import export
 from seeded_roberta import write_roberta
 
@@ -46,16 +46,16 @@ def model(bundle: Bundle) -> Reranker:
     ],
 )
 def test_what_is_no_pair_is_named(model: Reranker, pairs: Any, message: str) -> None:
-    with pytest.raises(TextTypeError, match=message):
+    with pytest.raises(InputTypeError, match=message):
         model.score(pairs)
 
 
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"normalize": "yes"}, TextTypeError, "normalize must be True or False, found 'yes'"),
-        ({"batch_tokens": 0}, TextValueError, "batch_tokens must be at least 1, found 0"),
-        ({"on_truncate": "no"}, TextValueError, "on_truncate must be one of ignore, warn, error, found 'no'"),
+        ({"normalize": "yes"}, InputTypeError, "normalize must be True or False, found 'yes'"),
+        ({"batch_tokens": 0}, InputValueError, "batch_tokens must be at least 1, found 0"),
+        ({"on_truncate": "no"}, InputValueError, "on_truncate must be one of ignore, warn, error, found 'no'"),
     ],
 )
 def test_options_are_checked(model: Reranker, options: Any, error: type[Exception], message: str) -> None:
@@ -64,20 +64,20 @@ def test_options_are_checked(model: Reranker, options: Any, error: type[Exceptio
 
 
 def test_rank_is_asked_one_query_about_a_list(model: Reranker) -> None:
-    with pytest.raises(TextTypeError, match="query must be a string, found list"):
+    with pytest.raises(InputTypeError, match="query must be a string, found list"):
         model.rank(["a"], DOCUMENTS)  # type: ignore[arg-type]
-    with pytest.raises(TextTypeError, match="documents must be a list of strings, found one string"):
+    with pytest.raises(InputTypeError, match="documents must be a list of strings, found one string"):
         model.rank("a", "b")
-    with pytest.raises(TextTypeError, match=r"documents must be a list of strings, found set.*sorted\(documents\)"):
+    with pytest.raises(InputTypeError, match=r"documents must be a list of strings, found set.*sorted\(documents\)"):
         model.rank("a", set(DOCUMENTS))
-    with pytest.raises(TextValueError, match="top_k must be at least 1, found 0"):
+    with pytest.raises(InputValueError, match="top_k must be at least 1, found 0"):
         model.rank("a", DOCUMENTS, top_k=0)
 
 
 def test_a_lone_surrogate_is_named_by_its_pair(model: Reranker) -> None:
-    with pytest.raises(TextValueError, match="text 2 is not valid Unicode"):
+    with pytest.raises(InputValueError, match="text 2 is not valid Unicode"):
         model.score([("a", "b"), ("a", "c"), ("\ud800", "d"), ("\ud800", "e")])
-    with pytest.raises(TextValueError, match="text 1 is not valid Unicode"):
+    with pytest.raises(InputValueError, match="text 1 is not valid Unicode"):
         model.score([("a", "b"), ("a", "\ud800")])
 
 
@@ -106,7 +106,7 @@ def test_it_pickles_and_says_what_it_is(model: Reranker, bundle: Bundle) -> None
 
 
 def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "embedge.cli", "rerank", *arguments]
+    command = [sys.executable, "-m", "embedge", "rerank", *arguments]
     return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120, check=False)
 
 
@@ -143,7 +143,7 @@ def test_the_commands_scores_are_exact(
 ) -> None:
     """Also small ones, such as a passage gets that answers nothing: six decimals would make them all 0."""
     given = np.array(logits, np.float32)
-    monkeypatch.setattr("embedge.engine.Engine.score", lambda *arguments, **options: given)
+    monkeypatch.setattr("embedge.inference.engine.Engine.score", lambda *arguments, **options: given)
     done = runner().invoke(
         cli, ["rerank", "q", "a", "b", "c", "d", "-m", str(bundle.path), *["--normalize"][:normalize]]
     )

@@ -10,7 +10,7 @@ _SHORT = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r":
 
 
 def canonical(value: Any) -> str:
-    """The canonical text of a value, as ``embedge.sealed`` defines it."""
+    """The canonical text of a value, as ``embedge.bundle.json_checksum`` defines it."""
     match value:
         case dict():
             members = (

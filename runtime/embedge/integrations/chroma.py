@@ -18,11 +18,11 @@ from os import PathLike
 from typing import Any
 
 from embedge import Embedder, OnTruncate, Precision
-from embedge.errors import TextValueError
+from embedge.bundle.manifest import Similarity
+from embedge.errors import InputValueError
 from embedge.integrations.encoding import Encoding
 from embedge.integrations.extra import needs_extra
 from embedge.integrations.source import Source
-from embedge.manifest import Similarity
 
 with needs_extra("chroma"):
     from chromadb.api.types import Embeddable, EmbeddingFunction, Embeddings, Space
@@ -125,13 +125,13 @@ class EmbedgeEmbeddingFunction(EmbeddingFunction[Embeddable]):
 
     @staticmethod
     def validate_config(config: dict[str, Any]) -> None:
-        """Raises TextValueError where the configuration is not one of this function's."""
+        """Raises InputValueError where the configuration is not one of this function's."""
         known = EmbedgeEmbeddingFunction().get_config()
         if unknown := sorted(set(config) - set(known)):
-            raise TextValueError(f"embedge's functions know {', '.join(known)}, found {', '.join(unknown)}")
+            raise InputValueError(f"embedge's functions know {', '.join(known)}, found {', '.join(unknown)}")
 
     def validate_config_update(self, old_config: dict[str, Any], new_config: dict[str, Any]) -> None:
-        """Raises TextValueError where new vectors would not go with a collection's own."""
+        """Raises InputValueError where new vectors would not go with a collection's own."""
         self.validate_config(new_config)
         for name in _FIXED:
             old, new = old_config.get(name), new_config.get(name)
@@ -139,7 +139,7 @@ class EmbedgeEmbeddingFunction(EmbeddingFunction[Embeddable]):
                 continue
             if name == "normalize" and {None, self._embedder().bundle.manifest.normalize} == {old, new}:
                 continue  # None is what the model does
-            raise TextValueError(
+            raise InputValueError(
                 f"the collection's vectors are of {name}={old!r}, found {new!r}; "
                 "make a new collection and add the documents to it"
             )
@@ -150,11 +150,11 @@ class EmbedgeEmbeddingFunction(EmbeddingFunction[Embeddable]):
         Loads the model, which alone knows it: when a collection is made, and not when one is opened.
 
         Raises:
-            TextValueError: Chroma has no such space, as for the Manhattan distance.
+            InputValueError: Chroma has no such space, as for the Manhattan distance.
         """
         measure = self._embedder().similarity_fn_name
         if measure not in _SPACES:
-            raise TextValueError(
+            raise InputValueError(
                 f"the model compares by {measure} distance, and Chroma has none; choose a space for the collection: "
                 'configuration={"hnsw": {"space": "cosine"}}'
             )

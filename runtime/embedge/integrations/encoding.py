@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from embedge.errors import TextTypeError
-from embedge.options import OnTruncate
+from embedge.errors import InputTypeError
+from embedge.inference.options import OnTruncate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,7 +53,7 @@ class Encoding:
         self, encode: Callable[..., NDArray[Any]], texts: Sequence[str], prompt: str | None, show: bool | None
     ) -> NDArray[Any]:
         if isinstance(texts, str):  # it would be one vector, where the caller awaits a list of them
-            raise TextTypeError("texts must be a list of strings, found one string; put it in a list")
+            raise InputTypeError("texts must be a list of strings, found one string; put it in a list")
         return encode(
             texts,
             prompt=prompt,

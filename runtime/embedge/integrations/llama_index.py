@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from embedge import Embedder, OnTruncate, Precision, Reranker, TextValueError
+from embedge import Embedder, InputValueError, OnTruncate, Precision, Reranker
 from embedge.integrations.encoding import Encoding
 from embedge.integrations.extra import needs_extra
 from embedge.integrations.source import Source
@@ -239,7 +239,7 @@ class EmbedgeRerank(BaseNodePostprocessor):
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         if query_bundle is None:
-            raise TextValueError("reranking needs the query, found none; give query_str= or query_bundle=")
+            raise InputValueError("reranking needs the query, found none; give query_str= or query_bundle=")
         query = query_bundle.query_str
         _dispatcher.event(ReRankStartEvent(query=query_bundle, nodes=nodes, top_n=self.top_n, model_name=self.model))
         payload: dict[str, Any] = {

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from embedge.embedder import Embedder
 from embedge.errors import MissingExtraError
-from embedge.options import OnTruncate, OutputPrecision
+from embedge.inference.options import OnTruncate, OutputPrecision
 
 if TYPE_CHECKING:
     import numpy as np

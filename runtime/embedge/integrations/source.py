@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from embedge.errors import TextTypeError, TextValueError
-from embedge.manifest import Precision
+from embedge.bundle.manifest import Precision
+from embedge.errors import InputTypeError, InputValueError
 from embedge.model import Model
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ class Source:
         local_files_only: see ``Embedder``.
 
     Raises:
-        TextTypeError: ``model`` is none of these.
-        TextValueError: there are options beside a model that is open.
+        InputTypeError: ``model`` is none of these.
+        InputValueError: there are options beside a model that is open.
     """
 
     model: str | PathLike[str] | Embedder | Reranker
@@ -46,11 +46,11 @@ class Source:
             return
         kind = type(self.model).__name__
         if not isinstance(self.model, Model):
-            raise TextTypeError(f"model must be a name, a path, an Embedder or a Reranker, found {kind}")
+            raise InputTypeError(f"model must be a name, a path, an Embedder or a Reranker, found {kind}")
         given = {name: getattr(self, name) for name in ("precision", "providers", "threads", "cache_dir")}
         given["local_files_only"] = self.local_files_only or None
         if late := ", ".join(name for name, value in given.items() if value is not None):
-            raise TextValueError(f"the {kind} is open already, found {late} beside it; give {late} to {kind}(...)")
+            raise InputValueError(f"the {kind} is open already, found {late} beside it; give {late} to {kind}(...)")
 
     @property
     def is_open(self) -> bool:

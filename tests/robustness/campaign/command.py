@@ -122,7 +122,7 @@ def _input(bench: Bench, random: Random) -> bytes:
 
 def trial(bench: Bench, random: Random) -> None:
     """One run."""
-    command = [sys.executable, "-m", "embedge.cli", *_arguments(bench, random)]
+    command = [sys.executable, "-m", "embedge", *_arguments(bench, random)]
     closed = random.choice(("", "", "", "", "<&-", ">&-", "2>&-", ">/dev/full", "2>/dev/full", "<fifo", "| head -c 10"))
     where = bench.folder / "here"
     where.mkdir()

@@ -23,7 +23,7 @@ from campaign.hostile import long_text, some_texts, surrogate
 from campaign.objects import NumbersError, options, tables
 from campaign.tokenizer_files import KINDS, check_ids, tokenizer_json
 from campaign.trial import Bench, FaultError, OwnError, check_unit, embedder
-from embedge import Embedder, TextTypeError
+from embedge import Embedder, InputTypeError
 
 _LONG_LIMIT = 2.0  # seconds, and so many bytes more, that the longest text may take
 _LONG_MEMORY = 600 << 20
@@ -105,7 +105,7 @@ def _types(bench: Bench, random: Random, model: Embedder) -> None:
         if expected is not OwnError:
             raise FaultError(f"{what}: an error of the caller's came from nowhere") from None
         return
-    except TextTypeError:
+    except InputTypeError:
         if isinstance(expected, list):
             raise FaultError(f"{what} is refused") from None
         raise

@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 from campaign.mutate import change_bytes
 from campaign.trial import Bench, FaultError, check_unit
 from embedge import Bundle, Embedder
-from embedge_export.bundle import record_files, write_manifest
+from embedge_export.bundle_files import record_files, write_manifest
 
 _ROWS, _DIMENSION = 64, 32
 _FILE = "onnx/model.onnx"

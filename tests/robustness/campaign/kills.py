@@ -28,7 +28,7 @@ def _command(operation: str, bench: Bench, out: Path) -> list[str]:
         "pull": ["pull", "someone/tiny-bundle"],
         "embed": ["embed", "-m", str(bench.bundle), "-o", str(out), *(f"the cat {number}" for number in range(300))],
     }
-    return [sys.executable, "-m", "embedge.cli", *arguments[operation]]
+    return [sys.executable, "-m", "embedge", *arguments[operation]]
 
 
 def _run(command: list[str], bench: Bench, *, kill_after: float | None) -> int:

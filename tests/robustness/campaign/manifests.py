@@ -16,7 +16,7 @@ import numpy as np
 from campaign.mutate import change_bytes, change_json
 from campaign.trial import TEXTS, Bench, FaultError, check_unit
 from embedge import Bundle, Embedder
-from embedge.manifest import Manifest
+from embedge.bundle.manifest import Manifest
 
 _OTHER = ("", " ", "null", "[]", "{}", "0", '"x"', "\ufeff{}", "[" * 100_000, '{"a":' * 50_000, "{" * 9, "\0" * 100)
 # Where embedges that write one keep the digest of the rest. It may be gone: then the manifest is an older one's.

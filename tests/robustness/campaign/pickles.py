@@ -20,7 +20,7 @@ from campaign.mutate import change_bytes
 from campaign.trial import TEXTS, Bench, FaultError, check_unit
 from embedge import Embedder
 from embedge_export import export
-from embedge_export.pickled import PickledTensors
+from embedge_export.checkpoint.torch_file import PickledTensors
 
 
 def _text(value: str) -> bytes:

@@ -17,8 +17,8 @@ from campaign.hostile import some_texts
 from campaign.mutate import change_json
 from campaign.trial import Bench, FaultError, check_unit, unheard
 from embedge import Bundle, Embedder
-from embedge.tokenise import Tokeniser
-from embedge_export.bundle import record_files, write_manifest
+from embedge.inference.tokenise import Tokeniser
+from embedge_export.bundle_files import record_files, write_manifest
 
 # Characters of an added token: the library takes 2 s to load one of 4,000, 18 s of 16,000, and nobody can interrupt it.
 LONGEST = 1500

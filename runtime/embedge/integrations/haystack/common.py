@@ -4,7 +4,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from haystack import Document, default_from_dict
 
-from embedge import Embedder, Reranker, TextTypeError
+from embedge import Embedder, InputTypeError, Reranker
 from embedge.integrations.source import Source
 
 M = TypeVar("M", Embedder, Reranker)
@@ -38,7 +38,7 @@ def read_texts(documents: list[Document], fields: list[str], separator: str) -> 
     texts = []
     for index, document in enumerate(documents):
         if not isinstance(document, Document):
-            raise TextTypeError(f"document {index} must be a haystack Document, found {type(document).__name__}")
+            raise InputTypeError(f"document {index} must be a haystack Document, found {type(document).__name__}")
         meta = [str(document.meta[name]) for name in fields if document.meta.get(name) is not None]
         texts.append(separator.join([*meta, document.content or ""]))
     return texts

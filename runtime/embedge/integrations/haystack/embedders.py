@@ -7,7 +7,7 @@ from typing import Any
 
 from haystack import Document, component, default_to_dict
 
-from embedge import Embedder, OnTruncate, Precision, TextTypeError
+from embedge import Embedder, InputTypeError, OnTruncate, Precision
 from embedge.integrations.encoding import Encoding
 from embedge.integrations.haystack.common import MODULE, Component, read_texts
 from embedge.integrations.source import Source
@@ -91,12 +91,12 @@ class EmbedgeTextEmbedder(_EmbedderComponent):
             ``embedding``: [dimension].
 
         Raises:
-            TextTypeError: the text is not a string.
-            TextValueError: as ``Embedder.encode_query``.
+            InputTypeError: the text is not a string.
+            InputValueError: as ``Embedder.encode_query``.
         """
         if not isinstance(text, str):
             found = type(text).__name__
-            raise TextTypeError(f"text must be a string, found {found}; EmbedgeDocumentEmbedder takes Documents")
+            raise InputTypeError(f"text must be a string, found {found}; EmbedgeDocumentEmbedder takes Documents")
         return {"embedding": self._encoding.query(self._model(), text + self._suffix)}
 
     def to_dict(self) -> dict[str, Any]:
@@ -175,8 +175,8 @@ class EmbedgeDocumentEmbedder(_EmbedderComponent):
             ``documents``: copies, in input order, each with an ``embedding`` of [dimension].
 
         Raises:
-            TextTypeError: an input is not a Document.
-            TextValueError: as ``Embedder.encode_document``.
+            InputTypeError: an input is not a Document.
+            InputValueError: as ``Embedder.encode_document``.
         """
         texts = [text + self._suffix for text in read_texts(documents, self._fields, self._separator)]
         vectors = self._encoding.documents(self._model(), texts).tolist()

@@ -8,9 +8,9 @@ from typing import Any
 from haystack import Document, component, default_to_dict
 
 from embedge import OnTruncate, Precision, Reranker
+from embedge.inference.options import check_count
 from embedge.integrations.haystack.common import MODULE, Component, read_texts
 from embedge.integrations.source import Source
-from embedge.options import check_count
 
 
 @component
@@ -33,7 +33,7 @@ class EmbedgeRanker(Component[Reranker]):
         on_truncate: see ``Reranker.rank``.
 
     Raises:
-        TextValueError: ``top_k`` is less than 1.
+        InputValueError: ``top_k`` is less than 1.
     """
 
     __module__ = MODULE
@@ -87,8 +87,8 @@ class EmbedgeRanker(Component[Reranker]):
             ``documents``: copies, best first, each with a ``score``.
 
         Raises:
-            TextTypeError: an input is not a Document.
-            TextValueError: as ``Reranker.rank``.
+            InputTypeError: an input is not a Document.
+            InputValueError: as ``Reranker.rank``.
         """
         threshold = self._score_threshold if score_threshold is None else score_threshold
         ranked = self._model().rank(

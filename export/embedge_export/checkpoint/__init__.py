@@ -1,0 +1,1 @@
+"""What is exported: a checkpoint's files, settings and tensors."""

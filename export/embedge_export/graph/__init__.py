@@ -1,0 +1,1 @@
+"""The float32 ONNX graph: written, trimmed, saved and run."""

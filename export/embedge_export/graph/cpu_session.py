@@ -1,0 +1,48 @@
+"""A graph on ONNX Runtime's CPU provider, as the exporter runs it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from embedge.errors import CheckpointError
+from embedge_export.errors import ours
+
+
+class CpuSession:
+    """A graph on ONNX Runtime's CPU provider, as the exporter runs it.
+
+    Args:
+        graph: its file.
+        optimise: whether ONNX Runtime may rewrite it.
+
+    Raises:
+        CheckpointError: it cannot be opened.
+    """
+
+    def __init__(self, graph: Path, *, optimise: bool) -> None:
+        self._graph = graph
+        options = ort.SessionOptions()
+        options.log_severity_level = 4  # failures are raised, and so told already
+        level = ort.GraphOptimizationLevel
+        options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
+        with ours(CheckpointError, f"ONNX Runtime cannot open {graph}", "make room in memory, or export again"):
+            self._session = ort.InferenceSession(
+                str(graph), options, providers=["CPUExecutionProvider"], enable_fallback=False
+            )
+        self._inputs = {tensor.name for tensor in self._session.get_inputs()}
+
+    def run(self, outputs: Sequence[str], feed: Mapping[str, NDArray[np.int64]]) -> list[NDArray[np.float32]]:
+        """Some outputs for inputs, those of ``feed`` that the graph has.
+
+        Raises:
+            CheckpointError: it fails.
+        """
+        known = {name: value for name, value in feed.items() if name in self._inputs}
+        shape = " x ".join(map(str, next(iter(feed.values())).shape))
+        with ours(CheckpointError, f"{self._graph} failed on {shape} tokens", "make room in memory, or export again"):
+            found: list[Any] = self._session.run(list(outputs), known)
+            return found

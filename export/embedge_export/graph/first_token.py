@@ -1,0 +1,81 @@
+"""Encoder graph -> the same graph that computes of the last layer only what CLS pooling reads: each text's first token.
+
+The last layer's keys and values are those of all tokens; its query, and all that follows, are the first token's alone.
+Five sixths of one layer's products are saved: 7 % of a model of 12 layers, and one twelfth of what attention takes.
+The output is [batch, 1, hidden]; readers that take ``last_hidden_state[:, 0]`` do not notice.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
+
+import numpy as np
+from onnx import ModelProto, NodeProto, helper, numpy_helper
+
+from embedge.bundle.manifest import HIDDEN
+from embedge_export.graph.linear import linear_layers
+
+Value = TypeVar("Value")
+# At the end of the name of a layer's input of which only the first token is left.
+FIRST_TOKEN = ".first_token"
+
+
+def keep_first_token(model: ModelProto) -> ModelProto:
+    """The trimmed graph of a float32 graph, which is left as it is.
+
+    Args:
+        model: a graph of ``graph.build_graph``, smoothed or not.
+    """
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    nodes = list(copy.graph.node)
+    packed = next(node for node in reversed(linear_layers(copy)) if node.name.endswith(".qkv"))
+    split = next(node for node in nodes if node.op_type == "Split" and node.input[0] == packed.output[0])
+    hidden, first = packed.input[0], packed.input[0] + FIRST_TOKEN
+    trimmed: list[NodeProto] = []
+    for node in nodes:
+        if node.name == packed.name:
+            trimmed += [*_first_token(copy, hidden, first), *_query_and_rest(copy, packed, split, first)]
+        elif node.name != split.name:
+            if hidden in node.input:  # the residual path; nothing else reads a layer's input
+                node.input[list(node.input).index(hidden)] = first
+            trimmed.append(node)
+    del copy.graph.node[:]
+    copy.graph.node.extend(trimmed)
+    for output in copy.graph.output:
+        if output.name == HIDDEN:
+            output.type.tensor_type.shape.dim[1].dim_value = 1
+    return copy
+
+
+def with_parts(by_layer: Mapping[str, Value]) -> Mapping[str, Value]:
+    """What is known of linear layers by name, and of the two parts that trimming makes of a packed one."""
+    parts = {part: value for name, value in by_layer.items() for part in _part_names(name)}
+    return {**by_layer, **parts}
+
+
+def _part_names(packed: str) -> Iterator[str]:
+    if packed.endswith(".qkv"):
+        yield from (packed.removesuffix("qkv") + part for part in ("q", "kv"))
+
+
+def _first_token(model: ModelProto, hidden: str, first: str) -> Iterator[NodeProto]:
+    names = []
+    for bound in (0, 1):
+        names.append(f"{first}.{bound}")
+        model.graph.initializer.append(numpy_helper.from_array(np.array([bound], np.int64), names[-1]))
+    start, end = names
+    yield helper.make_node("Slice", [hidden, start, end, end], [first], name=first)
+
+
+def _query_and_rest(model: ModelProto, packed: NodeProto, split: NodeProto, first: str) -> Iterator[NodeProto]:
+    """Q of the first token; K and V of all."""
+    tensor = next(tensor for tensor in model.graph.initializer if tensor.name == packed.input[1])
+    weight = numpy_helper.to_array(tensor)
+    model.graph.initializer.remove(tensor)
+    width = weight.shape[1] // 3
+    query, rest = _part_names(packed.name)
+    for name, part in ((query, weight[:, :width]), (rest, weight[:, width:])):
+        model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(part), f"{name}.weight"))
+    yield helper.make_node("MatMul", [first, f"{query}.weight"], split.output[:1], name=query)
+    yield helper.make_node("MatMul", [packed.input[0], f"{rest}.weight"], [rest], name=rest)
+    yield helper.make_node("Split", [rest], split.output[1:], name=split.name, axis=-1, num_outputs=2)

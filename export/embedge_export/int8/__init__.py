@@ -1,0 +1,1 @@
+"""Int8 quantisation: calibrate, smooth, quantise."""

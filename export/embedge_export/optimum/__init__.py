@@ -1,0 +1,1 @@
+"""What the optimum extra does: the traced reference graph, and the exporter for other architectures."""

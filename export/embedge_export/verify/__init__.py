@@ -1,0 +1,1 @@
+"""How near a bundle's graphs are to the reference."""

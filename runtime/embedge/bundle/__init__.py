@@ -1,0 +1,1 @@
+"""What is on disk: the bundle's directory, its manifest, its files."""

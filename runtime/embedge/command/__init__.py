@@ -1,0 +1,1 @@
+"""The `embedge` command."""

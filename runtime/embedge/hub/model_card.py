@@ -1,0 +1,79 @@
+"""The README.md that a repository on the hub shows of a bundle, by its manifest."""
+
+from collections.abc import Mapping
+
+from embedge.bundle.manifest import CLASSES, PRECISIONS, Manifest, Task
+
+# The hub's own words for what a model is for.
+_METADATA: Mapping[Task, tuple[str, str]] = {
+    "embed": (
+        "pipeline_tag: feature-extraction",
+        "tags: [embedge, onnx, sentence-transformers, feature-extraction]",
+    ),
+    "rerank": ("pipeline_tag: text-ranking", "tags: [embedge, onnx, sentence-transformers, text-ranking]"),
+}
+_USES: Mapping[Task, tuple[str, ...]] = {
+    "embed": ('vectors = model.encode(["some text"])',),
+    "rerank": ('best_first = model.rank("a question", ["some text", "another"])',),
+}
+
+
+def card(manifest: Manifest, hub_id: str) -> str:
+    """A model card in Markdown; in front its metadata, as the hub reads them.
+
+    The licence is the weights' own: an SPDX identifier, which the hub spells in small letters.
+    """
+    source = manifest.source
+    origin = f"[{source.hub_id}](https://huggingface.co/{source.hub_id})" if source.hub_id else source.origin
+    opener = CLASSES[manifest.task]
+    metadata = [
+        f"license: {manifest.licence.lower()}" if manifest.licence else "",
+        f"base_model: {source.hub_id}" if source.hub_id else "",
+        "library_name: embedge",
+        *_METADATA[manifest.task],
+    ]
+    lines = [
+        "---",
+        *filter(None, metadata),
+        "---",
+        "",
+        f"# {hub_id.rpartition('/')[2]}",
+        "",
+        f"{origin} as an embedge bundle: ONNX graphs, tokenizer and a manifest with every file's SHA-256.",
+        "",
+        "```python",
+        f"from embedge import {opener}",
+        "",
+        f'model = {opener}("{hub_id}")',
+        *_USES[manifest.task],
+        *(['weights = model.encode_sparse(["some text"])'] if manifest.sparse else []),
+        *(['multi_vectors = model.encode_multi_vector(["some text"])'] if manifest.multi_vector else []),
+        "```",
+        "",
+        f"{_shape(manifest)}. Licence of the weights: {manifest.licence or 'see ' + origin}.",
+        "",
+        "| precision | MB | cosine to the reference, mean / min |",
+        "|---|---:|---|",
+        *_rows(manifest),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _shape(manifest: Manifest) -> str:
+    if manifest.task == "rerank":
+        return f"One score for each pair of at most {manifest.max_tokens} tokens"
+    prompts = f", with prompts for {' and '.join(manifest.prompts)}" if manifest.prompts else ""
+    return f"{manifest.dimension} dimensions, {manifest.max_tokens} tokens, {manifest.pooling} pooling{prompts}"
+
+
+def _rows(manifest: Manifest) -> list[str]:
+    rows = []
+    for name in PRECISIONS:
+        if name in manifest.precisions:
+            record = manifest.precisions[name]
+            size = sum(entry.size for file, entry in manifest.files.items() if file.startswith(record.file))
+            quality = record.quality
+            measured = f"{quality.cosine_mean:.4f} / {quality.cosine_min:.4f}" if quality else "not measured"
+            rows.append(f"| {name} | {size / 1e6:.1f} | {measured} |")
+    return rows

@@ -1,0 +1,150 @@
+"""How alike two vectors are, by the measure that a model was trained for. Pure numpy; higher is always more alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from embedge.errors import InputTypeError, InputValueError
+from embedge.inference.errstate import own_errstate
+from embedge.inference.pool import normalise, scaled
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from embedge.bundle.manifest import Similarity
+
+_BLOCK = 1 << 22  # elements of differences at a time, 16 MB
+
+
+@own_errstate
+def similarity(first: NDArray[Any], second: NDArray[Any], measure: Similarity = "cosine") -> NDArray[np.float32]:
+    """The similarity of every vector of one set to every vector of another.
+
+    Args:
+        first: [n, dimension], or [dimension] for one.
+        second: [m, dimension], or [dimension] for one.
+        measure: ``"cosine"``; ``"dot"``, the dot product; ``"euclidean"`` or ``"manhattan"``, the distance (L2, L1)
+            with a minus in front. As sentence-transformers' ``similarity_fn_name``.
+
+    Returns:
+        float32 [n, m]; a cosine is between -1 and 1.
+
+    Raises:
+        InputTypeError: a set is no array of numbers.
+        InputValueError: the two sets differ in dimension, or a number is not finite.
+
+    >>> similarity(np.array([1, 0]), np.array([[2, 0], [0, 5]])).tolist()
+    [[1.0, 0.0]]
+    >>> similarity(np.array([1, 0]), np.array([[2, 0], [0, 5]]), "dot").tolist()
+    [[2.0, 0.0]]
+    """
+    a, b = _check(first), _check(second)
+    if a.shape[-1] != b.shape[-1]:
+        raise InputValueError(f"vectors to compare need one dimension, found {a.shape[-1]} and {b.shape[-1]}")
+    return _MEASURES[measure](a, b)
+
+
+@own_errstate
+def similarity_pairwise(
+    first: NDArray[Any], second: NDArray[Any], measure: Similarity = "cosine"
+) -> NDArray[np.float32]:
+    """The similarity of every vector of one set to the one in its place in another.
+
+    Args:
+        first: [n, dimension], or [dimension] for one.
+        second: as many of the same dimension.
+        measure: see ``similarity``.
+
+    Returns:
+        float32 [n]; a cosine is between -1 and 1.
+
+    Raises:
+        InputTypeError: a set is no array of numbers.
+        InputValueError: the two sets differ in number or dimension, or a number is not finite.
+
+    >>> similarity_pairwise(np.array([[1, 0], [0, 3]]), np.array([[2, 0], [5, 0]])).tolist()
+    [1.0, 0.0]
+    """
+    a, b = _check(first), _check(second)
+    if a.shape != b.shape:
+        raise InputValueError(f"vectors to compare in pairs need one shape, found {list(a.shape)} and {list(b.shape)}")
+    return _PAIRWISE[measure](a, b)
+
+
+def _check(vectors: Any) -> NDArray[Any]:
+    """Vectors [n, dimension], of numbers."""
+    try:
+        found = np.atleast_2d(np.asarray(vectors))
+    except ValueError as error:  # lists of several lengths
+        raise InputTypeError(f"vectors to compare must be an array [n, dimension] ({error}); give encode's") from error
+    if found.dtype.kind not in "fiu":
+        raise InputTypeError(f"vectors to compare must be numbers, found an array of {found.dtype}; give encode's")
+    if not np.isfinite(found).all():
+        raise InputValueError("vectors to compare must be finite, found NaN or infinity; give encode's")
+    if found.ndim > 2:
+        raise InputValueError(f"vectors to compare must be [n, dimension], found {list(found.shape)}; give encode's")
+    return found
+
+
+def _cosine(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float32]:
+    cosines: NDArray[np.float32] = np.clip(normalise(scaled(a)) @ normalise(scaled(b)).T, -1, 1)
+    return cosines
+
+
+def _cosine_of_pairs(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float32]:
+    cosines: NDArray[np.float32] = np.clip((normalise(scaled(a)) * normalise(scaled(b))).sum(axis=-1), -1, 1)
+    return cosines
+
+
+def _dot(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float32]:
+    products: NDArray[np.float32] = a.astype(np.float32) @ b.astype(np.float32).T
+    return products
+
+
+def _dot_of_pairs(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float32]:
+    products: NDArray[np.float32] = (a.astype(np.float32) * b.astype(np.float32)).sum(axis=-1)
+    return products
+
+
+def _euclidean_of_pairs(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float32]:
+    squares = np.square(a.astype(np.float32) - b.astype(np.float32)).sum(axis=-1)
+    distances: NDArray[np.float32] = -np.sqrt(squares)
+    return distances
+
+
+def _manhattan_of_pairs(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float32]:
+    distances: NDArray[np.float32] = -np.abs(a.astype(np.float32) - b.astype(np.float32)).sum(axis=-1)
+    return distances
+
+
+Measure = Callable[["NDArray[Any]", "NDArray[Any]"], "NDArray[np.float32]"]
+
+
+def _of_all(of_pairs: Measure) -> Measure:
+    """Every vector to every other, by differences, some rows at a time: from products, small distances lose digits."""
+
+    def of_all(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float32]:
+        found = np.empty((len(a), len(b)), np.float32)
+        rows = max(1, _BLOCK // max(1, b.size))
+        for start in range(0, len(a), rows):
+            found[start : start + rows] = of_pairs(a[start : start + rows, None], b[None])
+        return found
+
+    return of_all
+
+
+_PAIRWISE: Mapping[Similarity, Measure] = {
+    "cosine": _cosine_of_pairs,
+    "dot": _dot_of_pairs,
+    "euclidean": _euclidean_of_pairs,
+    "manhattan": _manhattan_of_pairs,
+}
+_MEASURES: Mapping[Similarity, Measure] = {
+    "cosine": _cosine,
+    "dot": _dot,
+    "euclidean": _of_all(_euclidean_of_pairs),
+    "manhattan": _of_all(_manhattan_of_pairs),
+}

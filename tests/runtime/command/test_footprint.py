@@ -1,0 +1,214 @@
+"""What a deployment ships: what is counted, and that what is said to be dispensable is."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import distribution
+from importlib.util import cache_from_source
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from click.testing import Result
+
+from commands import runner
+from embedge import Bundle, Embedder, EmbedgeError
+from embedge.command.footprint import (
+    IMPORTED,
+    Footprint,
+    Package,
+    Size,
+    find_packages,
+    find_trim,
+    installed_files,
+    measure,
+)
+from embedge.command.footprint_table import table
+from embedge.command.main import cli
+
+README = Path(__file__).parents[3] / "README.md"
+TEXTS = ["the cat sat on the mat", "東京", "how do i bake bread ? " * 20]
+# In a process that sees the standard library, the packages and nothing else.
+EMBED = """
+import json, sys
+sys.path.append(sys.argv[1])
+from embedge import Embedder
+import numpy, onnxruntime, tokenizers
+vectors = Embedder(sys.argv[2]).encode(json.loads(sys.argv[3]), on_truncate="ignore")
+files = [module.__file__ for module in (numpy, onnxruntime, tokenizers)]
+print(json.dumps({"vectors": vectors.tobytes().hex(), "files": files}))
+"""
+MakePackage = Callable[..., Path]
+
+
+@pytest.fixture
+def make_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakePackage:
+    """Installs a package with requirements and a module of 100 bytes, and compiles it."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def make(name: str, *requires: str, record: bool = True) -> Path:
+        folder = tmp_path / f"{name}-1.0.dist-info"
+        folder.mkdir()
+        lines = ["Metadata-Version: 2.1", f"Name: {name}", "Version: 1.0", *(f"Requires-Dist: {r}" for r in requires)]
+        (folder / "METADATA").write_text("\n".join(lines))
+        for file, size in ((f"{name}.py", 100), (f"__pycache__/{name}.cpython-311.pyc", 1000)):
+            (tmp_path / file).parent.mkdir(exist_ok=True)
+            (tmp_path / file).write_bytes(b"#" * size)
+        if record:
+            (folder / "RECORD").write_text(f"{name}.py,,\n__pycache__/{name}.cpython-311.pyc,,\ngone.py,,99\n")
+        return tmp_path / f"{name}.py"
+
+    return make
+
+
+def test_requirements_are_followed_where_their_markers_hold(make_package: MakePackage) -> None:
+    make_package("fp_root", "fp_b[fast]>=1", 'fp_old; python_version < "3"', 'fp_c; extra == "all"', "Fp.Gone")
+    make_package("fp_b", 'fp_d; extra == "fast"', 'fp_c; extra == "slow"', 'fp_root; python_version > "3"')
+    for name in ("fp_old", "fp_c", "fp_d"):
+        make_package(name)
+    found, missing = find_packages("fp-root")
+    assert (set(found), missing) == ({"fp-root", "fp-b", "fp-d"}, ("fp-gone",))
+
+
+def test_files_that_are_there_count_and_compiled_ones_do_not(make_package: MakePackage) -> None:
+    module = make_package("fp_one")
+    assert installed_files(distribution("fp_one")) == {"fp_one.py": module}
+
+
+def test_a_package_without_a_record_is_an_error(make_package: MakePackage) -> None:
+    make_package("fp_bare", record=False)
+    with pytest.raises(EmbedgeError, match="pip install --force-reinstall fp_bare"):
+        installed_files(distribution("fp_bare"))
+
+
+def test_the_runtime_is_counted_whole_and_without_extras() -> None:
+    found = {package.name: package for package in measure().packages}
+    assert set(found) >= {*IMPORTED, "huggingface-hub", "click", "tqdm", "platformdirs", "packaging"}
+    assert set(found).isdisjoint({"onnx", "torch", "transformers", "pytest"})
+    folder = Path(onnxruntime.__file__).parent
+    files = [file for file in folder.rglob("*") if file.is_file() and file.suffix != ".pyc"]
+    recorded = installed_files(distribution("onnxruntime"))
+    assert {file for name, file in recorded.items() if name.startswith("onnxruntime/")} == set(files)
+    assert found["onnxruntime"].size.installed == sum(file.stat().st_size for file in recorded.values())
+    assert found["embedge"].size.needed > 50_000  # an editable install, too
+
+
+@pytest.mark.parametrize(
+    ("package", "file", "trimmed"),
+    [
+        ("onnxruntime", "onnxruntime/capi/libonnxruntime.so.1.32.0", True),
+        ("onnxruntime", "onnxruntime/capi/libonnxruntime.1.32.0.dylib", True),
+        ("onnxruntime", "onnxruntime/capi/libonnxruntime_providers_shared.so", False),
+        ("onnxruntime", "onnxruntime/capi/onnxruntime_pybind11_state.pyd", False),
+        ("onnxruntime", "onnxruntime/ThirdPartyNotices.txt", False),
+        ("onnxruntime", "onnxruntime-1.32.0.dist-info/METADATA", False),
+        ("numpy", "numpy/tests/test_lazyloading.py", True),
+        ("numpy", "numpy/testing/__init__.py", False),
+        ("huggingface-hub", "huggingface_hub/quantization/x.py", False),
+    ],
+)
+def test_what_is_trimmed(package: str, file: str, trimmed: bool) -> None:
+    assert (find_trim(package, file) is not None) == trimmed
+
+
+def copy_needed(packages: Path, bundle: Path, of: Bundle) -> None:
+    """The packages that are imported, as pip installed them, and the files of the bundle that are read."""
+    for name in IMPORTED:
+        for file, path in installed_files(distribution(name)).items():
+            if not file.startswith(".."):  # scripts
+                (packages / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, packages / file)
+    (found,) = measure(str(of.path)).bundles
+    for file, size in found.files.items():
+        if size.needed:
+            (bundle / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(of.path / file, bundle / file)
+
+
+def trim_as_the_readme_says(packages: Path) -> None:
+    """Its commands but the one that installs."""
+    section = README.read_text(encoding="utf-8").partition("## What to ship")[2]
+    install, commands = section.partition("```sh\n")[2].partition("```")[0].split("\n", 1)
+    assert set(install.split()) >= {"pip", "install", "--no-deps", *IMPORTED}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    subprocess.run(["sh", "-euc", commands], cwd=packages.parent, env={**os.environ, "PATH": path}, check=True)
+
+
+def check_bytecode(packages: Path) -> None:
+    """Every module has it, and it holds however a copy changes the source's times: PEP 552's flags are 0b01."""
+    modules = [file for file in packages.rglob("*.py") if file.stat().st_size]
+    assert modules
+    for file in modules:
+        flags = Path(cache_from_source(str(file))).read_bytes()[4:8]
+        assert int.from_bytes(flags, "little") == 0b01, file
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the commands are for a POSIX system")
+def test_a_trimmed_copy_embeds_the_same(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    """Without the packages that are not imported, the files that may be deleted and those that are not read."""
+    packages, bundle = tmp_path / "package", tmp_path / "bundle"
+    copy_needed(packages, bundle, tiny_bundle)
+    before = {file.relative_to(packages).as_posix() for file in packages.rglob("*") if file.is_file()}
+    trim_as_the_readme_says(packages)
+    left = {file.relative_to(packages).as_posix() for file in packages.rglob("*") if file.is_file()}
+    assert before - left == {file for file in before if any(find_trim(name, file) for name in IMPORTED)}
+    check_bytecode(packages)
+    command = [sys.executable, "-I", "-S", "-c", EMBED, str(packages), str(bundle), json.dumps(TEXTS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert all(Path(file).is_relative_to(packages) for file in found["files"])
+    expected = Embedder(tiny_bundle.path).encode(TEXTS, on_truncate="ignore")
+    vectors = np.frombuffer(bytes.fromhex(found["vectors"]), np.float32).reshape(expected.shape)
+    np.testing.assert_array_equal(vectors, expected)
+
+
+def test_a_bundle_needs_its_manifest_tokenizer_and_one_graph(tiny_bundle: Bundle) -> None:
+    (found,) = measure(str(tiny_bundle.path)).bundles
+    assert {file for file, size in found.files.items() if size.needed} == {
+        "embedge.json",
+        "tokenizer.json",
+        "onnx/model_int8.onnx",
+        "onnx/model_int8.onnx_data",
+    }
+    on_disk = sum(file.stat().st_size for file in tiny_bundle.path.rglob("*") if file.is_file())
+    assert Size.sum(found.files.values()).installed == on_disk
+
+
+def info(*arguments: str) -> Result:
+    return runner().invoke(cli, ["info", *arguments])
+
+
+def test_the_table_and_the_json_say_the_same(tiny_bundle: Bundle) -> None:
+    data = json.loads(info("--footprint", "-m", str(tiny_bundle.path), "--json").stdout)
+    size = {name: sum(package["size"][name] for package in data["packages"]) for name in ("installed", "trimmed")}
+    assert size["trimmed"] < size["installed"] == data["totals"]["packages"]["installed"]
+    shown = info("--footprint", "-m", str(tiny_bundle.path)).stdout
+    assert f"{size['installed'] / 1e6:.2f}" in shown
+    for package in data["packages"]:
+        assert f"{package['name']} {package['version']} " in shown
+        assert package["size"]["trimmed"] == package["size"]["installed"] - sum(package["deletable"].values())
+        assert all(pattern in shown for pattern in package["deletable"])
+
+
+def test_cached_bundles_are_counted_without_a_name(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    shutil.copytree(tiny_bundle.path, tmp_path / "home" / "bundles" / "tiny")
+    assert [bundle.path for bundle in measure().bundles] == [str(tmp_path / "home" / "bundles" / "tiny")]
+    assert measure("tiny").bundles == measure().bundles
+
+
+def test_a_package_that_is_not_installed_is_said() -> None:
+    size = Size(installed=2_000_000, trimmed=1_000_000, needed=0)
+    package = Package(name="numpy", version="2.0", size=size, deletable={"numpy/f2py/*": 1_000_000})
+    shown = table(Footprint(packages=(package,), missing=("onnxruntime",), bundles=()))
+    assert "not installed: onnxruntime" in shown
+    assert shown.splitlines()[1].split() == ["numpy", "2.0", "2.00", "1.00", "-"]
+
+
+def test_failures_are_told() -> None:
+    assert "no bundle of 'nosuch'" in info("--footprint", "-m", "nosuch").stderr
+    assert info("-m", "x").exit_code == info("--json").exit_code == 2
