@@ -33,7 +33,7 @@ def _native(job: ExportJob, scratch: Path) -> Mapping[Precision, Callable[[], "M
 
     checkpoint = job.checkpoint
     trim = keep_first_token if _reads_first_token(checkpoint) else _as_it_is
-    with step(job.report, "graph") as note:
+    with step("graph") as note:
         model = build_graph(checkpoint)
         note(f"{checkpoint.config['num_hidden_layers']} layers, hidden {checkpoint.config['hidden_size']}")
     if job.verify and not has_optimum_extra():
@@ -55,7 +55,7 @@ def _fit(job: ExportJob, model: "ModelProto", scratch: Path) -> "ModelProto":
     from embedge_export.int8.smooth import smooth
 
     checkpoint, own_texts = job.checkpoint, job.calibration is not None and job.calibration.file is not None
-    with step(job.report, "calibrate") as note:
+    with step("calibrate") as note:
         activations = calibrate(
             model,
             job.calibration_texts,
@@ -66,7 +66,7 @@ def _fit(job: ExportJob, model: "ModelProto", scratch: Path) -> "ModelProto":
             reach=calibration_texts()[0] if own_texts else (),
         )
         note(f"{len(job.calibration_texts)} texts")
-    with step(job.report, "smooth") as note:
+    with step("smooth") as note:
         smoothed, activations = smooth(model, activations)
         note("activations into weights")
     if _reads_first_token(checkpoint):
@@ -88,7 +88,7 @@ def _traced(job: ExportJob, scratch: Path) -> Mapping[Precision, Callable[[], "M
     from embedge_export.optimum.convert import convert_traced, fuse_traced
     from embedge_export.optimum.trace import trace
 
-    with step(job.report, "trace") as note:
+    with step("trace") as note:
         model = fuse_traced(trace(job.checkpoint, scratch / TRACED), job.checkpoint)
         note(f"{len(model.graph.node)} nodes after fusion")
     return {name: partial(_told, job, name, partial(convert_traced, model, precision=name)) for name in PRECISIONS}
@@ -96,7 +96,7 @@ def _traced(job: ExportJob, scratch: Path) -> Mapping[Precision, Callable[[], "M
 
 def _told(job: ExportJob, precision: Precision, make: Callable[[], "ModelProto"]) -> "ModelProto":
     """Makes a graph, and tells its size and how long it took."""
-    with step(job.report, precision) as note:
+    with step(precision) as note:
         model = make()
         note(f"{sum(len(tensor.raw_data) for tensor in model.graph.initializer) / 1e6:.1f} MB")
     return model

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Literal
 from embedge.bundle.cache_paths import cached_path
 from embedge.bundle.manifest import PRECISIONS, Calibration, Precision
 from embedge.errors import CheckpointError
-from embedge.progress import Report
 from embedge_export.checkpoint.read import Checkpoint
 from embedge_export.extras import require_export_extra, require_optimum_extra
 from embedge_export.int8.calibration_texts import calibration_texts
@@ -34,7 +33,6 @@ class ExportJob:
         calibration: the record of the texts that int8 is fitted to; None where the exporter fits none.
         calibration_texts: those texts.
         verify: whether graphs are compared with their reference.
-        report: told of every step.
     """
 
     checkpoint: Checkpoint
@@ -44,12 +42,9 @@ class ExportJob:
     calibration: Calibration | None
     calibration_texts: tuple[str, ...]
     verify: bool
-    report: Report
 
 
-def check_types(
-    *, source: object, output: object, like: object, cache_dir: object, report: Callable[[str], object] | None
-) -> None:
+def check_types(*, source: object, output: object, like: object, cache_dir: object) -> None:
     """Raises CheckpointError where an option of ``export`` is of a type that it cannot be."""
     places = {"source": source, "output": output, "like": like, "cache_dir": cache_dir}
     for name, value in places.items():
@@ -59,8 +54,6 @@ def check_types(
             raise CheckpointError(f"{name} must be a path of text, found one of bytes; os.fsdecode makes one")
     if not isinstance(like, str | None):
         raise CheckpointError(f"like must be a recipe's name, found {type(like).__name__}")
-    if report is not None and not callable(report):
-        raise CheckpointError(f"report must be a function of a line, found {type(report).__name__}")
 
 
 def check_choices(

@@ -14,7 +14,7 @@ from embedge.bundle.paths import expand, resolve_links
 from embedge.bundle.staging import existing_bundle, lock_destination, staging, writing
 from embedge.errors import BundleError
 from embedge.inference.errstate import own_errstate
-from embedge.progress import Report
+from embedge.progress import log_step
 from embedge_export.checkpoint.fetch import fetch
 from embedge_export.checkpoint.read import read_checkpoint
 from embedge_export.checkpoint.recipe import load_recipe
@@ -37,9 +37,10 @@ def export(
     calibration: str | PathLike[str] | None = None,
     cache_dir: str | PathLike[str] | None = None,
     local_files_only: bool = False,
-    report: Report | None = None,
 ) -> Bundle:
     """Make a bundle of a checkpoint, or add precisions to the one that is there.
+
+    Each step is logged as it ends, by the logger ``embedge`` at level INFO.
 
     Args:
         source: a recipe's name, a hub id, or a directory with a checkpoint.
@@ -53,7 +54,6 @@ def export(
             some hundreds of texts of many kinds and languages that come with the exporter.
         cache_dir: the cache; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
         local_files_only: never touch the network.
-        report: called with one line for each step as it ends.
 
     Returns:
         The bundle. If the process is killed at any point, what was there before is still there, whole.
@@ -65,11 +65,10 @@ def export(
         InputValueError: the calibration file cannot be read, or has too few texts.
         MissingExtraError: a package that the exporter needs is not installed.
     """
-    check_types(source=source, output=output, like=like, cache_dir=cache_dir, report=report)
+    check_types(source=source, output=output, like=like, cache_dir=cache_dir)
     record, texts = check_choices(precisions, exporter, calibration)
-    report = report or (lambda line: None)
     cache = cache_home(cache_dir)
-    with step(report, "checkpoint") as note:
+    with step("checkpoint") as note:
         fetched = fetch(os.fspath(source), cache=cache, local_files_only=local_files_only)
         checkpoint = read_checkpoint(fetched, like=load_recipe(like) if like else None)
         note(f"{fetched.origin}, {checkpoint.architecture}, {checkpoint.pooling} pooling")
@@ -85,7 +84,6 @@ def export(
         calibration=record,
         calibration_texts=texts,
         verify=verify,
-        report=report,
     )
     return _export_locked(job, force=force)
 
@@ -99,9 +97,9 @@ def _export_locked(job: ExportJob, *, force: bool) -> Bundle:
         if before := existing_bundle(destination):
             job = as_before(before, job)
             if _left(before, job, force=force) is None:
-                job.report(f"{'bundle':<11}{destination} holds {', '.join(job.precisions)} already")
+                log_step(f"{'bundle':<11}{destination} holds {', '.join(job.precisions)} already")
                 return before
-        with lock_destination(destination, job.report):
+        with lock_destination(destination):
             before = existing_bundle(destination)  # again: another export may have just ended
             if before is None:
                 return _make(job, keep=None, drop=None)
@@ -154,7 +152,7 @@ def _make(job: ExportJob, *, keep: Bundle | None, drop: Bundle | None) -> Bundle
         if job.verify and job.precisions:
             bundle = reopen(write_manifest(folder, verified(job, bundle, scratch)))
     size = sum(record.size for record in bundle.manifest.files.values())
-    job.report(f"{'bundle':<11}{job.destination}, {size / 1e6:.1f} MB")
+    log_step(f"{'bundle':<11}{job.destination}, {size / 1e6:.1f} MB")
     return Bundle(job.destination, bundle.manifest)
 
 

@@ -1,4 +1,4 @@
-"""What is told while something takes long: progress bars on stderr, for those who look at it, and lines."""
+"""What is shown while something takes long: progress bars on stderr, and lines in the log."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -8,7 +8,6 @@ from typing import Literal, TextIO
 from embedge.background import Permits
 from embedge.errors import escape
 
-Report = Callable[[str], object]  # is told a line as a step ends
 _MANY = 64  # texts; fewer are done before a progress bar could be read
 _PATIENCE = 1.0  # seconds before the bar appears
 
@@ -81,3 +80,10 @@ def tell(line: str) -> None:
         print(escape(line), file=sys.stderr, flush=True)
     except (OSError, ValueError):  # a full disk, a reader that is gone, a closed stream
         sys.stderr = None  # else it is written again at the exit, which then fails
+
+
+def log_step(line: str) -> None:
+    """A line to the logger ``embedge``, at level INFO; the `embedge` command shows it on stderr."""
+    import logging  # 3 ms that a cold start does without
+
+    logging.getLogger("embedge").info("%s", escape(line))

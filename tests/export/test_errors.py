@@ -100,7 +100,6 @@ def test_a_tokenizer_that_fails_on_a_calibration_text_is_the_checkpoints_fault(
         {"output": 5},
         {"output": b"b"},
         {"cache_dir": 5},
-        {"report": "loud"},
         {"source": None},
         {"source": b"bge-small-en-v1.5"},
     ],

@@ -1,6 +1,7 @@
 """pipeline.py, bundle_files.py and quality.py: what an export leaves behind, whatever happens to it."""
 
 import json
+import logging
 import os
 import re
 import shlex
@@ -49,22 +50,27 @@ def test_a_directory_goes_to_the_cache_under_its_name_and_weights(tiny_checkpoin
     assert Embedder(bundle.path.name).encode("the cat").shape == (32,)
 
 
-def test_another_precision_is_added_and_the_first_is_untouched(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_another_precision_is_added_and_the_first_is_untouched(
+    tiny_checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     first = contents(export(tiny_checkpoint, tmp_path / "b", verify=False).path)
-    lines: list[str] = []
-    bundle = export(tiny_checkpoint, tmp_path / "b", precisions=("fp32", "int8"), verify=False, report=lines.append)
+    caplog.set_level(logging.INFO, "embedge")
+    bundle = export(tiny_checkpoint, tmp_path / "b", precisions=("fp32", "int8"), verify=False)
     bundle.check()
     assert set(bundle.manifest.precisions) == {"int8", "fp32"}
     assert contents(bundle.path)["onnx/model_int8.onnx"] == first["onnx/model_int8.onnx"]
-    assert not any(line.startswith("int8") for line in lines)
+    assert not any(line.startswith("int8") for line in caplog.messages)
 
 
-def test_what_is_there_already_is_left_alone(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_what_is_there_already_is_left_alone(
+    tiny_checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     export(tiny_checkpoint, tmp_path / "b", verify=False)
-    before, lines = contents(tmp_path / "b"), list[str]()
-    export(tiny_checkpoint, tmp_path / "b", verify=False, report=lines.append)
+    before = contents(tmp_path / "b")
+    caplog.set_level(logging.INFO, "embedge")
+    export(tiny_checkpoint, tmp_path / "b", verify=False)
     assert contents(tmp_path / "b") == before
-    assert "holds int8 already" in lines[-1]
+    assert "holds int8 already" in caplog.messages[-1]
 
 
 def test_another_checkpoint_needs_force(make_checkpoint: MakeCheckpoint, tiny_checkpoint: Path, tmp_path: Path) -> None:
@@ -170,15 +176,17 @@ def test_without_optimum_int8_is_verified_against_the_fp32_graph(
     assert quality.reference == "fp32 graph"
 
 
-def test_another_calibration_makes_int8_anew(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_another_calibration_makes_int8_anew(
+    tiny_checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """And only int8; the same file again makes nothing."""
     own = tmp_path / "own.txt"
     own.write_text("\n".join("cat " * n for n in range(1, 41)), encoding="utf-8")
     first = export(tiny_checkpoint, tmp_path / "b", precisions=("int8", "fp32"), verify=False)
     second = export(tiny_checkpoint, tmp_path / "b", precisions=("int8",), calibration=own, verify=False)
-    told: list[str] = []
-    export(tiny_checkpoint, tmp_path / "b", precisions=("int8",), calibration=own, verify=False, report=told.append)
-    assert "holds int8 already" in told[-1]
+    caplog.set_level(logging.INFO, "embedge")
+    export(tiny_checkpoint, tmp_path / "b", precisions=("int8",), calibration=own, verify=False)
+    assert "holds int8 already" in caplog.messages[-1]
     calibrations = [bundle.manifest.precisions["int8"].calibration for bundle in (first, second)]
     assert [found and found.file for found in calibrations] == [None, "own.txt"]
     assert first.manifest.files["onnx/model.onnx"] == second.manifest.files["onnx/model.onnx"]
@@ -519,17 +527,17 @@ def test_what_is_advised_for_a_precision_that_is_missing_adds_it(tiny_checkpoint
 
 @pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"junk"), Path.unlink], ids=["changed", "gone"])
 def test_a_damaged_side_file_is_made_again_and_no_graph(
-    tiny_checkpoint: Path, tmp_path: Path, damage: Callable[[Path], object]
+    tiny_checkpoint: Path, tmp_path: Path, damage: Callable[[Path], object], caplog: pytest.LogCaptureFixture
 ) -> None:
-    said: list[str] = []
     bundle = export(tiny_checkpoint, tmp_path / "bundle")
     damage(bundle.path / "tokenizer.json")
-    again = export(tiny_checkpoint, bundle.path, report=said.append)
+    caplog.set_level(logging.INFO, "embedge")
+    again = export(tiny_checkpoint, bundle.path)
     again.check()
     assert again.manifest == bundle.manifest
-    assert not [line for line in said if line.startswith(("graph", "int8", "verify"))]
-    assert export(tiny_checkpoint, bundle.path, report=said.append) == again
-    assert said[-1].endswith("holds int8 already")
+    assert not [line for line in caplog.messages if line.startswith(("graph", "int8", "verify"))]
+    assert export(tiny_checkpoint, bundle.path) == again
+    assert caplog.messages[-1].endswith("holds int8 already")
 
 
 def test_a_damaged_graph_is_made_again(tiny_checkpoint: Path, tmp_path: Path) -> None:

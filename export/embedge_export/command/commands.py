@@ -69,7 +69,6 @@ def export(
         like=like,
         calibration=calibration,
         local_files_only=local_files_only,
-        report=tell,
     )
     manifest = bundle.manifest
     if manifest.task == "embed" and not manifest.prompts and manifest.source.hub_id is None and like is None:

@@ -54,7 +54,7 @@ def _bundle(model: str, say: Say) -> Bundle:
         return Bundle.open(model)
     if (bundle := find_cached(model, None)) is None:
         say(f"{model} is not in the cache yet: fetching it; a checkpoint is exported to int8.")
-        bundle = pull(model, report=say)
+        bundle = pull(model)
     else:
         say(f"found {bundle.path}")
     return bundle

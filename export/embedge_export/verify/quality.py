@@ -49,7 +49,7 @@ def verified(job: ExportJob, bundle: Bundle, scratch: Path) -> Manifest:
     Raises:
         QualityError: one is below its floor.
     """
-    with step(job.report, "reference") as note:
+    with step("reference") as note:
         reference = _reference(job, scratch)
         note(reference.name if reference else "none: fp32 alone has none without `pip install 'embedge[optimum]'`")
     for precision in job.precisions:
@@ -58,7 +58,7 @@ def verified(job: ExportJob, bundle: Bundle, scratch: Path) -> Manifest:
     for precision in job.precisions if reference else ():
         if reference is None or reference.name == f"{precision} graph":
             continue
-        with step(job.report, "verify") as note:
+        with step("verify") as note:
             quality = measure(bundle, precision, reference)
             note(f"{precision}: cosine {quality.cosine_mean:.5f} mean, {quality.cosine_min:.5f} min")
         check_floor(bundle.manifest, precision, quality)

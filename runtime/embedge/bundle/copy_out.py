@@ -36,7 +36,7 @@ def copy_bundle(bundle: Bundle, destination: Path, *, precisions: Sequence[str] 
     wanted = pick_precisions(bundle.manifest, precisions or tuple(bundle.manifest.precisions), where=str(bundle.path))
     text = narrow(text, wanted)
     manifest = Manifest.from_json(text, where=str(source / MANIFEST))
-    with writing(place), lock_destination(place, lambda line: None):
+    with writing(place), lock_destination(place):
         before = existing_bundle(place)
         if before and before.manifest.source.checkpoint_sha256 != manifest.source.checkpoint_sha256:
             raise BundleError(

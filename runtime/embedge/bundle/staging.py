@@ -13,8 +13,8 @@ from embedge.bundle.exchange import exchange
 from embedge.bundle.file_lock import HeldFile
 from embedge.bundle.files import fresh, link
 from embedge.bundle.manifest import MANIFEST
-from embedge.errors import BundleError, escape
-from embedge.progress import Report
+from embedge.errors import BundleError
+from embedge.progress import log_step
 
 _BEFORE = "before"  # where what is replaced waits, if two renames are needed
 _PAUSE = 0.05  # seconds between looks whether a lock is free
@@ -56,7 +56,7 @@ def existing_bundle(destination: Path) -> Bundle | None:
 
 
 @contextlib.contextmanager
-def lock_destination(destination: Path, report: Report) -> Iterator[None]:
+def lock_destination(destination: Path) -> Iterator[None]:
     """One process at a time makes what goes to a destination; says so when it has to wait.
 
     What a killed one left is removed. The lock is a file beside the destination, which goes when the block ends.
@@ -65,11 +65,11 @@ def lock_destination(destination: Path, report: Report) -> Iterator[None]:
     lock = HeldFile(destination.parent / f".{destination.name}.lock", "lock")
     try:
         if not lock.take():
-            report(escape(f"{'waiting':<11}for another process that makes {destination}"))
+            log_step(f"{'waiting':<11}for another process that makes {destination}")
             while not lock.take():
                 time.sleep(_PAUSE)
         if not lock.is_locked:
-            report(escape(f"{'warning':<11}no locks where {destination} is: let no other process write there now"))
+            log_step(f"{'warning':<11}no locks where {destination} is: let no other process write there now")
         _clear(destination)
         yield
     finally:

@@ -49,7 +49,7 @@ def pull(model: str, precisions: tuple[Precision, ...], revision: str | None) ->
     embedge pull my-organisation/my-bundle --revision v2
     RUN embedge pull my-organisation/my-bundle      # in a Dockerfile: the image starts without the network
     """
-    bundle = bring_model(model, precisions=precisions or None, revision=revision, report=tell)
+    bundle = bring_model(model, precisions=precisions or None, revision=revision)
     click.echo(_describe(bundle))
 
 
@@ -80,7 +80,7 @@ def bundle(model: str, output: str, precisions: tuple[Precision, ...]) -> None:
     """
     from embedge.bundle.copy_out import copy_bundle
 
-    source = bring_model(model, precisions=precisions or None, report=tell)
+    source = bring_model(model, precisions=precisions or None)
     copy = copy_bundle(source, Path(output), precisions=precisions or None)
     click.echo(_describe(copy))
 

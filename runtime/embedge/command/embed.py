@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from embedge.bundle.manifest import PRECISIONS, Precision
-from embedge.command.log import log_shown
 from embedge.command.write_vectors import open_writer
 from embedge.inference.options import OUTPUT_PRECISIONS
 from embedge.progress import is_terminal, progress
@@ -79,8 +78,7 @@ def embed(
     with opened as items, open_writer(output) as writer:
         from embedge.embedder import Embedder
 
-        with log_shown():
-            embedder = Embedder(model, precision=precision, threads=threads, local_files_only=local_files_only)
+        embedder = Embedder(model, precision=precision, threads=threads, local_files_only=local_files_only)
         writer.begin(embedder.encode([], truncate_dim=truncate_dim, precision=output_precision))
         watched = output in (None, "-") and is_terminal(sys.stdout)  # then the vectors themselves show how far it is
         with progress(None, False if watched else None) as advance:

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from embedge.command.log import log_shown
 from embedge.errors import EmbedgeError, escape
 from embedge.progress import tell
 from embedge.version import __version__
@@ -54,7 +55,7 @@ class _Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with _escaped():
+            with _escaped(), log_shown():
                 return super().invoke(ctx)
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise

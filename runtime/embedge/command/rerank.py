@@ -6,7 +6,6 @@ from contextlib import nullcontext
 import click
 
 from embedge.bundle.manifest import PRECISIONS, Precision
-from embedge.command.log import log_shown
 from embedge.command.write_vectors import json_line
 from embedge.progress import is_terminal
 from embedge.text_files import FORMATS, Format, Item, open_items
@@ -58,8 +57,7 @@ def rerank(
         items = list(lines)
     from embedge.reranker import Reranker
 
-    with log_shown():
-        reranker = Reranker(model, precision=precision, threads=threads, local_files_only=local_files_only)
+    reranker = Reranker(model, precision=precision, threads=threads, local_files_only=local_files_only)
     for index, score in reranker.rank(query, [item.text for item in items], top_k=top_k, normalize=normalize):
         item = items[index]
         head = {"index": index} if item.id is None else {"index": index, "id": item.id}

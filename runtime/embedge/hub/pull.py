@@ -10,12 +10,12 @@ from embedge.bundle.directory import Bundle
 from embedge.bundle.manifest import LARGEST_MANIFEST, MANIFEST, PRECISIONS, Manifest
 from embedge.bundle.paths import is_dir
 from embedge.bundle.staging import existing_bundle, lock_destination, staging, writing
-from embedge.errors import BundleError, BundleNotFoundError, InputTypeError, InputValueError, escape
+from embedge.errors import BundleError, BundleNotFoundError, InputTypeError, InputValueError
 from embedge.hub.client import Snapshot, find_snapshot, read_blocks
-from embedge.progress import Report
+from embedge.progress import log_step
 
 
-def pull_bundle(snapshot: Snapshot, destination: Path, *, precisions: Sequence[str] | None, report: Report) -> Bundle:
+def pull_bundle(snapshot: Snapshot, destination: Path, *, precisions: Sequence[str] | None) -> Bundle:
     """Download a repository's bundle, or what the one that is there lacks of it: another revision's is replaced.
 
     Only the precisions that are asked for, beside those that are there already: an int8 graph is a quarter of fp32's
@@ -25,7 +25,6 @@ def pull_bundle(snapshot: Snapshot, destination: Path, *, precisions: Sequence[s
         snapshot: of a repository with a manifest.
         destination: the bundle's directory.
         precisions: of the graphs; None is int8, or the only one that there is.
-        report: is told what happens.
 
     Raises:
         HubError: the hub cannot be reached, refuses or fails.
@@ -37,7 +36,7 @@ def pull_bundle(snapshot: Snapshot, destination: Path, *, precisions: Sequence[s
     text = _read_manifest(snapshot, where)
     offered = Manifest.from_json(text, where=f"{MANIFEST} of {where}")
     wanted = pick_precisions(offered, precisions, where=where)
-    with writing(destination), lock_destination(destination, report):
+    with writing(destination), lock_destination(destination):
         before = existing_bundle(destination)
         held = before.manifest.precisions if before else {}
         text = narrow(text, [name for name in PRECISIONS if name in wanted or name in held])
@@ -47,7 +46,7 @@ def pull_bundle(snapshot: Snapshot, destination: Path, *, precisions: Sequence[s
                 write_commit(destination, snapshot.commit)
             return before  # another process was faster, or the commit changed other files
         size = sum(record.size for record in manifest.files.values())
-        report(f"{'download':<11}{snapshot.hub_id}@{snapshot.commit[:12]}, {size / 1e6:.1f} MB")
+        log_step(f"{'download':<11}{snapshot.hub_id}@{snapshot.commit[:12]}, {size / 1e6:.1f} MB")
 
         def source(name: str) -> Iterable[bytes]:
             record = manifest.files[name]
@@ -58,7 +57,7 @@ def pull_bundle(snapshot: Snapshot, destination: Path, *, precisions: Sequence[s
         with staging(destination, keep=None, drop=before) as (folder, _):
             transfer(text, source, folder, where=where)
             write_commit(folder, snapshot.commit)
-    report(escape(f"{'bundle':<11}{destination}"))
+    log_step(f"{'bundle':<11}{destination}")
     return Bundle(destination, manifest)
 
 
@@ -103,9 +102,7 @@ def check_hub_id(model: str | PathLike[str], revision: object, *, is_path: bool)
     return name
 
 
-def pull_revision(
-    hub_id: str, revision: str, destination: Path, *, precisions: Sequence[str] | None, report: Report
-) -> Bundle:
+def pull_revision(hub_id: str, revision: str, destination: Path, *, precisions: Sequence[str] | None) -> Bundle:
     """The bundle that a repository holds at a revision. A commit that is there, whole, is not asked for.
 
     Args:
@@ -113,7 +110,6 @@ def pull_revision(
         revision: branch, tag or commit.
         destination: the bundle's directory.
         precisions: of the graphs, as in ``pull_bundle``, beside those that are there.
-        report: is told what is brought.
 
     Raises:
         HubError: there is no such revision, or the hub cannot be reached, refuses or fails.
@@ -128,7 +124,7 @@ def pull_revision(
             f"{hub_id} holds no bundle at revision {revision!r} (no {MANIFEST}); give one at which it does, or none"
         )
     held = _held(snapshot.commit, destination, precisions)
-    return held or pull_bundle(snapshot, destination, precisions=precisions, report=report)
+    return held or pull_bundle(snapshot, destination, precisions=precisions)
 
 
 def _held(commit: str, destination: Path, precisions: Sequence[str] | None) -> Bundle | None:

@@ -5,6 +5,7 @@ The oracles are sentence-transformers, transformers and PEFT.
 
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -109,11 +110,13 @@ def of_before(bundle: Bundle, checkpoint: Path) -> Bundle:
     return Bundle.open(bundle.path)
 
 
-def test_a_bundle_of_before_stays_where_nothing_changed_and_learns_the_new_hash(folder: Path, tmp_path: Path) -> None:
+def test_a_bundle_of_before_stays_where_nothing_changed_and_learns_the_new_hash(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     old = of_before(export(folder, tmp_path / "b", precisions=("fp32",), verify=False), folder)
-    lines: list[str] = []
-    assert export(folder, tmp_path / "b", precisions=("fp32",), verify=False, report=lines.append) == old
-    assert "holds fp32 already" in lines[-1]
+    caplog.set_level(logging.INFO, "embedge")
+    assert export(folder, tmp_path / "b", precisions=("fp32",), verify=False) == old
+    assert "holds fp32 already" in caplog.messages[-1]
     assert next(iter(reverify(old, checkpoint=str(folder), cache=tmp_path)))[1] is not None
     more = export(folder, tmp_path / "b", precisions=("int8",), verify=False).manifest
     assert set(more.precisions) == {"fp32", "int8"}

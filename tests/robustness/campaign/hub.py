@@ -153,7 +153,7 @@ def trial(bench: Bench, random: Random) -> None:
             hub.fault = _repository(bench, random)
         else:
             hub.fault = random.choice(_RARE if rare else _KINDS)(random)
-        found = pull(NAME, cache_dir=cache_dir, report=lambda line: None, precisions=random.choice((None, ["fp32"])))
+        found = pull(NAME, cache_dir=cache_dir, precisions=random.choice((None, ["fp32"])))
         _check(found, whole)
     finally:
         hub.fault = None

@@ -1,6 +1,7 @@
 """file_lock.py and the lock of staging.py: one at a time, and nothing that was killed stays."""
 
 import errno
+import logging
 import os
 import signal
 import subprocess
@@ -26,7 +27,7 @@ from pathlib import Path
 from embedge.bundle.staging import lock_destination
 number, alone = Path(sys.argv[1], "number"), Path(sys.argv[1], "alone")
 for _ in range(int(sys.argv[2])):
-    with lock_destination(Path(sys.argv[1], "bundle"), lambda line: None):
+    with lock_destination(Path(sys.argv[1], "bundle")):
         alone.touch(exist_ok=False)
         found = int(number.read_text())
         time.sleep(0.001)
@@ -34,11 +35,11 @@ for _ in range(int(sys.argv[2])):
         alone.unlink()
 """
 HOLDING = """
-import sys, time
+import logging, sys, time
 from pathlib import Path
 from embedge.bundle.staging import lock_destination, staging
-tell = lambda line: print(line, flush=True)
-with lock_destination(Path(sys.argv[1]), tell), staging(Path(sys.argv[1]), keep=None, drop=None):
+logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+with lock_destination(Path(sys.argv[1])), staging(Path(sys.argv[1]), keep=None, drop=None):
     print("held", flush=True)
     time.sleep(100)
 """
@@ -62,7 +63,7 @@ def test_threads_take_turns(tmp_path: Path) -> None:
 
     def work() -> None:
         for _ in range(20):
-            with lock_destination(tmp_path / "bundle", lambda line: None):
+            with lock_destination(tmp_path / "bundle"):
                 inside[0] += 1
                 most[0] = max(most[0], inside[0])
                 time.sleep(0.001)
@@ -95,7 +96,9 @@ def test_a_lock_that_was_removed_while_it_was_waited_for_is_none(
 
 
 @posix
-def test_what_a_killed_process_left_goes_with_the_next_and_its_lock_is_free(tmp_path: Path) -> None:
+def test_what_a_killed_process_left_goes_with_the_next_and_its_lock_is_free(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     place = tmp_path / "bundle"
     with subprocess.Popen([sys.executable, "-c", HOLDING, str(place)], stdout=subprocess.PIPE) as process:
         assert process.stdout
@@ -103,10 +106,10 @@ def test_what_a_killed_process_left_goes_with_the_next_and_its_lock_is_free(tmp_
         assert names(tmp_path) == [".bundle.lock", ".bundle.partial"]
         assert not HeldFile(tmp_path / ".bundle.lock", "lock").take()
         process.kill()
-    told: list[str] = []
-    with lock_destination(place, told.append):
+    caplog.set_level(logging.INFO, "embedge")
+    with lock_destination(place):
         assert names(tmp_path) == [".bundle.lock"]
-    assert (names(tmp_path), told) == ([], [])
+    assert (names(tmp_path), caplog.messages) == ([], [])
 
 
 @posix
@@ -125,7 +128,7 @@ def test_an_interrupted_process_leaves_nothing(tmp_path: Path, number: int) -> N
 @posix
 def test_a_waiting_process_that_is_interrupted_leaves_the_lock_to_its_holder(tmp_path: Path) -> None:
     place = tmp_path / "bundle"
-    with lock_destination(place, lambda line: None):
+    with lock_destination(place):
         command = [sys.executable, "-c", HOLDING, str(place)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
             assert process.stdout
@@ -139,7 +142,7 @@ def test_a_waiting_process_that_is_interrupted_leaves_the_lock_to_its_holder(tmp
 
 @posix
 def test_a_file_system_without_locks_is_told_and_nothing_is_swept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     import fcntl
 
@@ -147,10 +150,12 @@ def test_a_file_system_without_locks_is_told_and_nothing_is_swept(
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", none)
-    told: list[str] = []
-    with lock_destination(tmp_path / "bundle", told.append):
+    caplog.set_level(logging.INFO, "embedge")
+    with lock_destination(tmp_path / "bundle"):
         pass
-    assert told == [f"warning    no locks where {tmp_path / 'bundle'} is: let no other process write there now"]
+    assert caplog.messages == [
+        f"warning    no locks where {tmp_path / 'bundle'} is: let no other process write there now"
+    ]
     (tmp_path / ".x.npy.partial-00").touch()
     with replacing(tmp_path / "x.npy") as file:
         file.write(b"x")
@@ -249,7 +254,7 @@ def test_where_directories_cannot_be_exchanged_the_old_one_is_never_lost(
         return rename(path, target)
 
     monkeypatch.setattr(Path, "rename", renaming)
-    with lock_destination(place, print):
+    with lock_destination(place):
         try:
             with staging(place, keep=None, drop=None) as (folder, _):
                 (folder / "new").touch()
@@ -263,7 +268,7 @@ def test_a_process_killed_between_two_renames_is_put_right_by_the_next(tmp_path:
     before = tmp_path / ".bundle.partial" / "before"
     before.mkdir(parents=True)
     (before / "old").touch()
-    with lock_destination(tmp_path / "bundle", print):
+    with lock_destination(tmp_path / "bundle"):
         assert names(tmp_path / "bundle") == ["old"]
     assert names(tmp_path) == ["bundle"]
 

@@ -200,7 +200,7 @@ def test_embedder_downloads_on_first_use_and_never_asks_again(hub: Hub) -> None:
 
 def test_the_command_tells_of_a_first_download(hub: Hub) -> None:
     done = run(hub, "embed", "-m", NAME, "cat")
-    assert done.stderr.startswith(f"{NAME} is not in the cache yet: downloading its bundle, once\ndownload ")
+    assert done.stderr.startswith(f"download   {NAME}@")
 
 
 def test_local_files_only_never_asks(hub: Hub) -> None:
