@@ -1,4 +1,4 @@
-"""Reranker and `embedge rerank`: what they take and refuse. tests/export/graph/test_roberta.py holds the scores."""
+"""Reranker and `embedge rerank`: what they take and refuse; export/graph/test_reranker_scores.py holds the scores."""
 
 import json
 import pickle

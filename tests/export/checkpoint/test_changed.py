@@ -1,0 +1,84 @@
+"""A checkpoint that changed since it was exported: noticed at the next export, also by bundles of before."""
+
+import hashlib
+import logging
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from checkpoint_folder import modules, put, read
+from embedge import Bundle, BundleError
+from embedge_export import export
+from embedge_export.verify.quality import reverify
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
+
+
+@pytest.mark.parametrize(
+    ("file", "value"),
+    [
+        ("sentence_bert_config.json", {"max_seq_length": 16}),
+        ("sentence_roberta_config.json", {"max_seq_length": 16}),
+        ("config_sentence_transformers.json", {"prompts": {"query": "the "}}),
+        ("config_sentence_transformers.json", {"prompts": {"query": "how do i "}, "similarity_fn_name": "dot"}),
+        ("tokenizer_config.json", {"tokenizer_class": "BertTokenizer", "do_lower_case": False}),
+        ("tokenizer_config.json", {"tokenizer_class": "BertTokenizer", "truncation_side": "left"}),
+        ("special_tokens_map.json", {"mask_token": "the"}),
+        ("modules.json", modules({"Transformer": "", "Pooling": "1_Pooling"})),
+    ],
+)
+def test_whatever_changed_is_noticed_when_it_is_exported_again(
+    folder: Path, tmp_path: Path, file: str, value: object
+) -> None:
+    export(folder, tmp_path / "b", precisions=("fp32",), verify=False)
+    put(folder / file, value)
+    for precision in ("fp32", "int8"):
+        with pytest.raises(BundleError, match="or before it changed, give -o another directory, or --force"):
+            export(folder, tmp_path / "b", precisions=(precision,), verify=False)
+    anew = export(folder, tmp_path / "b", precisions=("fp32",), verify=False, force=True)
+    assert anew.manifest.source.checkpoint_sha256 == read(folder).sha256
+    side = (anew.path / file).read_text() if (anew.path / file).exists() else ""
+    assert side != "" or file == "sentence_roberta_config.json"
+
+
+def of_before(bundle: Bundle, checkpoint: Path) -> Bundle:
+    """The bundle as the first embedges left it: hashed over fewer files, and without the later fields."""
+    names = ("model.safetensors", "config.json", "tokenizer.json", "1_Pooling/config.json")
+    formula = hashlib.sha256(b"".join((checkpoint / name).read_bytes() for name in names)).hexdigest()
+    manifest = asdict(bundle.manifest)
+    manifest["source"]["checkpoint_sha256"] = formula
+    for name in ("truncation_side", "similarity", "normalize"):
+        del manifest[name]
+    put(bundle.path / "embedge.json", manifest)
+    return Bundle.open(bundle.path)
+
+
+def test_a_bundle_of_before_stays_where_nothing_changed_and_learns_the_new_hash(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = of_before(export(folder, tmp_path / "b", precisions=("fp32",), verify=False), folder)
+    caplog.set_level(logging.INFO, "embedge")
+    assert export(folder, tmp_path / "b", precisions=("fp32",), verify=False) == old
+    assert "holds fp32 already" in caplog.messages[-1]
+    assert next(iter(reverify(old, checkpoint=str(folder), cache=tmp_path)))[1] is not None
+    more = export(folder, tmp_path / "b", precisions=("int8",), verify=False).manifest
+    assert set(more.precisions) == {"fp32", "int8"}
+    assert more.source.checkpoint_sha256 == read(folder).sha256 != old.manifest.source.checkpoint_sha256
+
+
+@pytest.mark.parametrize(
+    ("file", "value", "named"),
+    [
+        ("sentence_bert_config.json", {"max_seq_length": 16}, r"\(max_tokens\)"),
+        ("config_sentence_transformers.json", {"similarity_fn_name": "dot"}, r"\(similarity, prompts\)"),
+        ("tokenizer_config.json", {"tokenizer_class": "BertTokenizer", "do_lower_case": False}, r"\(tokenizer.json\)"),
+    ],
+)
+def test_a_bundle_of_before_keeps_no_old_settings(
+    folder: Path, tmp_path: Path, file: str, value: object, named: str
+) -> None:
+    of_before(export(folder, tmp_path / "b", precisions=("fp32",), verify=False), folder)
+    put(folder / file, value)
+    with pytest.raises(BundleError, match=f"was made with other settings {named}.*--force"):
+        export(folder, tmp_path / "b", precisions=("fp32",), verify=False)

@@ -1,0 +1,204 @@
+"""bge-m3's sparse head: lexical weights are those of FlagEmbedding and of transformers' own modules."""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from embedge import Bundle, BundleError, Embedder, QualityError
+from embedge.bundle.manifest import Precision
+from embedge_export import export
+from embedge_export.checkpoint.fetch import fetch
+from embedge_export.checkpoint.read import Checkpoint, read_checkpoint
+from embedge_export.checkpoint.tensors import Tensors
+from embedge_export.verify import quality as verify
+from embedge_export.verify.measure import documents
+from embedge_export.verify.passages import passages, questions
+from embedge_export.verify.quality import reverify, traced_reference
+from manifests import sealed
+from padded_ids import padded
+
+TEXTS = [passage.joined for passage in passages()[:12]] + ["", "bread", "a <mask> b", "東京 🚲"]
+
+
+def checkpoint_of(folder: Path) -> Checkpoint:
+    return read_checkpoint(fetch(str(folder), cache=folder, local_files_only=True))
+
+
+def lexical_weights(checkpoint: Path, texts: list[str]) -> list[dict[int, float]]:
+    """As FlagEmbedding computes them, by transformers and torch: the largest ReLU of a linear layer per token."""
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    model, tokenizer = AutoModel.from_pretrained(checkpoint).eval(), AutoTokenizer.from_pretrained(checkpoint)
+    head = torch.nn.Linear(32, 1)
+    head.load_state_dict(torch.load(checkpoint / "sparse_linear.pt", weights_only=True))
+    unused = {tokenizer.cls_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.unk_token_id}
+    found = []
+    for text in texts:
+        batch = tokenizer(text, truncation=True, max_length=512, return_tensors="pt")
+        with torch.no_grad():
+            weights = torch.relu(head(model(**batch).last_hidden_state))[0, :, 0].tolist()
+        best: dict[int, float] = {}
+        for token, weight in zip(batch["input_ids"][0].tolist(), weights, strict=True):
+            if token not in unused and weight > best.get(token, 0):
+                best[token] = weight
+        found.append(best)
+    return found
+
+
+def test_lexical_weights_are_flagembeddings(m3_checkpoint: Path, m3_bundle: Bundle) -> None:
+    expected = lexical_weights(m3_checkpoint, TEXTS)
+    assert sum(map(len, expected)) > 100
+    model = Embedder(m3_bundle.path, precision="fp32")
+    for found, wanted in zip(model.encode_sparse(TEXTS), expected, strict=True):
+        assert found.indices.dtype == np.int32
+        assert found.values.dtype == np.float32
+        assert found.indices.tolist() == sorted(wanted)
+        np.testing.assert_allclose(found.values, [wanted[index] for index in sorted(wanted)], atol=2e-5)
+    first, second = model.encode_sparse(TEXTS[:2])
+    score = sum(weight * expected[1].get(token, 0) for token, weight in expected[0].items())
+    assert first.dot(second) == pytest.approx(score, rel=1e-5)
+    assert model.encode_sparse(TEXTS[0]).as_dict() == first.as_dict()
+    assert model.encode_sparse([]) == []
+
+
+def test_the_reference_of_lexical_weights_is_torchs(m3_checkpoint: Path, tmp_path: Path) -> None:
+    """By the checkpoint's own layer in numpy, on what optimum traced."""
+    import torch
+    from transformers import AutoModel
+
+    ids, mask = padded([3, 60, 17])
+    head = torch.nn.Linear(32, 1)
+    head.load_state_dict(torch.load(m3_checkpoint / "sparse_linear.pt", weights_only=True))
+    model = AutoModel.from_pretrained(m3_checkpoint).eval()
+    with torch.no_grad():
+        hidden = model(input_ids=torch.tensor(ids), attention_mask=torch.tensor(mask)).last_hidden_state
+        expected = torch.relu(head(hidden))[..., 0].numpy()
+    found = traced_reference(checkpoint_of(m3_checkpoint), tmp_path).weigh_tokens(ids, mask)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found[mask == 1], expected[mask == 1], atol=2e-5)
+
+
+def test_the_report_tells_how_far_lexical_weights_agree(
+    m3_checkpoint: Path, m3_bundle: Bundle, reranker_bundle: Bundle
+) -> None:
+    """With FlagEmbedding's formula by torch, on the same texts."""
+    texts = [*documents(), *(question.text for question in questions())]
+    wanted = _dense(lexical_weights(m3_checkpoint, texts))
+    precisions: tuple[tuple[Precision, float], ...] = (("fp32", 0.999999), ("int8", 0.99))
+    for precision, least in precisions:
+        quality = m3_bundle.manifest.precisions[precision].quality
+        assert quality
+        vectors = Embedder(m3_bundle.path, precision=precision).encode_sparse(texts, on_truncate="ignore")
+        found = _dense([vector.as_dict() for vector in vectors])
+        apart = np.square(found - wanted).sum(axis=1)
+        sizes = np.square(found).sum(axis=1) + np.square(wanted).sum(axis=1)
+        agreements = 1 - apart / np.maximum(sizes, sizes.mean())
+        assert quality.lexical_mean == pytest.approx(agreements.mean(), abs=1e-6)
+        assert quality.lexical_min == pytest.approx(agreements.min(), abs=1e-6)
+        assert agreements.min() > least
+    scores = reranker_bundle.manifest.precisions["int8"].quality
+    assert scores
+    assert scores.lexical_mean is None
+
+
+def _dense(weights: Sequence[Mapping[int, float]]) -> NDArray[np.float64]:
+    """[texts, vocabulary]."""
+    rows = np.zeros((len(weights), 500))
+    for row, found in zip(rows, weights, strict=True):
+        row[list(found)] = list(found.values())
+    return rows
+
+
+Change = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+WRONG_HEADS: list[tuple[Precision, str, Change]] = [
+    ("fp32", "weight", lambda values: values * np.float32(1.01)),
+    ("fp32", "bias", lambda values: values + np.float32(0.05)),
+    ("int8", "weight", lambda values: np.roll(values, 1)),
+    ("int8", "weight", lambda values: -values),
+    ("int8", "bias", lambda values: values - np.float32(5)),
+]
+
+
+@pytest.mark.parametrize(("precision", "name", "change"), WRONG_HEADS)
+def test_a_wrong_sparse_head_fails_the_export_and_verify(
+    m3_checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    precision: Precision,
+    name: str,
+    change: Change,
+) -> None:
+    """Its vectors are right: nothing else would tell."""
+    real = Tensors.get
+
+    def wrong(tensors: Tensors, full: str, *shape: int) -> NDArray[np.float32]:
+        """As the graph asks for them; verify reads the file anew."""
+        found = real(tensors, full, *shape)
+        return change(found) if full == f"sparse_linear.{name}" else found
+
+    monkeypatch.setattr(Tensors, "get", wrong)
+    message = f"{precision}: lexical weights agree with those of optimum.* the floor is"
+    with pytest.raises(QualityError, match=message):
+        export(m3_checkpoint, tmp_path / "m3", precisions=(precision,))
+    assert not (tmp_path / "m3").exists()
+    bundle = export(m3_checkpoint, tmp_path / "m3", precisions=(precision,), verify=False)
+    with pytest.raises(QualityError, match=message):
+        list(reverify(bundle, checkpoint=str(m3_checkpoint), cache=tmp_path))
+
+
+def test_without_a_checkpoint_lexical_weights_are_held_to_the_fp32_graphs(
+    m3_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "has_optimum_extra", lambda: False)
+    found = dict(reverify(m3_bundle, checkpoint=None, cache=tmp_path))
+    traced = m3_bundle.manifest.precisions["int8"].quality
+    assert found["fp32"] is None
+    assert found["int8"]
+    assert traced
+    assert found["int8"].reference == "fp32 graph"
+    assert found["int8"].lexical_min == pytest.approx(traced.lexical_min, abs=1e-5)
+
+
+def test_a_report_without_lexical_weights_is_read(m3_bundle: Bundle, tmp_path: Path) -> None:
+    """As written before they were measured."""
+    folder = Path(shutil.copytree(m3_bundle.path, tmp_path / "m3"))
+    manifest = json.loads((folder / "embedge.json").read_text())
+    for record in manifest["precisions"].values():
+        del record["quality"]["lexical_mean"], record["quality"]["lexical_min"]
+    (folder / "embedge.json").write_text(sealed(manifest))
+    quality = Bundle.open(folder).manifest.precisions["int8"].quality
+    assert quality
+    assert quality.lexical_min is None
+    assert Embedder(folder).encode_sparse("bread")
+
+
+def test_int8_lexical_weights_do_not_depend_on_the_batch(m3_bundle: Bundle) -> None:
+    model = Embedder(m3_bundle.path)
+    for text, found in zip(TEXTS, model.encode_sparse(TEXTS), strict=True):
+        alone = model.encode_sparse(text)
+        assert np.array_equal(found.indices, alone.indices)
+        assert np.array_equal(found.values, alone.values)
+
+
+def test_precisions_with_and_without_lexical_weights_do_not_mix(m3_checkpoint: Path, tmp_path: Path) -> None:
+    """The manifest says for all of them whether they have any."""
+    export(m3_checkpoint, tmp_path / "m3", precisions=("fp32",), verify=False)
+    held = "holds graphs that give last_hidden_state, token_weights, token_vectors"
+    with pytest.raises(BundleError, match=f"{held}, and --exporter optimum makes such as give last_hidden_state;"):
+        export(m3_checkpoint, tmp_path / "m3", precisions=("int8",), exporter="optimum", verify=False)
+    assert Embedder(tmp_path / "m3").encode_sparse("bread")
+
+
+def test_lexical_weights_that_overflow_are_noticed(m3_checkpoint: Path, tmp_path: Path) -> None:
+    import torch
+
+    folder = Path(shutil.copytree(m3_checkpoint, tmp_path / "m3"))
+    torch.save({"weight": torch.full((1, 32), 3e38), "bias": torch.zeros(1)}, folder / "sparse_linear.pt")
+    with pytest.raises(QualityError, match="token_weights that is not finite"):
+        export(folder, tmp_path / "out", precisions=("fp32",))

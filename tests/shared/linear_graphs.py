@@ -1,0 +1,61 @@
+"""Graphs of one linear layer, and activations to quantise them by."""
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto, helper
+
+from embedge_export.graph.builder import Builder
+from embedge_export.int8.calibrate import Activations
+
+Floats = NDArray[np.float32]
+
+
+def linear_model(weight: Floats, bias: Floats, *, gelu: bool) -> ModelProto:
+    """Rows -> [Gelu ->] MatMul -> Add: one linear layer, named as the exporter names them."""
+    b = Builder()
+    rows = b.op("Gelu", ["rows"], name="active") if gelu else "rows"
+    product = b.op("MatMul", [rows, b.constant("layer.weight", weight)], name="layer")
+    b.op("Add", [product, b.constant("layer.bias", bias)], name="out")
+    model = b.model({"out": ["n", weight.shape[1]]})
+    del model.graph.input[:]
+    model.graph.input.append(helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["n", weight.shape[0]]))
+    return model
+
+
+def normalised_model(weight: Floats, bias: Floats) -> ModelProto:
+    """Rows -> LayerNormalization of no gain and no bias -> MatMul -> Add."""
+    b, inputs = Builder(), len(weight)
+    gain, none = (b.constant(name, np.full(inputs, value, np.float32)) for name, value in (("gain", 1), ("none", 0)))
+    rows = b.op("LayerNormalization", ["rows", gain, none], axis=-1, epsilon=0.0, name="normal")
+    b.op(
+        "Add",
+        [b.op("MatMul", [rows, b.constant("layer.weight", weight)], name="layer"), b.constant("layer.bias", bias)],
+        name="out",
+    )
+    model = b.model({"out": ["n", weight.shape[1]]})
+    del model.graph.input[:]
+    model.graph.input.append(helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["n", inputs]))
+    return model
+
+
+def plain(inputs: int) -> Activations:
+    """Activations around zero, of channels that have nothing to do with each other."""
+    return of_rows(np.eye(inputs, dtype=np.float32), mean=np.zeros(inputs, np.float32))
+
+
+def of_rows(rows: Floats, *, mean: Floats | None = None, covariance: Floats | None = None) -> Activations:
+    """Activations of rows that are all there are, of channels that have nothing to do with each other."""
+    return Activations(
+        mean=rows.mean(axis=0) if mean is None else mean,
+        covariance=np.eye(rows.shape[1], dtype=np.float32) if covariance is None else covariance,
+        rows=rows,
+        lowest=rows.min(axis=0),
+        highest=rows.max(axis=0),
+    )
+
+
+def run_rows(model: ModelProto, rows: Floats) -> Floats:
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    found: Floats = session.run(None, {"rows": rows})[0]
+    return found
