@@ -1,7 +1,11 @@
-"""Search by meaning in Qdrant, in memory.
+"""Semantic search with Qdrant, in memory.
 
 pip install 'embedge[export]' qdrant-client
 python examples/search_qdrant.py [MODEL [QUESTION]]
+
+With all-MiniLM-L6-v2, it prints first:
+
+    0.320  A contract can be cancelled at the end of any month.
 """
 
 import sys
@@ -26,14 +30,14 @@ DOCUMENTS = [
 
 
 def main(name: str = "bge-small-en-v1.5", question: str = "how do I get out of my subscription?") -> None:
-    """Fill a collection, then ask it."""
+    """Insert the documents into a collection, then search it."""
     model = Embedder(name)
     client = QdrantClient(":memory:")  # or path="folder", or url="http://localhost:6333"
     size = VectorParams(size=model.dimension, distance=Distance.COSINE)
     client.create_collection("help", vectors_config=size)
     payload = [{"text": text} for text in DOCUMENTS]
     client.upload_collection("help", vectors=model.encode_document(DOCUMENTS), payload=payload)
-    # encode_query puts the model's query prompt in front, encode_document never does.
+    # encode_query adds the model's query prompt, encode_document does not.
     found = client.query_points("help", query=model.encode_query(question), limit=3)
     for point in found.points:
         print(f"{point.score:.3f}  {(point.payload or {})['text']}")

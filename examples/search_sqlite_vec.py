@@ -1,10 +1,14 @@
-"""Search by meaning in SQLite: vectors in a virtual table.
+"""Semantic search with SQLite: the vectors are in a virtual table.
 
 pip install 'embedge[export]' apsw sqlite-vec
 python examples/search_sqlite_vec.py [MODEL [QUESTION]]
 
-apsw is SQLite for Python. The standard library's sqlite3 takes the same calls, where it was built to load extensions;
-python.org's for macOS, for one, was not.
+With all-MiniLM-L6-v2, both searches print first:
+
+    0.563  Cover lemon trees before the first frost, or take them inside.
+
+apsw is SQLite for Python. You can use the same calls of the standard library's sqlite3 if it can load extensions. The
+sqlite3 of python.org's build for macOS cannot.
 """
 
 import sys
@@ -26,18 +30,18 @@ DOCUMENTS = [
     "Cover lemon trees before the first frost, or take them inside.",
     "Mow the lawn high in dry weeks, so that it shades its roots.",
 ]
-# Every vector twice: whole (4 bytes a dimension), and as one bit a dimension, which is quick to compare.
+# Each vector is stored twice: as float32, and as one bit for each dimension, which is fast to compare.
 TABLE = "create virtual table notes using vec0(vector float[{0}] distance_metric=cosine, bits bit[{0}], +text text)"
 NEAREST = "select distance, text from notes where vector match ? and k = 3"
-# The eight nearest by bits, then the best three of these by their whole vectors.
+# First the eight nearest by their bits, then the best three of these by their float32 vectors.
 RESCORED = """select vec_distance_cosine(vector, ?) as distance, text
     from notes where bits match vec_bit(?) and k = 8 order by 1 limit 3"""
 
 
 def main(name: str = "bge-small-en-v1.5", question: str = "when does my citrus have to come indoors?") -> None:
-    """Fill a table, then ask it in both ways."""
+    """Insert the documents into a table, then search it in both ways."""
     model = Embedder(name)
-    db = apsw.Connection(":memory:")  # or a file
+    db = apsw.Connection(":memory:")  # or a file's path
     db.enable_load_extension(True)
     sqlite_vec.load(db)
     db.execute(TABLE.format(model.dimension))

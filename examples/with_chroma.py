@@ -1,4 +1,4 @@
-"""A Chroma collection, kept in a folder and reopened. `python examples/with_chroma.py FOLDER [MODEL]`."""
+"""Create a Chroma collection in a folder, then reopen it: `python examples/with_chroma.py FOLDER [MODEL]`."""
 
 import sys
 
@@ -10,14 +10,14 @@ TEXTS = ["The bike has a flat tyre.", "Yeast makes dough rise.", "An oven must b
 
 
 def write(folder: str, model: str = "bge-small-en-v1.5") -> None:
-    """Makes a collection in a folder."""
+    """Create a collection in a folder."""
     client = chromadb.PersistentClient(folder)
     collection = client.create_collection("texts", embedding_function=EmbedgeEmbeddingFunction(model))
     collection.add(ids=[str(index) for index in range(len(TEXTS))], documents=TEXTS)
 
 
 def read(folder: str) -> list[str]:
-    """The two texts that answer the question, best first; the collection knows its model."""
+    """Return the two texts that answer the question best. Chroma loads the model that it stored with the collection."""
     collection = chromadb.PersistentClient(folder).get_collection("texts")
     found = collection.query(query_texts=["how do I bake bread?"], n_results=2)["documents"]
     assert found is not None

@@ -1,4 +1,4 @@
-"""Search with Haystack: a retriever finds, a reranker orders. `python examples/with_haystack.py [MODEL] [RERANKER]`."""
+"""Search with Haystack, then rerank: `python examples/with_haystack.py [MODEL] [RERANKER]`."""
 
 import sys
 
@@ -12,7 +12,7 @@ TEXTS = ["The bike has a flat tyre.", "Yeast makes dough rise.", "An oven must b
 
 
 def main(model: str = "bge-small-en-v1.5", reranker: str = "bge-reranker-base") -> list[Document]:
-    """The two texts that answer the question, best first."""
+    """Return the two texts that answer the question, best first."""
     store = InMemoryDocumentStore(embedding_similarity_function="cosine")
     embedder = EmbedgeDocumentEmbedder(model=model)
     store.write_documents(embedder.run([Document(content=text) for text in TEXTS])["documents"])

@@ -1,4 +1,4 @@
-"""Search with LangChain: a store finds, a reranker orders. `python examples/with_langchain.py [MODEL] [RERANKER]`."""
+"""Search with LangChain, then rerank: `python examples/with_langchain.py [MODEL] [RERANKER]`."""
 
 import sys
 
@@ -11,7 +11,7 @@ TEXTS = ["The bike has a flat tyre.", "Yeast makes dough rise.", "An oven must b
 
 
 def main(model: str = "bge-small-en-v1.5", reranker: str = "bge-reranker-base") -> list[Document]:
-    """The two texts that answer the question, best first."""
+    """Return the two texts that answer the question, best first."""
     embeddings = EmbedgeEmbeddings(model=model)
     store = InMemoryVectorStore(embeddings)
     store.add_texts(TEXTS)

@@ -1,4 +1,4 @@
-"""Search with LlamaIndex: an index, then a reranker. `python examples/with_llama_index.py [MODEL] [RERANKER]`."""
+"""Search with LlamaIndex, then rerank: `python examples/with_llama_index.py [MODEL] [RERANKER]`."""
 
 import sys
 
@@ -11,7 +11,7 @@ TEXTS = ["The bike has a flat tyre.", "Yeast makes dough rise.", "An oven must b
 
 
 def main(model: str = "bge-small-en-v1.5", reranker: str = "bge-reranker-base") -> list[NodeWithScore]:
-    """The two texts that answer the question, best first."""
+    """Return the two texts that answer the question, best first."""
     embed_model = EmbedgeEmbedding(model_name=model)
     index = VectorStoreIndex.from_documents([Document(text=text) for text in TEXTS], embed_model=embed_model)
     nodes = index.as_retriever(similarity_top_k=2).retrieve("how do I bake bread?")
