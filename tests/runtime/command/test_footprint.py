@@ -30,7 +30,7 @@ from embedge.command.footprint import (
 from embedge.command.footprint_table import table
 from embedge.command.main import cli
 
-README = Path(__file__).parents[3] / "README.md"
+DEPLOY = Path(__file__).parents[3] / "docs" / "deploy.md"
 TEXTS = ["the cat sat on the mat", "東京", "how do i bake bread ? " * 20]
 # In a process that sees the standard library, the packages and nothing else.
 EMBED = """
@@ -129,10 +129,10 @@ def copy_needed(packages: Path, bundle: Path, of: Bundle) -> None:
             shutil.copy(of.path / file, bundle / file)
 
 
-def trim_as_the_readme_says(packages: Path) -> None:
-    """Its commands but the one that installs."""
-    section = README.read_text(encoding="utf-8").partition("## What to ship")[2]
-    install, commands = section.partition("```sh\n")[2].partition("```")[0].split("\n", 1)
+def trim_as_documented(packages: Path) -> None:
+    """Run the commands of docs/deploy.md, but for the one that installs."""
+    page = DEPLOY.read_text(encoding="utf-8")
+    install, commands = page.partition("```sh\n")[2].partition("```")[0].split("\n", 1)
     assert set(install.split()) >= {"pip", "install", "--no-deps", *IMPORTED}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     subprocess.run(["sh", "-euc", commands], cwd=packages.parent, env={**os.environ, "PATH": path}, check=True)
@@ -153,7 +153,7 @@ def test_a_trimmed_copy_embeds_the_same(tiny_bundle: Bundle, tmp_path: Path) -> 
     packages, bundle = tmp_path / "package", tmp_path / "bundle"
     copy_needed(packages, bundle, tiny_bundle)
     before = {file.relative_to(packages).as_posix() for file in packages.rglob("*") if file.is_file()}
-    trim_as_the_readme_says(packages)
+    trim_as_documented(packages)
     left = {file.relative_to(packages).as_posix() for file in packages.rglob("*") if file.is_file()}
     assert before - left == {file for file in before if any(find_trim(name, file) for name in IMPORTED)}
     check_bytecode(packages)
