@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click import Context
 
 import embedge
 import embedge_export
 from embedge import Bundle, Manifest, integrations
+from embedge.command.main import cli
 from embedge_export import export
+from embedge_models import recipe_names
 from seeded_roberta import write_roberta
 
 ROOT = Path(__file__).parents[1]
 README, API, ARCHITECTURE = ROOT / "README.md", ROOT / "docs" / "api.md", ROOT / "docs" / "architecture.md"
 LONGEST_README = 200  # lines
-FOLDERS = ("", "docs", "examples", "benchmarks", "tests/emulated", "tests/robustness")
+FOLDERS = ("", "docs", "examples", "benchmarks", "models", "tests/emulated", "tests/robustness")
 PAGES = [page for folder in FOLDERS for page in sorted((ROOT / folder).glob("*.md"))]
 
 
@@ -140,3 +143,16 @@ def test_the_api_lists_the_integrations() -> None:
 def test_the_architecture_lists_the_manifests_members() -> None:
     listed = first_column(ARCHITECTURE, "The manifest")
     assert listed == [*(field.name for field in fields(Manifest)), "crc32"]
+
+
+def test_the_models_page_has_every_recipe() -> None:
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    named = {
+        name.strip() for cell in re.findall(r"^\| (.+?) \|", page, re.MULTILINE) for name in re.split("[,;]", cell)
+    }
+    assert set(recipe_names()) <= named
+
+
+def test_the_command_page_has_every_command() -> None:
+    listed = re.findall(r"^\| `embedge (\w+)", (ROOT / "docs" / "command.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(cli.list_commands(Context(cli)))
