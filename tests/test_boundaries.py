@@ -4,6 +4,7 @@ import ast
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
@@ -11,10 +12,19 @@ import pytest
 
 import embedge
 from embedge.bundle.cache_paths import cached_path
+from import_graph import ImportGraph, package_of, read_graph, upward
+from import_layers import LAYERS, level_of
+from read_imports import PACKAGES
 
 RUNTIME = Path(embedge.__file__).parent
 HEAVY = ("numpy", "onnxruntime", "tokenizers", "huggingface_hub", "tqdm", "click", "platformdirs")
 FORBIDDEN = ("torch", "transformers", "optimum", "onnx", "safetensors", "embedge_models")
+TABLE_OF_COMMANDS = "embedge.command.main"
+
+
+@cache
+def graph() -> ImportGraph:
+    return read_graph(RUNTIME.parents[1])
 
 
 def loaded_after(code: str) -> set[str]:
@@ -48,14 +58,48 @@ def test_a_cached_name_asks_for_nothing_of_the_hubs(tiny_bundle: embedge.Bundle)
 
 @pytest.mark.parametrize("path", sorted(RUNTIME.rglob("*.py")), ids=lambda path: path.stem)
 def test_the_runtime_names_the_exporter_in_one_place(path: Path) -> None:
-    imports: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            imports |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            imports.add((node.module or "").partition(".")[0])
-    allowed = {"embedge_export"} if path.name == "obtain.py" else set()
-    assert imports & {*FORBIDDEN, "embedge_export"} <= allowed
+    """The table of subcommands names it in strings, which are imported when such a command is typed."""
+    parts = path.relative_to(RUNTIME.parent).with_suffix("").parts
+    module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    imports = [found for found in graph().imports if found.source == module]
+    forbidden = [found for found in imports if package_of(found.target) in (*FORBIDDEN, "embedge_export")]
+    if module == TABLE_OF_COMMANDS:
+        forbidden = [
+            found for found in forbidden if (found.kind, package_of(found.target)) != ("string", "embedge_export")
+        ]
+    assert forbidden == []
+    texts = [
+        node.value for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Constant)
+    ]
+    assert module == TABLE_OF_COMMANDS or not [text for text in texts if "embedge_export" in str(text)]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_room_is_in_one_layer(package: str) -> None:
+    declared = [room for layer in LAYERS[package] for room in layer]
+    assert len(set(declared)) == len(declared)
+    assert level_of(package).keys() == graph().rooms(package)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_arrow_goes_down(package: str) -> None:
+    """In any kind of import: lazy, under TYPE_CHECKING and by string, too."""
+    assert upward(graph().arrows(package), level_of(package)) == []
+
+
+def test_inference_and_hub_never_meet() -> None:
+    rooms = {"embedge.inference", "embedge.hub"}
+    assert [arrow for arrow in graph().arrows("embedge") if rooms.issuperset(arrow)] == []
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    assert graph().circles() == []
+
+
+def test_what_is_imported_by_a_computed_name_stands_in_tables_that_the_graph_reads() -> None:
+    """Anything else could be imported there, and no test here would see it."""
+    computed = {found.source for found in graph().imports if found.kind == "computed"}
+    assert computed <= {"embedge", TABLE_OF_COMMANDS, "embedge_export.extras"}
 
 
 def test_every_public_name_can_be_imported() -> None:
