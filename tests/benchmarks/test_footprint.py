@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-import footprint
-from footprint import ROWS, Installed, InstallError, Row, install, run, table
+from benchmarks import footprint
+from benchmarks.footprint import ROWS, Installed, InstallError, Row, install, run, table
 
 
 @pytest.fixture

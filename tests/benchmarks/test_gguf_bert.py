@@ -12,7 +12,7 @@ from embedge_export.checkpoint.fetch import fetch
 from embedge_export.checkpoint.read import Checkpoint, read_checkpoint
 
 gguf = pytest.importorskip("gguf")
-from peers.gguf_bert import write_gguf  # noqa: E402  # it imports gguf
+from benchmarks.peers.gguf_bert import write_gguf  # noqa: E402  # it imports gguf
 
 _NAMES = {
     "embeddings.word_embeddings.weight": "token_embd.weight",

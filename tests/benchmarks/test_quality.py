@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-import quality
-from metrics import cosines, ndcg, rank, recall, spearman
-from peers.padded import PaddedEncoder, pad, pool
-from peers.table import PEERS, choose
-from tasks import cut, read_collection, read_pairs
+from benchmarks import quality
+from benchmarks.data.datasets import cut, read_collection, read_pairs
+from benchmarks.measure.metrics import cosines, ndcg, rank, recall, spearman
+from benchmarks.peers.padded import PaddedEncoder, pad, pool
+from benchmarks.peers.table import PEERS, choose
 
 SCORES = st.lists(st.integers(0, 5), min_size=3, max_size=30)
 

@@ -12,17 +12,13 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-import cold_start
-import growth
-import latency
-import roofline
-import throughput
-from contest import OWN, Contest, Entrant
-from peers.base import Kit
-from peers.padded import PaddedEncoder, pad
-from peers.process import PeerFailedError, PeerProcess
-from peers.table import SPEED_PEERS, Peer, choose
-from peers.workbench import open_workbench
+from benchmarks import cold_start, latency, roofline, scaling, throughput
+from benchmarks.measure.comparison import OWN, BuiltPeer, Comparison
+from benchmarks.peers.base import Kit
+from benchmarks.peers.padded import PaddedEncoder, pad
+from benchmarks.peers.process import PeerFailedError, PeerProcess
+from benchmarks.peers.table import SPEED_PEERS, Peer, choose
+from benchmarks.peers.workbench import open_workbench
 
 MakeCheckpoint = Callable[..., Path]
 
@@ -126,19 +122,19 @@ def test_documents_are_cut_to_what_the_model_reads(small_data: Path, checkpoint:
 
 
 def test_embedge_itself_may_not_be_left_out(small_data: Path) -> None:
-    def fail(entrant: Entrant) -> dict[str, float]:
+    def fail(built: BuiltPeer) -> dict[str, float]:
         raise PeerFailedError("it ended")
 
     peer, kit = choose([OWN], SPEED_PEERS)[0], Kit(variant="", folder=small_data, pooling="", dimension=1, threads=1)
-    contest = Contest("", {}, 1, [Entrant(peer, kit)], {}, small_data)
+    comparison = Comparison("", {}, 1, [BuiltPeer(peer, kit)], {}, small_data)
     with pytest.raises(click.ClickException, match="it ended"):
-        contest.in_turns(1, fail)
+        comparison.run_rounds(1, fail)
 
 
 def test_growth_end_to_end_in_small(small_data: Path, checkpoint: str) -> None:
     out = small_data / "out.json"
     small = "--rounds 1 --most 100 --stream 20 --documents 9 --threads 1".split()
-    done = CliRunner().invoke(growth.main, ["-m", checkpoint, *small, "--json", str(out)])
+    done = CliRunner().invoke(scaling.main, ["-m", checkpoint, *small, "--json", str(out)])
     assert done.exit_code == 0, done.output
     result = json.loads(out.read_text())
     assert list(result["by_count"]) == ["100"]

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from seeded import Tensors, random_tensors
+from benchmarks.data.seeded import Tensors, random_tensors
 
 WORDS = """the a cat dog sat on mat and ran far away over blue river stone bread bake how do i ? . , ! ##s ##ing
 東 京""".split()

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.data.seeded import random_tensors
 from embedge_export.verify.passages import passages, questions
-from seeded import random_tensors
 
 # As in BAAI/bge-reranker-base's config.json, but for the sizes.
 CONFIG: dict[str, Any] = {
