@@ -1,4 +1,4 @@
-"""The benchmarks of speed: their arithmetic, their processes, and one of each end to end in small."""
+"""The speed benchmarks: arithmetic, processes, and a small run of each."""
 
 import json
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def test_tuned_batches_hold_every_text_once_and_keep_to_the_budget(
     counts: list[int], budget: int, workers: int
 ) -> None:
     class Words:
-        """A tokenizer that makes as many tokens as the text says."""
+        """A tokenizer that returns as many tokens as the number in the text."""
 
         def encode_batch(self, texts: list[str]) -> list[Any]:
             return [type("Encoding", (), {"ids": [int(text)] * int(text)}) for text in texts]
@@ -111,7 +111,7 @@ def test_end_to_end_in_small(
 
 
 def test_documents_are_cut_to_what_the_model_reads(small_data: Path, checkpoint: str) -> None:
-    """Some peers would fail on a longer one, and embedge is told to."""
+    """Some peers fail on longer texts, and embedge does so with on_truncate="error"."""
     corpus = small_data / "in/data/cranfield/corpus.jsonl"
     first = json.dumps({"_id": "d0", "title": "", "text": "the cat " * 99})
     corpus.write_text("\n".join([first, *corpus.read_text().splitlines()[1:]]))
@@ -143,7 +143,7 @@ def test_growth_end_to_end_in_small(small_data: Path, checkpoint: str) -> None:
 
 
 def test_the_multiply_adds_of_bge_base_are_those_of_its_weights() -> None:
-    """A published figure: bge-base's encoder has 85 M parameters, of which the linear layers' weights are 84.9 M."""
+    """Published: bge-base's encoder has 85 M parameters, of which 84.9 M are weights of linear layers."""
     config = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12}
     assert roofline.multiply_adds(config, 1) == 12 * (4 * 768**2 + 2 * 768 * 3072) == 84_934_656
 

@@ -1,4 +1,4 @@
-"""The ceiling benchmark: its graphs compute what they are said to, which numpy computes too."""
+"""The upper-bound benchmark: its graphs compute the same as numpy."""
 
 import json
 from collections import Counter
@@ -25,14 +25,14 @@ IDS = np.array([[2, 5, 6, 7, 11, 3], [2, 9, 30, 8, 40, 3]], np.int64)
 
 @pytest.fixture
 def model(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelProto:
-    """An int8 graph all of whose rows have scales of their own."""
+    """An int8 graph in which every row has its own scale."""
     monkeypatch.setattr(row_scale, "_NOISE", 0)
     loaded: ModelProto = onnx.load(export(tiny_checkpoint, tmp_path / "bundle", verify=False).graph("int8"))
     return loaded
 
 
 def run(model: ModelProto, ids: NDArray[np.int64], *names: str) -> list[Array]:
-    """Tensors of a run, the output alone by default."""
+    """The tensors ``names`` of a run; the output of the graph by default."""
     copy = ModelProto()
     copy.CopyFrom(model)
     copy.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
@@ -48,7 +48,7 @@ def constant(model: ModelProto, name: str) -> NDArray[np.float64]:
     return found.astype(np.float64)
 
 
-# Of the first layer: its products, and what enters them.
+# The products of the first layer, each with its input.
 FIRST = "encoder.layer.0"
 LAYERS = {
     f"{FIRST}.attention.qkv": "embeddings.LayerNorm",
@@ -59,13 +59,13 @@ LAYERS = {
 
 
 def product(model: ModelProto, layer: str) -> list[Array]:
-    """What enters a layer, and what it gives, its bias included."""
+    """The input and the output of a layer, with its bias."""
     end = "" if layer.endswith(".qkv") else ".plus_bias"
     return run(model, IDS, LAYERS[layer], f"{layer}{end}")
 
 
 def exact_weight(model: ModelProto, layer: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Dequantised weight and bias of a layer, read off the int8 graph by name."""
+    """The dequantised weight and the bias of a layer of the int8 graph."""
     weight = constant(model, f"{layer}.weight.int8") * constant(model, f"{layer}.weight.scales")
     if not layer.endswith(".qkv"):
         return weight, constant(model, f"{layer}.bias")
