@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -72,7 +73,10 @@ def comparison_options(command: Callable[..., None]) -> Callable[..., None]:
         plot: Path | None,
         **own: int | str,
     ) -> None:
-        for file in (json_file, plot):  # fail before an hour of work, not after
+        # Fail before an hour of work, not after.
+        if plot and find_spec("matplotlib") is None:
+            raise click.UsageError("matplotlib is not installed; `pip install 'embedge[bench]'`, or leave out --plot")
+        for file in (json_file, plot):
             if file and not file.parent.is_dir():
                 raise click.UsageError(f"{file.parent} is not a directory; create it, or choose another")
         setup = Setup(
