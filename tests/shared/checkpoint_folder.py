@@ -1,4 +1,4 @@
-"""Write a checkpoint's folder as sentence-transformers saves it, and read it with embedge and with that library."""
+"""A checkpoint's folder as sentence-transformers saves it, and what reads it: ours and theirs."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ def put(path: Path, value: object) -> Path:
 
 
 def modules(kinds: dict[str, str]) -> list[dict[str, Any]]:
-    """The content of modules.json for the names of classes and their folders."""
+    """modules.json of classes, by name, and their folders."""
     names = [kind if "." in kind else f"{OLD}.{kind}" for kind in kinds]
     return [
         {"idx": n, "name": str(n), "type": name, "path": path}

@@ -1,4 +1,4 @@
-"""Build a checkpoint's float32 graph with its activations, and run a graph."""
+"""A checkpoint's float32 graph with its activations, and a graph's output."""
 
 from collections.abc import Mapping
 from pathlib import Path
