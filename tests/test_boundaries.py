@@ -78,7 +78,7 @@ def test_the_runtime_names_the_exporter_in_one_place(path: Path) -> None:
 def test_every_room_is_in_one_layer(package: str) -> None:
     declared = [room for layer in LAYERS[package] for room in layer]
     assert len(set(declared)) == len(declared)
-    assert level_of(package).keys() == graph().rooms(package)
+    assert graph().rooms(package) <= level_of(package).keys()
 
 
 @pytest.mark.parametrize("package", PACKAGES)

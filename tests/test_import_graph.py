@@ -74,6 +74,11 @@ def test_an_upward_arrow_of_every_kind_is_seen(tmp_path: Path, planted: str) -> 
     assert graph.circles() == [{"embedge.bundle.directory", "embedge.model"}]
 
 
+def test_an_arrow_of_a_room_in_no_layer_counts_as_upward(tmp_path: Path) -> None:
+    graph = read_graph(tree(tmp_path, embedge__new="from embedge.errors import EmbedgeError"))
+    assert upward(graph.arrows("embedge"), LEVEL) == [("embedge.new", "embedge.errors")]
+
+
 def test_a_clean_tree_has_neither(tmp_path: Path) -> None:
     """A docstring, a logger's name and a file's name are no imports."""
     graph = read_graph(tree(tmp_path))

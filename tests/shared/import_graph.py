@@ -128,12 +128,17 @@ def floors(arrows: Collection[Arrow]) -> int:
 
 
 def upward(arrows: Collection[Arrow], level: Mapping[str, int]) -> list[Arrow]:
-    """The arrows whose target is not in a lower layer than their source.
+    """The arrows whose target is not in a lower layer than their source, or of which a room is in no layer.
 
     >>> upward([("a", "b"), ("b", "c"), ("c", "a")], {"a": 2, "b": 1, "c": 1})
     [('b', 'c'), ('c', 'a')]
     """
-    return sorted((source, target) for source, target in arrows if level[target] >= level[source])
+    declared = level.keys()
+    return sorted(
+        (source, target)
+        for source, target in arrows
+        if not {source, target} <= declared or level[target] >= level[source]
+    )
 
 
 def on_circles(arrows: Collection[Arrow]) -> list[Arrow]:

@@ -26,7 +26,7 @@ LAYERS: Mapping[str, Sequence[Sequence[str]]] = {
         ("existing", "bundle_files"),
         ("convert", "verify", "read_back"),
         ("pipeline",),
-        ("command", "embedge_export"),
+        ("command", "exporter", "embedge_export"),
     ),
 }
 
