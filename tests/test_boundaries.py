@@ -1,4 +1,4 @@
-"""Who may import what: the runtime is light to import and never needs what the exporter needs."""
+"""The boundaries of imports: the runtime is light, never needs the exporter, and no room imports a higher one."""
 
 import ast
 import shutil
@@ -24,11 +24,11 @@ TABLE_OF_COMMANDS = "embedge.command.main"
 
 @cache
 def graph() -> ImportGraph:
-    return read_graph(RUNTIME.parents[1])
+    return read_graph(Path(__file__).parents[1])
 
 
 def loaded_after(code: str) -> set[str]:
-    """Top-level modules in a fresh process after some code."""
+    """The top-level modules that a new process has imported after running some code."""
     command = f"{code}\nimport sys; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
     return set(
         subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True).stdout.split()
@@ -50,7 +50,7 @@ def test_embedding_imports_nothing_of_the_exporters(tiny_bundle: embedge.Bundle)
 
 
 def test_a_cached_name_asks_for_nothing_of_the_hubs(tiny_bundle: embedge.Bundle) -> None:
-    """A hub id, whose bundle would be asked for if it were not in the cache."""
+    """For a hub id, embedge would ask the hub if the bundle were not in the cache."""
     shutil.copytree(tiny_bundle.path, cached_path("someone/tiny"))
     loaded = loaded_after("from embedge import Embedder; Embedder('someone/tiny').encode('the cat')")
     assert loaded.isdisjoint({*FORBIDDEN, "embedge_export", "huggingface_hub", "filelock", "tqdm", "click", "requests"})
@@ -58,7 +58,7 @@ def test_a_cached_name_asks_for_nothing_of_the_hubs(tiny_bundle: embedge.Bundle)
 
 @pytest.mark.parametrize("path", sorted(RUNTIME.rglob("*.py")), ids=lambda path: path.stem)
 def test_the_runtime_names_the_exporter_in_one_place(path: Path) -> None:
-    """The table of subcommands names it in strings, which are imported when such a command is typed."""
+    """The table of subcommands names the exporter's modules in strings, and imports one when its command is typed."""
     parts = path.relative_to(RUNTIME.parent).with_suffix("").parts
     module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
     imports = [found for found in graph().imports if found.source == module]
@@ -83,7 +83,7 @@ def test_every_room_is_in_one_layer(package: str) -> None:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_arrow_goes_down(package: str) -> None:
-    """In any kind of import: lazy, under TYPE_CHECKING and by string, too."""
+    """This includes lazy imports, imports under TYPE_CHECKING, and imports by string."""
     assert upward(graph().arrows(package), level_of(package)) == []
 
 
@@ -97,7 +97,7 @@ def test_no_files_import_each_other_in_a_circle() -> None:
 
 
 def test_what_is_imported_by_a_computed_name_stands_in_tables_that_the_graph_reads() -> None:
-    """Anything else could be imported there, and no test here would see it."""
+    """Elsewhere, a computed name could import anything, and the graph would not show it."""
     computed = {found.source for found in graph().imports if found.kind == "computed"}
     assert computed <= {"embedge", TABLE_OF_COMMANDS, "embedge_export.extras"}
 
@@ -105,7 +105,7 @@ def test_what_is_imported_by_a_computed_name_stands_in_tables_that_the_graph_rea
 def test_every_public_name_can_be_imported() -> None:
     for name in embedge.__all__:
         value = getattr(embedge, name)
-        assert get_args(value) or value.__doc__  # the choices of an option, or a docstring
+        assert get_args(value) or value.__doc__  # a type of choices, or an object with a docstring
 
 
 def test_the_error_tree_in_the_docstring_is_the_tree() -> None:
