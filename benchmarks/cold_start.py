@@ -1,6 +1,6 @@
-"""How long from the start of a process to its first vector? embedge and its peers, in turns.
+"""Measure cold starts: the time from the start of a process to its first vector, for embedge and its peers.
 
-python benchmarks/cold_start.py --help
+python -m benchmarks.cold_start --help
 """
 
 import subprocess
@@ -10,65 +10,65 @@ from collections.abc import Sequence
 
 import click
 
-from contest import OWN, Entrant, Turns, open_contest
-from options import Setup, contest_options
-from peers.process import PeerFailedError, child_command, child_environment
-from speed import Figures, publish
+from benchmarks.measure.comparison import OWN, BuiltPeer, PairedRuns, open_comparison
+from benchmarks.measure.options import Setup, comparison_options
+from benchmarks.peers.process import PeerFailedError, child_command, child_environment
+from benchmarks.report.speed_report import Figures, publish
 
-# Rows that are no peers: what embedge cannot do without, and its command.
-_IMPORTS = "python with numpy, onnxruntime and tokenizers"
-_COMMAND = "embedge embed, the command"
-_BARE = "import numpy, onnxruntime, tokenizers; print('imported', flush=True)"
+# Two rows that are not peers: the imports that embedge needs, and its command.
+_IMPORTS = "numpy, onnxruntime, tokenizers: imports only"
+_COMMAND = "`embedge embed` command"
+_IMPORT = "import numpy, onnxruntime, tokenizers; print('imported', flush=True)"
 _TEXT = "how do I bake bread?"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@contest_options
+@comparison_options
 @click.option("--rounds", type=click.IntRange(min=1), default=10, show_default=True)
 def main(setup: Setup, rounds: int) -> None:
-    """Measure the time from starting Python to the first vector, files in the disk cache, in turns.
+    """Measure the time from the start of Python to the first vector, with all files in the disk cache.
 
-    Two rows are no peers: the bare imports that embedge cannot do without, and the `embedge embed` command. embedge
-    takes a turn before that of every peer; ratios are the median of a row's time by embedge's beside it. Memory is the
-    most that a process ever held.
+    Two rows are not peers: the imports that embedge needs, and the `embedge embed` command. embedge runs just before
+    each peer in every round. A speed-up is the median ratio of a row's time and embedge's time just before. Memory is
+    the peak of a process.
 
     \b
-    python benchmarks/cold_start.py --peers all
+    python -m benchmarks.cold_start --peers all
     """
-    rows = Turns()
+    rows = PairedRuns()
 
-    def turn(entrant: Entrant) -> dict[str, float]:
-        name = entrant.peer.name
-        milliseconds, peak = _start(child_command("peers.cold", entrant.peer, entrant.kit), name)
-        if name == OWN:  # after its own turn, which they would warm up for it
+    def measure(built: BuiltPeer) -> dict[str, float]:
+        name = built.peer.name
+        milliseconds, peak = _start(child_command("benchmarks.peers.cold", built.peer, built.kit), name)
+        if name == OWN:  # after embedge's own run, for which they would warm up the caches
             own = [
                 sys.executable,
                 "-m",
                 "embedge",
                 "embed",
                 "-m",
-                str(entrant.kit.folder / "bundle"),
+                str(built.kit.folder / "bundle"),
                 _TEXT,
             ]
-            for row, command in ((_IMPORTS, [sys.executable, "-c", _BARE]), (_COMMAND, own)):
+            for row, command in ((_IMPORTS, [sys.executable, "-c", _IMPORT]), (_COMMAND, own)):
                 rows.add(row, _start(command, row)[0], milliseconds)
         return {"milliseconds": milliseconds, "bytes": peak}
 
-    with open_contest(setup) as contest:
-        contest.in_turns(1, turn)  # brings the files into the disk cache
-        rows = Turns()
-        turns = contest.in_turns(rounds, turn)
-    times = turns["milliseconds"]
-    whole = Turns(values=rows.values | times.values, beside=rows.beside | times.beside)
-    figures = Figures.of(whole, turns["bytes"], lower_is_better=True)
-    publish(setup, contest, what="milliseconds", figures={"cold start": figures})
+    with open_comparison(setup) as comparison:
+        comparison.run_rounds(1, measure)  # loads the files into the disk cache
+        rows = PairedRuns()
+        runs = comparison.run_rounds(rounds, measure)
+    times = runs["milliseconds"]
+    whole = PairedRuns(values=rows.values | times.values, own=rows.own | times.own)
+    figures = Figures.of(whole, runs["bytes"], lower_is_better=True)
+    publish(setup, comparison, what="milliseconds", figures={"cold start": figures})
 
 
 def _start(command: Sequence[str], name: str) -> tuple[float, float]:
-    """Milliseconds to the first line of stdout; and the number in the second, which is peak memory, or 0.
+    """The milliseconds to the first line of stdout, and the peak bytes in the second line, or 0 without one.
 
     Raises:
-        PeerFailedError: the process ended without a line.
+        PeerFailedError: the process printed no line.
     """
     start = time.perf_counter()
     with subprocess.Popen(
@@ -79,7 +79,7 @@ def _start(command: Sequence[str], name: str) -> tuple[float, float]:
         milliseconds = 1000 * (time.perf_counter() - start)
         rest = process.stdout.read().strip()
     if not line:
-        raise PeerFailedError(f"{name} ended with {process.returncode} and no vector")
+        raise PeerFailedError(f"{name} ended with exit code {process.returncode} and no vector")
     return milliseconds, float(rest) if rest.isdecimal() else 0.0
 
 

@@ -1,6 +1,6 @@
-"""How much does a library put on the disk? Each in an environment of its own, with all that pip installs for it.
+"""Measure the installed size of embedge and other libraries, each with its dependencies in a new environment.
 
-python benchmarks/footprint.py --help
+python -m benchmarks.footprint --help
 """
 
 import subprocess
@@ -16,9 +16,9 @@ from pathlib import Path
 
 import click
 
+from benchmarks.report.machine_info import Machine, describe, this_machine
+from benchmarks.report.tables import align, write_json
 from embedge.command.footprint import IMPORTED, find_trim, installed_files
-from machine import Machine, describe, this_machine
-from report import align, write_json
 
 _CHECKOUT = Path(__file__).parents[1]
 _COLUMNS = ("library", "MB", "packages", "the largest, MB")
@@ -29,10 +29,10 @@ class Row:
     """A library to install.
 
     Attributes:
-        name: what the row is called.
-        requirements: what its user gives pip in order to embed, not to convert; ``embedge`` is this checkout.
-        imports: modules that must then be importable.
-        trimmed: without what the packages require, and without the files that embedding never opens.
+        name: the name of the row.
+        requirements: the packages that a user installs to embed, not to convert; ``embedge`` is this checkout.
+        imports: the modules that must be importable afterwards.
+        trimmed: whether to install without dependencies, and to delete the files that embedding never opens.
     """
 
     name: str
@@ -71,10 +71,10 @@ ROWS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installed:
-    """What pip installed for a row.
+    """The packages that pip installed for a row.
 
     Attributes:
-        requirements: that pip was given.
+        requirements: the arguments of pip.
         size: bytes of all files in site-packages, without ``__pycache__``.
         packages: bytes of each distribution, by name and version, the largest first.
     """
@@ -86,12 +86,12 @@ class Installed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """A run.
+    """One run of the benchmark.
 
     Attributes:
-        rows: what was installed, by the row's name.
-        left_out: rows that pip could not install or that do not work then, by name, and why.
-        machine: where it was measured.
+        rows: the installed packages, by the name of the row.
+        left_out: the reason for each row that could not be installed or imported, by name.
+        machine: where the run took place.
     """
 
     rows: Mapping[str, Installed]
@@ -100,27 +100,28 @@ class Result:
 
 
 class InstallError(Exception):
-    """Pip could not install a row, or it does not work."""
+    """pip could not install a row, or one of its modules cannot be imported."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--only", metavar="NAME", multiple=True, help="Rows to install; * stands for anything. Several times.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the results there.")
+@click.option("--only", metavar="NAME", multiple=True, help="Rows to install, such as 'embedge*'. Repeatable.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="File for the results.")
 def main(only: tuple[str, ...], json_file: Path | None) -> None:
-    """Measure what embedge and other libraries put on the disk, without any model.
+    """Measure the installed size of embedge and other libraries, without models.
 
-    Every row is installed by pip into a new environment in a temporary folder, which needs an index and some 2 GB. The
-    size is that of site-packages without __pycache__, and every row is imported before it counts.
+    pip installs every row into a new environment in a temporary folder. All rows together download about 2 GB from the
+    package index. The size is that of site-packages without __pycache__. The benchmark imports every row before it
+    counts its files.
 
     \b
-    python benchmarks/footprint.py
-    python benchmarks/footprint.py --only 'embedge*' --json footprint.json
+    python -m benchmarks.footprint
+    python -m benchmarks.footprint --only 'embedge*' --json footprint.json
     """
     rows = [row for row in ROWS if not only or any(fnmatchcase(row.name, pattern) for pattern in only)]
     if not rows:
-        raise click.UsageError(f"no such row; there are {', '.join(row.name for row in ROWS)}")
+        raise click.UsageError(f"no such row; the rows are {', '.join(row.name for row in ROWS)}")
     if json_file and not json_file.parent.is_dir():
-        raise click.UsageError(f"{json_file.parent} is no directory; make it, or name another")
+        raise click.UsageError(f"{json_file.parent} is not a directory; create it, or choose another")
     result = run(rows)
     click.echo(describe(result.machine))
     click.echo(table(result.rows))
@@ -131,24 +132,24 @@ def main(only: tuple[str, ...], json_file: Path | None) -> None:
 
 
 def run(rows: Sequence[Row]) -> Result:
-    """Every row that pip can install here."""
-    found: dict[str, Installed] = {}
+    """Install and measure every row. A row that fails is left out."""
+    installed: dict[str, Installed] = {}
     left_out: dict[str, str] = {}
     for row in rows:
         click.echo(f"{row.name}: {' '.join(row.requirements)}", err=True)
         with tempfile.TemporaryDirectory(prefix="embedge-") as folder:
             try:
-                found[row.name] = install(row, Path(folder))
+                installed[row.name] = install(row, Path(folder))
             except InstallError as error:
                 left_out[row.name] = str(error)
-    return Result(rows=found, left_out=left_out, machine=this_machine())
+    return Result(rows=installed, left_out=left_out, machine=this_machine())
 
 
 def install(row: Row, folder: Path) -> Installed:
-    """A row in a new environment in a folder.
+    """Install a row into a new environment in a folder, and measure it.
 
     Raises:
-        InstallError: pip failed, or a module cannot be imported; the message has the last line that was said.
+        InstallError: pip failed, or a module cannot be imported. The message is the last line of the output.
     """
     venv.create(folder, with_pip=False, symlinks=sys.platform != "win32")
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
@@ -160,7 +161,10 @@ def install(row: Row, folder: Path) -> Installed:
         for path in _dispensable(packages):
             path.unlink()
     _call([str(python), "-I", "-B", "-c", "\n".join(f"import {name}" for name in row.imports)])
-    sizes = {f"{found.metadata['Name']} {found.version}": _size(found) for found in distributions(path=[str(packages)])}
+    sizes = {
+        f"{distribution.metadata['Name']} {distribution.version}": _size(distribution)
+        for distribution in distributions(path=[str(packages)])
+    }
     return Installed(
         requirements=row.requirements,
         size=sum(path.stat().st_size for path in packages.rglob("*") if path.is_file() and path.suffix != ".pyc"),
@@ -169,14 +173,14 @@ def install(row: Row, folder: Path) -> Installed:
 
 
 def _dispensable(packages: Path) -> Iterator[Path]:
-    for found in distributions(path=[str(packages)]):
-        for file, path in installed_files(found).items():
-            if find_trim(found.metadata["Name"], file):
+    for distribution in distributions(path=[str(packages)]):
+        for file, path in installed_files(distribution).items():
+            if find_trim(distribution.metadata["Name"], file):
                 yield path
 
 
-def _size(found: Distribution) -> int:
-    return sum(path.stat().st_size for path in installed_files(found).values())
+def _size(distribution: Distribution) -> int:
+    return sum(path.stat().st_size for path in installed_files(distribution).values())
 
 
 def _call(command: Sequence[str]) -> None:
@@ -189,12 +193,12 @@ def _call(command: Sequence[str]) -> None:
 def table(rows: Mapping[str, Installed]) -> str:
     """A Markdown table, the smallest first."""
     ordered = sorted(rows.items(), key=lambda item: item[1].size)
-    return align([_COLUMNS, *(_cells(name, found) for name, found in ordered)])
+    return align([_COLUMNS, *(_cells(name, installed) for name, installed in ordered)])
 
 
-def _cells(name: str, found: Installed) -> tuple[str, ...]:
-    largest = [f"{package.split()[0]} {size / 1e6:.0f}" for package, size in list(found.packages.items())[:3]]
-    return name, f"{found.size / 1e6:.1f}", str(len(found.packages)), ", ".join(largest)
+def _cells(name: str, installed: Installed) -> tuple[str, ...]:
+    largest = [f"{package.split()[0]} {size / 1e6:.0f}" for package, size in list(installed.packages.items())[:3]]
+    return name, f"{installed.size / 1e6:.1f}", str(len(installed.packages)), ", ".join(largest)
 
 
 if __name__ == "__main__":

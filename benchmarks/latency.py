@@ -1,6 +1,6 @@
-"""How long does one text take? embedge and its peers, on the same weights, in turns.
+"""Measure latency: the time that one text takes, for embedge and its peers with the same weights.
 
-python benchmarks/latency.py --help
+python -m benchmarks.latency --help
 """
 
 from collections.abc import Mapping
@@ -9,57 +9,57 @@ from statistics import median
 import click
 import numpy as np
 
-from contest import Contest, Entrant, open_contest, short_and_long
-from options import Setup, contest_options
-from peers.padded import open_tokenizer
-from peers.process import PeerProcess
-from speed import Figures, publish
-from tasks import cut
+from benchmarks.data.datasets import cut
+from benchmarks.measure.comparison import BuiltPeer, Comparison, open_comparison, short_and_long
+from benchmarks.measure.options import Setup, comparison_options
+from benchmarks.peers.padded import open_tokenizer
+from benchmarks.peers.process import PeerProcess
+from benchmarks.report.speed_report import Figures, publish
 
-# Tokens of a text, special ones included, and calls in a turn.
+# The tokens of the text, special tokens included, and the number of calls in a round.
 _KINDS: Mapping[str, tuple[int, int]] = {"query of 10 tokens": (10, 200), "document of 512 tokens": (512, 20)}
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@contest_options
+@comparison_options
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True)
 def main(setup: Setup, rounds: int) -> None:
-    """Measure the milliseconds that one text takes, warm, in turns, each peer in a fresh process every turn.
+    """Measure the milliseconds that one text takes in a warm process.
 
-    A turn embeds one text again and again, alone in its call: 200 times a query, 20 times a document, and half as
-    often before that, to warm up. embedge takes a turn before that of every peer; a peer's ratio is the median over
-    its turns, of its median time by embedge's, and likewise of the 99th percentiles. A model that reads fewer tokens
-    has no document.
+    In every round, each peer runs in a new process, and embedge runs just before it. A process embeds one text per
+    call: a query 200 times or a document 20 times, after half as many calls to warm up. A speed-up is the median over
+    the rounds of the peer's median time divided by embedge's; the same for the 99th percentiles. A model that reads
+    fewer than 512 tokens has no document.
 
     \b
-    python benchmarks/latency.py --peers all
-    python benchmarks/latency.py --peers 'openvino-*' --threads 1
+    python -m benchmarks.latency --peers all
+    python -m benchmarks.latency --peers 'openvino-*' --threads 1
     """
     figures: dict[str, Figures] = {}
-    with open_contest(setup) as contest:
+    with open_comparison(setup) as comparison:
         for kind, (tokens, calls) in _KINDS.items():
-            if tokens <= contest.max_tokens:
-                figures |= _measure(contest, kind, _text(contest, tokens), calls, rounds)
-    publish(setup, contest, what="milliseconds", figures=figures)
+            if tokens <= comparison.max_tokens:
+                figures |= _measure(comparison, kind, _text(comparison, tokens), calls, rounds)
+    publish(setup, comparison, what="milliseconds", figures=figures)
 
 
-def _text(contest: Contest, tokens: int) -> str:
-    """Cranfield's documents in a row, cut to so many tokens."""
-    documents = short_and_long(contest, {"short": 0, "long": 8})["long"]
-    (text,) = cut([" ".join(documents)], open_tokenizer(contest.entrants[0].kit.folder), max_tokens=tokens)
+def _text(comparison: Comparison, tokens: int) -> str:
+    """Cranfield's documents, joined and truncated to ``tokens`` tokens."""
+    documents = short_and_long(comparison, {"short": 0, "long": 8})["long"]
+    (text,) = cut([" ".join(documents)], open_tokenizer(comparison.peers[0].kit.folder), max_tokens=tokens)
     return text
 
 
-def _measure(contest: Contest, kind: str, text: str, calls: int, rounds: int) -> dict[str, Figures]:
-    """Medians and 99th percentiles."""
+def _measure(comparison: Comparison, kind: str, text: str, calls: int, rounds: int) -> dict[str, Figures]:
+    """The median and the 99th percentile, as two kinds."""
 
-    def turn(entrant: Entrant) -> dict[str, float]:
-        with PeerProcess(entrant.peer, entrant.kit) as process:
+    def measure(built: BuiltPeer) -> dict[str, float]:
+        with PeerProcess(built.peer, built.kit) as process:
             milliseconds: list[float] = process.ask("latency", text=text, count=calls)["milliseconds"]
         return {"p50": median(milliseconds), "p99": float(np.percentile(milliseconds, 99))}
 
-    turns = contest.in_turns(rounds, turn)
-    return {f"{kind}, {name}": Figures.of(turns[name], lower_is_better=True) for name in turns}
+    runs = comparison.run_rounds(rounds, measure)
+    return {f"{kind}, {name}": Figures.of(runs[name], lower_is_better=True) for name in runs}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What one text of ten million characters costs before the graph sees it: milliseconds and memory, kind by kind.
+"""Measure the tokenisation of one text of ten million characters: milliseconds and memory, for many kinds of text.
 
-python benchmarks/long_texts.py --help
+python -m benchmarks.long_texts --help
 """
 
 import random
@@ -15,17 +15,17 @@ from pathlib import Path
 
 import click
 
+from benchmarks.report.machine_info import Machine, describe, this_machine
+from benchmarks.report.tables import align, write_json
 from embedge.bundle.manifest import Side
 from embedge.errors import InputValueError
 from embedge.inference.tokenise import Tokeniser, Tokens
-from machine import Machine, describe, this_machine
-from report import align, write_json
 
 _PROMPT = "query: "
 
 
 def _drawn(alphabet: Sequence[str]) -> Callable[[int], str]:
-    """Makes a text of pieces of an alphabet, drawn once for 100,000 of them and then over and over."""
+    """A function that makes a text from 100,003 random pieces of an alphabet, repeated to the length of the text."""
 
     def make(length: int) -> str:
         drawn = "".join(random.Random(0).choices(alphabet, k=100_003))
@@ -73,16 +73,16 @@ _KINDS: Mapping[str, Callable[[int], str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """Of one text.
+    """The cost of one text.
 
     Attributes:
-        kind: of text.
-        document: milliseconds of the text with a prompt.
-        pair: milliseconds of the text as the document of a pair.
-        query: milliseconds of the text as its query, until that is told to be too long.
-        megabytes: by which the process grew at most, in all three.
-        tokens: that the text keeps.
-        unread: whether some of it was not read, although it has fewer tokens than are kept.
+        kind: the kind of text.
+        document: the milliseconds of the text with a prompt.
+        pair: the milliseconds of the text as the document of a pair.
+        query: the milliseconds of the text as the query of a pair, until the error that it is too long.
+        megabytes: the peak growth of the process in these three calls.
+        tokens: the number of tokens after truncation.
+        unread: whether embedge did not read all of the text, although it has fewer tokens than the limit.
     """
 
     kind: str
@@ -96,7 +96,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LongTexts:
-    """A run."""
+    """One run of the benchmark."""
 
     tokenizer: str
     max_tokens: int
@@ -109,20 +109,26 @@ class LongTexts:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("tokenizer", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--max-tokens", type=click.IntRange(min=3), default=512, show_default=True)
-@click.option("--side", type=click.Choice(["right", "left"]), default="right", show_default=True, help="Cut off.")
+@click.option(
+    "--side",
+    type=click.Choice(["right", "left"]),
+    default="right",
+    show_default=True,
+    help="The side that truncation cuts off.",
+)
 @click.option("--characters", type=click.IntRange(min=1), default=10_000_000, show_default=True)
 @click.option("--only", type=click.Choice(list(_KINDS)), hidden=True)
-@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there.")
+@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="File for the results.")
 def main(
     tokenizer: Path, max_tokens: int, side: Side, characters: int, only: str | None, json_file: Path | None
 ) -> None:
-    """Measure one text of each kind with TOKENIZER, a tokenizer.json, each in a process of its own.
+    """Measure one text of each kind with TOKENIZER, a tokenizer.json, each in a new process.
 
-    What is measured is what embedge does with a text before the graph: it looks for the tokens that are kept. One core
-    does, and milliseconds are those that it worked.
+    The benchmark measures embedge's work on a text before the graph runs: it searches for the tokens up to the limit.
+    This takes one core; milliseconds are processor time.
 
     \b
-    python benchmarks/long_texts.py bundle/tokenizer.json
+    python -m benchmarks.long_texts bundle/tokenizer.json
     """
     if only:
         cost = _measure(Tokeniser(tokenizer, max_tokens=max_tokens, truncation_side=side), only, characters)
@@ -130,7 +136,14 @@ def main(
         return
     costs = []
     for kind in _KINDS:
-        command = [sys.executable, __file__, str(tokenizer), f"--max-tokens={max_tokens}", f"--side={side}"]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.long_texts",
+            str(tokenizer),
+            f"--max-tokens={max_tokens}",
+            f"--side={side}",
+        ]
         answer = subprocess.run(
             [*command, f"--characters={characters}", "--only", kind], check=True, capture_output=True, text=True
         ).stdout
@@ -179,7 +192,7 @@ def _measure(tokeniser: Tokeniser, kind: str, characters: int) -> Cost:
 
 
 def _timed(call: Callable[[], Tokens]) -> tuple[float, Tokens | None]:
-    """Milliseconds of a core, and what came of it; None where the text was refused."""
+    """The processor time in milliseconds, and the tokens; None where embedge refuses the text."""
     start = time.process_time()
     try:
         result = call()
@@ -189,7 +202,7 @@ def _timed(call: Callable[[], Tokens]) -> tuple[float, Tokens | None]:
 
 
 def _start_peak() -> int:
-    """Bytes of the process now, from which its peak is counted on: making the text took more."""
+    """Reset the peak of the process, because making the text took more memory, and return its bytes now."""
     Path("/proc/self/clear_refs").write_text("5")
     return _memory("VmRSS")
 
@@ -202,7 +215,7 @@ def _memory(field: str) -> int:
 
 def _print(result: LongTexts) -> None:
     click.echo(
-        f"{result.tokenizer}, {result.max_tokens} tokens, cut off on the {result.truncation_side}, "
+        f"{result.tokenizer}, {result.max_tokens} tokens, truncated on the {result.truncation_side}, "
         f"{result.characters:,} characters\n{describe(result.machine)}\n"
     )
     rows = [
@@ -215,7 +228,7 @@ def _print(result: LongTexts) -> None:
         )
         for cost in result.costs
     ]
-    head = ("text of", "ms", "ms, as document", "ms, as query", "MB", "tokens", "not all read")
+    head = ("text of", "ms", "ms, as document", "ms, as query", "MB", "tokens", "partly unread")
     click.echo(align([head, *rows]))
 
 

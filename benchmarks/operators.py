@@ -1,6 +1,6 @@
-"""Where does the time go? embedge's int8 graph on one core, operator by operator, by ONNX Runtime's own profiler.
+"""Profile embedge's int8 graph with ONNX Runtime's profiler: the time of each kind of operator, on one core.
 
-python benchmarks/operators.py --help
+python -m benchmarks.operators --help
 """
 
 import json
@@ -14,24 +14,25 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from contest import OWN, open_contest
+from benchmarks.measure.comparison import OWN, open_comparison
+from benchmarks.measure.graph_timing import random_ids
+from benchmarks.measure.options import Setup, comparison_options
+from benchmarks.report.machine_info import Machine, describe, this_machine
+from benchmarks.report.tables import align, write_json
 from embedge.bundle.directory import Bundle
-from machine import Machine, describe, this_machine
-from options import Setup, contest_options
-from report import align, write_json
-from side_by_side import random_ids
 
 SHAPES = ((1, 10), (16, 16), (1, 256), (1, 512))  # texts, tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """A run.
+    """One run of the benchmark.
 
     Attributes:
-        model: what was profiled.
-        milliseconds: of one run, by its shape and by operator; the attention of an ``If`` counts once, as itself.
-        machine: where it was measured.
+        model: the name of the model.
+        milliseconds: the time of one run of the graph, by shape and by operator. Attention inside an ``If`` counts
+            once, as attention.
+        machine: where the run took place.
     """
 
     model: str
@@ -40,36 +41,36 @@ class Profile:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@contest_options
-@click.option("--runs", type=click.IntRange(min=1), default=30, show_default=True, help="For each shape.")
+@comparison_options
+@click.option("--runs", type=click.IntRange(min=1), default=30, show_default=True, help="Runs of each shape.")
 def main(setup: Setup, runs: int) -> None:
-    """Measure the milliseconds that each kind of operator takes in one run of the int8 graph, on one core.
+    """Measure the milliseconds of each kind of operator in one run of the int8 graph, on one core.
 
     \b
-    python benchmarks/operators.py --shape base
+    python -m benchmarks.operators --shape base
     """
-    with open_contest(replace(setup, patterns=(OWN,), threads=1)) as contest:
-        bundle, vocabulary = Bundle.open(contest.entrants[0].kit.folder / "bundle"), contest.config["vocab_size"]
-        found = {
+    with open_comparison(replace(setup, patterns=(OWN,), threads=1)) as comparison:
+        bundle, vocabulary = Bundle.open(comparison.peers[0].kit.folder / "bundle"), comparison.config["vocab_size"]
+        profiles = {
             f"{texts} x {tokens}": profile(bundle.graph("int8"), random_ids(texts, tokens, vocabulary), runs)
             for texts, tokens in SHAPES
         }
-    result = Profile(model=contest.model, milliseconds=found, machine=this_machine())
+    result = Profile(model=comparison.model, milliseconds=profiles, machine=this_machine())
     click.echo(f"{result.model}, one core\n{describe(result.machine)}\n")
-    operators = sorted({name for times in found.values() for name in times}, key=lambda name: -_most(found, name))
-    rows = [(name, *(f"{times.get(name, 0):.2f}" for times in found.values())) for name in operators]
-    total = ("all", *(f"{sum(times.values()):.2f}" for times in found.values()))
-    click.echo(align([("ms, texts x tokens", *found), *rows, total]))
+    operators = sorted({name for times in profiles.values() for name in times}, key=lambda name: -_most(profiles, name))
+    rows = [(name, *(f"{times.get(name, 0):.2f}" for times in profiles.values())) for name in operators]
+    total = ("all", *(f"{sum(times.values()):.2f}" for times in profiles.values()))
+    click.echo(align([("ms, texts x tokens", *profiles), *rows, total]))
     if setup.json_file:
         write_json(result, setup.json_file)
 
 
-def _most(found: Mapping[str, Mapping[str, float]], name: str) -> float:
-    return max(times.get(name, 0) for times in found.values())
+def _most(profiles: Mapping[str, Mapping[str, float]], name: str) -> float:
+    return max(times.get(name, 0) for times in profiles.values())
 
 
 def profile(graph: Path, ids: NDArray[np.int64], runs: int) -> dict[str, float]:
-    """Milliseconds of one run by operator, on average; the first is among them, so there should be many."""
+    """The mean milliseconds of one run, by operator. The slow first run is included, so use many runs."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -82,7 +83,7 @@ def profile(graph: Path, ids: NDArray[np.int64], runs: int) -> dict[str, float]:
     for event in json.loads(Path(session.end_profiling()).read_text(encoding="utf-8")):
         if event.get("cat") == "Node" and event["name"].endswith("kernel_time"):
             times[event["args"]["op_name"]] += event["dur"]
-    del times["If"]  # which is the attention within it, counted there
+    del times["If"]  # its time is that of the attention inside it, which is counted there
     return {name: microseconds / runs / 1000 for name, microseconds in times.items()}
 
 

@@ -1,6 +1,6 @@
-"""How good are the vectors? Every encoder of a checkpoint, on the same texts, in one run.
+"""Measure quality: every encoder that can be built from one checkpoint, on the same texts.
 
-python benchmarks/quality.py --help
+python -m benchmarks.quality --help
 """
 
 import time
@@ -9,30 +9,31 @@ from pathlib import Path
 
 import click
 
-from chart import draw, require_matplotlib
+from benchmarks.data.datasets import DataNotFoundError, data_folder, read_collection, read_pairs
+from benchmarks.measure.evaluate import Score, Texts, Vectors, embed, prepare, score
+from benchmarks.peers.table import BASELINE, PEERS, Peer, choose
+from benchmarks.peers.workbench import Workbench, open_workbench
+from benchmarks.report.charts import draw, require_matplotlib
+from benchmarks.report.machine_info import describe, this_machine
+from benchmarks.report.quality_report import Result, table
+from benchmarks.report.tables import write_json
 from embedge.errors import EmbedgeError
 from embedge.inference.cpu import usable_cores
-from evaluate import Score, Texts, Vectors, embed, prepare, score
-from machine import describe, this_machine
-from peers.table import BASELINE, PEERS, Peer, choose
-from peers.workbench import Workbench, open_workbench
-from report import Result, table, write_json
-from tasks import DataNotFoundError, data_folder, read_collection, read_pairs
 
-_CALIBRATION = 300  # texts of STS-B's dev split; NNCF and optimum-intel take as many by default
+_CALIBRATION = 300  # texts of STS-B's dev split; 300 is the default of NNCF and optimum-intel
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
-    "-m", "--model", default="all-MiniLM-L6-v2", show_default=True, help="Recipe, hub id or checkpoint's DIR."
+    "-m", "--model", default="all-MiniLM-L6-v2", show_default=True, help="Recipe, hub id or checkpoint directory."
 )
-@click.option("--like", metavar="RECIPE", help="What a directory was fine-tuned from: its pooling and prompts.")
-@click.option("--only", metavar="NAME", multiple=True, help="Rows to compute; * stands for anything. Several times.")
-@click.option("--max-tokens", type=click.IntRange(min=8), default=256, show_default=True, help="Cut texts to that.")
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Cores to use; all by default.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the results there.")
-@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw them there: .png or .svg.")
-@click.option("--list", "list_rows", is_flag=True, help="Show the rows, and which can be computed here; then stop.")
+@click.option("--like", metavar="RECIPE", help="Model that -m was fine-tuned from: sets pooling and prompts.")
+@click.option("--only", metavar="NAME", multiple=True, help="Rows to compute, such as 'embedge-*'. Repeatable.")
+@click.option("--max-tokens", type=click.IntRange(min=8), default=256, show_default=True, help="Truncate texts.")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Cores to use. Default: all.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="File for the results.")
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="File for a chart, .png or .svg.")
+@click.option("--list", "list_rows", is_flag=True, help="List the rows, and the packages that they lack, and exit.")
 def main(
     model: str,
     like: str | None,
@@ -43,16 +44,17 @@ def main(
     plot: Path | None,
     list_rows: bool,
 ) -> None:
-    """Measure the quality of embedge's graphs and of other libraries' on one checkpoint.
+    """Measure the quality of embedge and other libraries on one checkpoint.
 
-    STS-B test (Spearman of cosines with the gold scores) and Cranfield (nDCG@10, recall@100), all in points of 100, and
-    the cosine to embedge's fp32 vectors of STS-B's sentences. $EMBEDGE_DATA names the folder with the data. Rows of
-    libraries that are not installed are left out, and said to be. Everything is made anew, in a temporary folder.
+    The metrics are the Spearman correlation of cosines with the gold scores of STS-B's test pairs, and nDCG@10 and
+    recall@100 on Cranfield, all times 100; and the cosine with embedge's fp32 vectors of STS-B's sentences. Set
+    EMBEDGE_DATA to the folder of the data. The benchmark skips rows whose library is not installed, and lists them. It
+    builds all files in a temporary folder.
 
     \b
-    python benchmarks/quality.py
-    python benchmarks/quality.py --only 'embedge-*' --only ctranslate2-int8
-    python benchmarks/quality.py --model ./my-fine-tune --like bge-small-en-v1.5 --json quality.json --plot quality.png
+    python -m benchmarks.quality
+    python -m benchmarks.quality --only 'embedge-*' --only ctranslate2-int8
+    python -m benchmarks.quality --model ./my-fine-tune --like bge-small-en-v1.5 --json quality.json --plot quality.png
     """
     try:
         rows = choose(only)
@@ -61,9 +63,9 @@ def main(
             return
         if plot:
             require_matplotlib()
-        for file in (json_file, plot):  # before minutes of work, not after
+        for file in (json_file, plot):  # fail before minutes of work, not after
             if file and not file.parent.is_dir():
-                raise click.UsageError(f"{file.parent} is no directory; make it, or name another")
+                raise click.UsageError(f"{file.parent} is not a directory; create it, or choose another")
         result = run(rows, model, like=like, max_tokens=max_tokens, threads=threads or usable_cores())
     except (EmbedgeError, DataNotFoundError, LookupError) as error:
         raise click.ClickException(" ".join(str(error).split())) from error
@@ -82,7 +84,7 @@ def _list(rows: Sequence[Peer]) -> None:
 
 
 def run(rows: Sequence[Peer], model: str, *, like: str | None, max_tokens: int, threads: int) -> Result:
-    """Every row that can be computed here; the baseline first, since the others are compared with it."""
+    """Compute every row whose packages are installed."""
     folder = data_folder()
     calibration = read_pairs(folder, "dev").sentences[:_CALIBRATION]
     with open_workbench(model, like=like, threads=threads, calibration=calibration) as bench:
@@ -111,17 +113,17 @@ def run(rows: Sequence[Peer], model: str, *, like: str | None, max_tokens: int, 
 
 
 def _scores(rows: Sequence[Peer], bench: Workbench, texts: Texts) -> Iterator[tuple[str, Score]]:
-    """The rows in order; the baseline is computed in any case, and is a row where it is wanted."""
+    """The rows in order. The baseline is always computed, and is a row only where it is wanted."""
     first = next(peer for peer in PEERS if peer.name == BASELINE)
     baseline, size = _embed(first, bench, texts)
     for peer in rows:
-        found, bytes_ = (baseline, size) if peer == first else _embed(peer, bench, texts)
-        yield peer.name, score(found, texts, baseline=baseline, size=bytes_)
+        vectors, bytes_ = (baseline, size) if peer == first else _embed(peer, bench, texts)
+        yield peer.name, score(vectors, texts, baseline=baseline, size=bytes_)
 
 
 def _embed(peer: Peer, bench: Workbench, texts: Texts) -> tuple[Vectors, int]:
-    """An encoder's vectors and size, and its progress on stderr."""
-    click.echo(f"{peer.name}: made ", err=True, nl=False)
+    """The vectors and the size of an encoder. Progress goes to stderr."""
+    click.echo(f"{peer.name}: built ", err=True, nl=False)
     start = time.perf_counter()
     peer.build(bench)
     encoder = peer.load(bench.kit(peer.variant))
@@ -137,7 +139,7 @@ def _print(result: Result) -> None:
     click.echo(describe(result.machine))
     click.echo(table(result.scores))
     for name, why in result.left_out.items():
-        click.echo(f"{name}: {why}; benchmarks/README.md has the line that installs it")
+        click.echo(f"{name}: {why}; `pip install -e '.[bench]'` installs it")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Is embedge as fast as it was? This checkout and another, on one bundle, in turns.
+"""Compare the speed of this checkout with that of another, on the same bundle, to find regressions.
 
-python benchmarks/versions.py --help
+python -m benchmarks.versions --help
 """
 
 import json
@@ -16,15 +16,15 @@ from statistics import median
 
 import click
 
-from peers.process import child_environment
-from tasks import data_folder, read_collection, read_pairs
+from benchmarks.data.datasets import data_folder, read_collection, read_pairs
+from benchmarks.peers.process import child_environment
 
 _HERE = Path(__file__).parents[1]
-# The source roots of a checkout; the checkout that is installed comes after them.
+# The source roots of a checkout. They come before an installed checkout on the path.
 _ROOTS = ("runtime", "export", "models")
 _QUERY = "how do I bake bread with yeast at home?"
 _COLD = "import sys; from embedge import Embedder; Embedder(sys.argv[1]).encode(sys.argv[2]); print('done', flush=True)"
-# Answers every line, a list of texts and a number of calls as JSON, with the milliseconds of all calls.
+# Reads lines of JSON, each a list of texts and a number of calls, and answers with the milliseconds of all calls.
 _WARM = """
 import json, sys, time
 from embedge import Embedder
@@ -37,22 +37,24 @@ for line in sys.stdin:
         model.encode(texts, on_truncate="ignore")
     print(json.dumps(1000 * (time.perf_counter() - start)), flush=True)
 """
-Turn = Callable[[], float]
+Measurement = Callable[[], float]  # milliseconds
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("before", type=click.Path(path_type=Path, file_okay=False, exists=True))
-@click.option("-b", "--bundle", required=True, type=click.Path(exists=True), help="A bundle that both versions read.")
+@click.option(
+    "-b", "--bundle", required=True, type=click.Path(exists=True), help="A bundle that both checkouts can read."
+)
 @click.option("--rounds", type=click.IntRange(min=1), default=20, show_default=True)
 def main(before: Path, bundle: str, rounds: int) -> None:
-    """Measure this checkout beside BEFORE, another one, in turns: warm calls and cold starts.
+    """Compare this checkout with BEFORE, another checkout: warm calls and cold starts, interleaved.
 
-    A ratio is the median over the rounds of BEFORE's time by this checkout's in the same round: above 1, this one is
-    faster. Of two runs of the same code it is 0.99 to 1.01 on a quiet machine.
+    A ratio is the median over the rounds of BEFORE's time divided by this checkout's time in the same round. Above 1,
+    this checkout is faster. The same code gives 0.99 to 1.01 on a quiet machine.
 
     \b
     git worktree add ../before COMMIT
-    python benchmarks/versions.py ../before -b BUNDLE
+    python -m benchmarks.versions ../before -b BUNDLE
     """
     texts = _texts()
     with ExitStack() as stack:
@@ -66,7 +68,7 @@ def main(before: Path, bundle: str, rounds: int) -> None:
 
 
 def _texts() -> Mapping[str, tuple[list[str], int]]:
-    """Texts and calls of a turn, by kind; a turn takes some tenths of a second."""
+    """The texts, and the number of calls in a round, by kind. A round takes a few tenths of a second."""
     folder = data_folder()
     return {
         "query": ([_QUERY], 100),
@@ -75,14 +77,14 @@ def _texts() -> Mapping[str, tuple[list[str], int]]:
     }
 
 
-def _compare(kind: str, rounds: int, turns: Mapping[Path, Turn], before: Path) -> None:
-    """Print the medians and their ratio; who begins a round changes with the round."""
-    order = list(turns)
+def _compare(kind: str, rounds: int, measurements: Mapping[Path, Measurement], before: Path) -> None:
+    """Print the medians and the ratio. The two checkouts take turns in starting a round."""
+    order = list(measurements)
     times: dict[Path, list[float]] = {where: [] for where in order}
-    for turn in range(-1, rounds):  # one to warm up
-        for where in order if turn % 2 else reversed(order):
-            milliseconds = turns[where]()
-            if turn >= 0:
+    for number in range(-1, rounds):  # one round to warm up
+        for where in order if number % 2 else reversed(order):
+            milliseconds = measurements[where]()
+            if number >= 0:
                 times[where].append(milliseconds)
     old, new = times[before], times[_HERE]
     ratio = median(a / b for a, b in zip(old, new, strict=True))
@@ -95,7 +97,7 @@ def _environment(checkout: Path) -> dict[str, str]:
 
 
 def _cold(checkout: Path, bundle: str) -> float:
-    """Milliseconds from the start of a process to its first vector."""
+    """The milliseconds from the start of a process to its first vector."""
     start = time.perf_counter()
     command = [sys.executable, "-c", _COLD, bundle, _QUERY]
     subprocess.run(command, env=_environment(checkout), check=True, stdout=subprocess.DEVNULL)
@@ -103,7 +105,7 @@ def _cold(checkout: Path, bundle: str) -> float:
 
 
 class _Warm:
-    """A process of a checkout that has loaded the bundle."""
+    """A process that has loaded the bundle with the code of one checkout."""
 
     def __init__(self, checkout: Path, bundle: str) -> None:
         self._process = subprocess.Popen(
@@ -115,7 +117,9 @@ class _Warm:
         )
         found = Path(str(self._answer()))
         if checkout.resolve() not in found.resolve().parents:
-            raise click.ClickException(f"{checkout} is not what was imported, but {found}")
+            raise click.ClickException(
+                f"the process imported {found}, which is not in {checkout}; uninstall embedge or give another checkout"
+            )
 
     def __enter__(self) -> "_Warm":
         return self
@@ -125,7 +129,7 @@ class _Warm:
         self._process.communicate()
 
     def ask(self, texts: list[str], calls: int) -> float:
-        """Milliseconds of so many calls."""
+        """The milliseconds of ``calls`` calls."""
         assert self._process.stdin
         self._process.stdin.write(json.dumps([texts, calls]) + "\n")
         self._process.stdin.flush()

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from benchmarks.data.seeded import Tensors
 from embedge import Bundle, Embedder
 from embedge_export import export
-from seeded import Tensors
 from tiny import write_checkpoint
 
 MakeCheckpoint = Callable[..., Path]

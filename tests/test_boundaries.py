@@ -1,9 +1,10 @@
-"""Who may import what: the runtime is light to import and never needs what the exporter needs."""
+"""The boundaries of imports: the runtime is light, never needs the exporter, and no room imports a higher one."""
 
 import ast
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
@@ -11,14 +12,23 @@ import pytest
 
 import embedge
 from embedge.bundle.cache_paths import cached_path
+from import_graph import ImportGraph, package_of, read_graph, upward
+from import_layers import LAYERS, level_of
+from read_imports import PACKAGES
 
 RUNTIME = Path(embedge.__file__).parent
 HEAVY = ("numpy", "onnxruntime", "tokenizers", "huggingface_hub", "tqdm", "click", "platformdirs")
 FORBIDDEN = ("torch", "transformers", "optimum", "onnx", "safetensors", "embedge_models")
+TABLE_OF_COMMANDS = "embedge.command.main"
+
+
+@cache
+def graph() -> ImportGraph:
+    return read_graph(Path(__file__).parents[1])
 
 
 def loaded_after(code: str) -> set[str]:
-    """Top-level modules in a fresh process after some code."""
+    """The top-level modules that a new process has imported after running some code."""
     command = f"{code}\nimport sys; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
     return set(
         subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True).stdout.split()
@@ -40,7 +50,7 @@ def test_embedding_imports_nothing_of_the_exporters(tiny_bundle: embedge.Bundle)
 
 
 def test_a_cached_name_asks_for_nothing_of_the_hubs(tiny_bundle: embedge.Bundle) -> None:
-    """A hub id, whose bundle would be asked for if it were not in the cache."""
+    """For a hub id, embedge would ask the hub if the bundle were not in the cache."""
     shutil.copytree(tiny_bundle.path, cached_path("someone/tiny"))
     loaded = loaded_after("from embedge import Embedder; Embedder('someone/tiny').encode('the cat')")
     assert loaded.isdisjoint({*FORBIDDEN, "embedge_export", "huggingface_hub", "filelock", "tqdm", "click", "requests"})
@@ -48,26 +58,62 @@ def test_a_cached_name_asks_for_nothing_of_the_hubs(tiny_bundle: embedge.Bundle)
 
 @pytest.mark.parametrize("path", sorted(RUNTIME.rglob("*.py")), ids=lambda path: path.stem)
 def test_the_runtime_names_the_exporter_in_one_place(path: Path) -> None:
-    imports: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            imports |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            imports.add((node.module or "").partition(".")[0])
-    allowed = {"embedge_export"} if path.name == "obtain.py" else set()
-    assert imports & {*FORBIDDEN, "embedge_export"} <= allowed
+    """The table of subcommands names the exporter's modules in strings, and imports one when its command is typed."""
+    parts = path.relative_to(RUNTIME.parent).with_suffix("").parts
+    module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    imports = [found for found in graph().imports if found.source == module]
+    forbidden = [found for found in imports if package_of(found.target) in (*FORBIDDEN, "embedge_export")]
+    if module == TABLE_OF_COMMANDS:
+        forbidden = [
+            found for found in forbidden if (found.kind, package_of(found.target)) != ("string", "embedge_export")
+        ]
+    assert forbidden == []
+    texts = [
+        node.value for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Constant)
+    ]
+    assert module == TABLE_OF_COMMANDS or not [text for text in texts if "embedge_export" in str(text)]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_room_is_in_one_layer(package: str) -> None:
+    declared = [room for layer in LAYERS[package] for room in layer]
+    assert len(set(declared)) == len(declared)
+    assert graph().rooms(package) <= level_of(package).keys()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_arrow_goes_down(package: str) -> None:
+    """This includes lazy imports, imports under TYPE_CHECKING, and imports by string."""
+    assert upward(graph().arrows(package), level_of(package)) == []
+
+
+def test_inference_and_hub_never_meet() -> None:
+    rooms = {"embedge.inference", "embedge.hub"}
+    assert [arrow for arrow in graph().arrows("embedge") if rooms.issuperset(arrow)] == []
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    assert graph().circles() == []
+
+
+def test_what_is_imported_by_a_computed_name_stands_in_tables_that_the_graph_reads() -> None:
+    """Elsewhere, a computed name could import anything, and the graph would not show it."""
+    computed = {found.source for found in graph().imports if found.kind == "computed"}
+    assert computed <= {"embedge", TABLE_OF_COMMANDS, "embedge_export.extras"}
 
 
 def test_every_public_name_can_be_imported() -> None:
     for name in embedge.__all__:
         value = getattr(embedge, name)
-        assert get_args(value) or value.__doc__  # the choices of an option, or a docstring
+        assert get_args(value) or value.__doc__  # a type of choices, or an object with a docstring
 
 
 def test_the_error_tree_in_the_docstring_is_the_tree() -> None:
     from embedge import errors
 
-    classes = [item for item in vars(errors).values() if isinstance(item, type)]
+    own = [item for item in vars(errors).values() if getattr(item, "__module__", None) == errors.__name__]
+    classes = [item for item in own if isinstance(item, type)]
+    assert len(classes) > 10
     tree = errors.__doc__ or ""
     for item in classes:
         assert item.__name__ in tree

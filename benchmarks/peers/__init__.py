@@ -1,6 +1,6 @@
-"""The encoders that benchmarks compare, one adapter module for each library; ``table`` lists them.
+"""The encoders that the benchmarks compare: one adapter module for each library. ``table`` lists them.
 
-An adapter ``peers.<module>`` has ``build(bench, variant)``, which makes files of a checkpoint and may be heavy, and
-``load(kit) -> Encoder``, which loads them and imports nothing but its library. It is itself imported when its row is
-wanted and its packages are there.
+An adapter has two functions. ``build(bench, variant)`` writes the files of an encoder from a checkpoint. It may import
+anything. ``load(kit) -> Encoder`` loads these files and imports only its library. An adapter is imported when its row
+is wanted and its packages are installed.
 """

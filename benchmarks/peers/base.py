@@ -1,7 +1,7 @@
-"""What a benchmark asks of an encoder, and what an adapter makes one of.
+"""The interface of an encoder, and the kit from which an adapter loads one.
 
-Light on purpose: an encoder is loaded in a process, and often in an environment, that has nothing but its library. It
-is for the library to import numpy, when it wants it: a cold start is measured.
+This module imports nothing but the standard library. An encoder is loaded in a process, often in a virtual environment,
+that has only its library; and the cold start of that process is measured, so the library decides when to import numpy.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-TUNED = "-tuned"  # at the end of a variant's name: batches as many at once as there are cores, a thread for each
+TUNED = "-tuned"  # the suffix of a variant that runs one single-threaded batch on each core
 
 
 class Encoder(Protocol):
-    """Text to vectors, by some library and some file."""
+    """Turns texts into vectors with one library and one file."""
 
     @property
     def size(self) -> int:
-        """Bytes of the files with the weights; the tokenizer's do not count, all have the same."""
+        """Bytes of the files with the weights. The tokenizer is the same for all encoders and does not count."""
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors of texts, [n, dimension], in input order; the texts as they are, without a prompt."""
+        """Unit vectors of texts, [n, dimension], in input order, without a prompt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kit:
-    """What an adapter's ``load`` makes an encoder of: files that its ``build`` has made.
+    """The files of an encoder: an adapter's ``build`` writes them, and its ``load`` reads them.
 
     Attributes:
-        variant: which of the adapter's encoders.
-        folder: where they are, and the checkpoint's ``tokenizer.json``.
+        variant: the encoder, of those that the adapter has.
+        folder: the folder of the files, with the checkpoint's ``tokenizer.json``.
         pooling: ``cls``, ``mean`` or ``last``.
-        dimension: of a vector.
-        threads: most cores to use.
+        dimension: the length of a vector.
+        threads: the number of cores to use at most.
     """
 
     variant: str

@@ -1,6 +1,6 @@
-"""A process that holds one encoder and does what it is told: JSON lines in, JSON lines out.
+"""The process of one encoder: reads commands as lines of JSON, and answers each with a line of JSON.
 
-``peers.process`` starts it, with a peer's module and its kit as JSON in the first argument.
+``benchmarks.peers.process`` starts it, with the peer's module and kit as JSON in the first argument.
 """
 
 import json
@@ -14,27 +14,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from peers.base import Encoder
-    from peers.embedge import OwnEncoder
+    from benchmarks.peers.base import Encoder
+    from benchmarks.peers.embedge import OwnEncoder
 
 
 def load(order: Mapping[str, Any]) -> "Encoder":
-    """The encoder of an adapter's name and a kit as JSON has it."""
-    from peers.base import Kit
+    """The encoder for the name of an adapter and a kit, both as JSON has them."""
+    from benchmarks.peers.base import Kit
 
     kit = Kit(**{**order["kit"], "folder": Path(order["kit"]["folder"])})
-    encoder: Encoder = import_module(f"peers.{order['module']}").load(kit)
+    encoder: Encoder = import_module(f"benchmarks.peers.{order['module']}").load(kit)
     return encoder
 
 
 def read_texts(path: str) -> list[str]:
-    """The texts of a JSON file."""
+    """The texts in a JSON file."""
     texts: list[str] = json.loads(Path(path).read_text(encoding="utf-8"))
     return texts
 
 
 def memory() -> dict[str, int]:
-    """Resident bytes of this process: now, and at most so far."""
+    """Resident bytes of this process: now, and the peak so far."""
     fields = {"now": "VmRSS:", "peak": "VmHWM:"}
     status = Path("/proc/self/status").read_text(encoding="ascii")
     lines = dict(line.split(maxsplit=1) for line in status.splitlines() if line.startswith(tuple(fields.values())))
@@ -42,7 +42,7 @@ def memory() -> dict[str, int]:
 
 
 def _encode(encoder: "Encoder", texts: str, count: int | None = None) -> dict[str, Any]:
-    """Seconds for all texts, or for so many of them, over and over."""
+    """The seconds that all texts take, or ``count`` texts, which repeat the list."""
     wanted = read_texts(texts)
     if count is not None:
         wanted = list(islice(cycle(wanted), count))
@@ -52,7 +52,7 @@ def _encode(encoder: "Encoder", texts: str, count: int | None = None) -> dict[st
 
 
 def _latency(encoder: "Encoder", text: str, count: int) -> dict[str, Any]:
-    """Milliseconds of each of several calls for one text; half as many more, first, to warm up."""
+    """The milliseconds of each of ``count`` calls with one text, after half as many calls to warm up."""
     milliseconds = []
     for turn in range(-count // 2, count):
         start = time.perf_counter()
@@ -70,7 +70,7 @@ def _vectors(encoder: "Encoder", texts: str, to: str) -> dict[str, Any]:
 
 
 def _stream(encoder: "OwnEncoder", texts: str, count: int, samples: int) -> dict[str, Any]:
-    """Resident bytes at equal distances along a stream of texts, over and over; embedge's encoder alone has one."""
+    """Resident bytes, sampled evenly along a stream of repeated texts. Only embedge's encoder has a stream."""
     source = islice(cycle(read_texts(texts)), count)
     resident = [
         memory()["now"]
@@ -90,9 +90,9 @@ _VERBS: Mapping[str, Callable[..., dict[str, Any]]] = {
 
 
 def main() -> None:
-    """Load, say so, and answer until the input ends."""
+    """Load the encoder, write its size, and answer commands until the input ends."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # libraries print what they like
+    os.dup2(2, 1)  # so that prints of a library do not mix with the answers
     encoder = load(json.loads(sys.argv[1]))
     print(json.dumps({"size": encoder.size}), file=answers, flush=True)
     for line in sys.stdin:

@@ -1,6 +1,6 @@
-"""A process that loads an encoder, makes one vector, says so and ends: what a cold start is.
+"""The process of a cold start: loads an encoder, embeds one text, prints a line and ends.
 
-``peers.process`` starts it, with a peer's module and its kit as JSON in the first argument.
+``benchmarks.peers.process`` gives the command, with the peer's module and kit as JSON in the first argument.
 """
 
 import json
@@ -9,12 +9,12 @@ import sys
 
 
 def main() -> None:
-    """One line on stdout once there is a vector; how much memory it took, in bytes."""
+    """Write a line when the vector is there, and a second line with the peak memory in bytes."""
     out = os.dup(1)
-    os.dup2(2, 1)  # libraries print what they like
-    from peers.child import load, memory
+    os.dup2(2, 1)  # so that prints of a library do not mix with the lines
+    from benchmarks.peers.child import load, memory
 
     load(json.loads(sys.argv[1])).encode(["how do I bake bread?"])
     os.write(out, b"vector\n")
     os.write(out, f"{memory()['peak']}\n".encode())
-    os._exit(0)  # what comes after is not the question, and some libraries take seconds to end
+    os._exit(0)  # some libraries take seconds to end, which is not part of a cold start

@@ -1,8 +1,8 @@
 """CTranslate2: its own engine and format, converted from the checkpoint by its own converter.
 
-Its int8 is the nearest relative of ours: a weight scale for every output channel, an activation scale for every token.
-The converter takes BERT's pooler along, which an embedder does not use; the vectors are pooled from the last hidden
-states, as for every other encoder.
+Its int8 is the most similar to embedge's: one weight scale per output channel, and one activation scale per token. The
+converter also stores BERT's pooler, which an embedder does not use. The adapter pools the last hidden states, as the
+other adapters do.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -11,15 +11,15 @@ import ctranslate2
 import numpy as np
 from numpy.typing import NDArray
 
-from peers.base import TUNED, Encoder, Kit
-from peers.padded import Ids, load_padded
+from benchmarks.peers.base import TUNED, Encoder, Kit
+from benchmarks.peers.padded import Ids, load_padded
 
 if TYPE_CHECKING:
-    from peers.workbench import Workbench
+    from benchmarks.peers.workbench import Workbench
 
 
 def build(bench: "Workbench", variant: str) -> None:
-    """``variant`` is one of CTranslate2's quantisations, such as ``int8``."""
+    """Convert the checkpoint; ``variant`` is a quantisation of CTranslate2, such as ``int8``."""
     from ctranslate2.converters import TransformersConverter
 
     from embedge_export.optimum.trace import quiet
@@ -32,7 +32,7 @@ def build(bench: "Workbench", variant: str) -> None:
 
 
 def load(kit: Kit) -> Encoder:
-    """All cores in each run; tuned, a worker for each core, as its documentation advises for throughput."""
+    """Each run uses all cores. Tuned: one worker per core, as CTranslate2's documentation advises for throughput."""
     quantisation, tuned = kit.variant.removesuffix(TUNED), kit.variant.endswith(TUNED)
     folder = kit.folder / f"ctranslate2-{quantisation}"
     workers, threads = (kit.threads, 1) if tuned else (1, kit.threads)
@@ -42,6 +42,6 @@ def load(kit: Kit) -> Encoder:
 
     def run(ids: Ids, mask: Ids) -> NDArray[Any]:
         rows = [row[:length].tolist() for row, length in zip(ids, mask.sum(axis=1), strict=True)]
-        return np.array(encoder.forward_batch(rows).last_hidden_state)  # it pads for itself
+        return np.array(encoder.forward_batch(rows).last_hidden_state)  # CTranslate2 pads the rows itself
 
     return load_padded(kit, run, size=(folder / "model.bin").stat().st_size, tuned=tuned)

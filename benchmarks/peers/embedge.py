@@ -1,4 +1,4 @@
-"""embedge itself: exported by this checkout, run by its runtime with its defaults."""
+"""embedge itself: exported by this checkout, and run with the defaults of its runtime."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from benchmarks.peers.base import Encoder, Kit
 from embedge import Embedder
-from peers.base import Encoder, Kit
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from peers.workbench import Workbench
+    from benchmarks.peers.workbench import Workbench
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnEncoder:
-    """An Embedder."""
+    """An encoder that is an Embedder."""
 
     size: int
     embedder: Embedder
@@ -30,14 +30,14 @@ class OwnEncoder:
 
 
 def build(bench: Workbench, variant: str) -> None:
-    """One precision, exported without a floor: the benchmark tells how good it is."""
+    """Export one precision, without the exporter's check of quality: the benchmark measures that."""
     from embedge_export import export
 
     export(bench.source, bench.folder / "bundle", precisions=(variant,), like=bench.like, verify=False)  # type: ignore[arg-type]
 
 
 def load(kit: Kit) -> Encoder:
-    """The graph of that precision."""
+    """Open the bundle with the precision ``kit.variant``."""
     embedder = Embedder(kit.folder / "bundle", precision=kit.variant, threads=kit.threads)  # type: ignore[arg-type]
     files = embedder.bundle.graph_files(embedder.precision)
     return OwnEncoder(size=sum(embedder.bundle.manifest.files[name].size for name in files), embedder=embedder)

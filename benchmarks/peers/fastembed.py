@@ -1,4 +1,4 @@
-"""fastembed: a custom model, run as fastembed does by default: batches of 256 in input order, padded to the longest."""
+"""fastembed: a custom model with fastembed's defaults, which are padded batches of 256 texts in input order."""
 
 import shutil
 from collections.abc import Sequence
@@ -10,17 +10,17 @@ from fastembed import TextEmbedding
 from fastembed.common.model_description import ModelSource, PoolingType
 from numpy.typing import NDArray
 
-from peers.base import Encoder, Kit
+from benchmarks.peers.base import Encoder, Kit
 
 if TYPE_CHECKING:
-    from peers.workbench import Workbench
+    from benchmarks.peers.workbench import Workbench
 
 _POOLINGS = {"cls": PoolingType.CLS, "mean": PoolingType.MEAN}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FastembedEncoder:
-    """A TextEmbedding."""
+    """An encoder that is a TextEmbedding."""
 
     size: int
     model: TextEmbedding
@@ -31,15 +31,15 @@ class FastembedEncoder:
 
 
 def build(bench: "Workbench", variant: str) -> None:
-    """``fp32``: optimum's graph. ``int8-channel``: the same file as the stock row of that name."""
-    from peers.stock import quantised
+    """Copy a graph: ``fp32`` is optimum's, ``int8-channel`` is that of the row stock-int8-channel."""
+    from benchmarks.peers.stock import quantised
 
     graph = bench.traced() if variant == "fp32" else quantised(bench, variant)
     shutil.copyfile(graph, bench.repository() / f"{variant}.onnx")
 
 
 def load(kit: Kit) -> Encoder:
-    """The file of the variant, from the folder."""
+    """Load the graph of the variant as a custom model."""
     folder, name = kit.folder / "repository", f"{kit.folder.name}-{kit.variant}"
     _register(name, kit)
     model = TextEmbedding(name, specific_model_path=str(folder), threads=kit.threads)
@@ -52,7 +52,7 @@ def _register(name: str, kit: Kit) -> None:
             model=name,
             pooling=_POOLINGS[kit.pooling],
             normalization=True,
-            sources=ModelSource(hf=name),  # asked for, and not used: a path is given
+            sources=ModelSource(hf=name),  # fastembed requires a source, and does not use it: load() gives a path
             dim=kit.dimension,
             model_file=f"{kit.variant}.onnx",
         )

@@ -1,6 +1,6 @@
-"""A BERT checkpoint as the GGUF file that llama.cpp's ``convert_hf_to_gguf.py --outtype q8_0`` writes.
+"""Write a BERT checkpoint as the GGUF file that llama.cpp's ``convert_hf_to_gguf.py --outtype q8_0`` writes.
 
-That script comes with llama.cpp's sources alone; its writer, its quantiser and its tensors' names are the package gguf.
+Only llama.cpp's sources contain that script. The package gguf contains its writer, its quantiser and its tensor names.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,23 +17,23 @@ from embedge_export.checkpoint.tensors import Tensors
 
 _POOLINGS = {"cls": gguf.PoolingType.CLS, "mean": gguf.PoolingType.MEAN, "last": gguf.PoolingType.LAST}
 _Q8_0, _F32 = gguf.GGMLQuantizationType.Q8_0, gguf.GGMLQuantizationType.F32
-# The tables that are added to the tokens' stay float32, as in the script.
+# The script leaves these two tables in float32.
 _KEPT = ("embeddings.position_embeddings.weight", "embeddings.token_type_embeddings.weight")
 
 _SPECIAL = ("bos", "eos", "unk", "sep", "pad", "mask")  # bos is [CLS], eos is [SEP]
 
 
 def write_gguf(checkpoint: Checkpoint, path: Path) -> None:
-    """Writes the file, whole or not at all: matrices in Q8_0 (32 int8 weights to a float16 scale), the rest in float32.
+    """Write the file atomically: matrices as Q8_0 (one float16 scale per 32 int8 weights), the rest as float32.
 
     Raises:
-        CheckpointError: the checkpoint is not a BERT whose activation is GELU, or has a tensor missing.
+        CheckpointError: the checkpoint is not a BERT model with GELU, or a tensor is missing.
     """
     config = checkpoint.config
     if (checkpoint.architecture, config.get("hidden_act")) != ("bert", "gelu"):
         raise CheckpointError(
-            f"{checkpoint.directory} is {checkpoint.architecture} with {config.get('hidden_act')}; only BERT with gelu "
-            "is written as GGUF here, so leave the row out (--only names those to compute)"
+            f"{checkpoint.directory} is {checkpoint.architecture} with {config.get('hidden_act')}, and only bert with "
+            "gelu can be written as GGUF here; leave the row out: name the other rows with `--only NAME`"
         )
     part = path.with_suffix(".part")
     writer = gguf.GGUFWriter(part, "bert")
@@ -68,7 +68,7 @@ def _add_config(writer: gguf.GGUFWriter, checkpoint: Checkpoint) -> None:
 
 
 def _add_vocabulary(writer: gguf.GGUFWriter, checkpoint: Checkpoint) -> None:
-    """WordPiece, which llama.cpp matches with a ▁ at the start of a word in place of ## before its other pieces."""
+    """Add the WordPiece vocabulary. llama.cpp marks the first piece of a word with ▁; BERT marks the others with ##."""
     tokenizer = Tokenizer.from_buffer(checkpoint.tokenizer.data)
     special = {number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
     tokens: list[str] = []
@@ -90,13 +90,13 @@ def _add_vocabulary(writer: gguf.GGUFWriter, checkpoint: Checkpoint) -> None:
     writer.add_token_types(kinds)
     special_tokens = gguf.SpecialVocab(checkpoint.directory, special_token_types=_SPECIAL, n_vocab=len(tokens))
     special_tokens.add_to_gguf(writer, quiet=True)
-    # llama.cpp lowercases, and strips accents if it does, unless told; gguf 0.19 has no method for it.
+    # By default, llama.cpp lowercases and strips accents. gguf 0.19 has no method for this field.
     lowercases = tokenizer.normalizer is not None and tokenizer.normalizer.normalize_str("A") == "a"
     writer.add_bool("tokenizer.ggml.normalizer.lowercase", lowercases)
 
 
 def _shapes(config: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Every tensor's name and shape; not the pooler's, which an embedder does not use."""
+    """The name and shape of every tensor, except the pooler's, which an embedder does not use."""
     hidden, inner = config["hidden_size"], config["intermediate_size"]
     tables = {
         "word": config["vocab_size"],

@@ -1,8 +1,8 @@
 """light-embed: ONNX Runtime behind sentence-transformers' interface, in batches of 32, longest text first.
 
-It has no option for the number of threads. ONNX Runtime is told by the graph: it takes a session's options from the
-graph's metadata, under ``ort_config``, where the environment has ORT_LOAD_CONFIG_FROM_MODEL=1 (source: its
-inference_session_utils.h). Everything else is as the library does by default.
+light-embed has no option for the number of threads, so the graph sets it: with ORT_LOAD_CONFIG_FROM_MODEL=1, ONNX
+Runtime reads session options from the metadata ``ort_config`` of a graph (source: inference_session_utils.h in ONNX
+Runtime). All else has the library's defaults.
 """
 
 import os
@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from peers.base import Encoder, Kit
+from benchmarks.peers.base import Encoder, Kit
 
 if TYPE_CHECKING:
-    from peers.workbench import Workbench
+    from benchmarks.peers.workbench import Workbench
 
 _GRAPH = "model.onnx"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LightEmbedEncoder:
-    """A TextEmbedding."""
+    """An encoder that is a TextEmbedding."""
 
     size: int
     model: Any
@@ -35,13 +35,13 @@ class LightEmbedEncoder:
 
 
 def build(bench: "Workbench", variant: str) -> None:
-    """The graph of the stock row int8-channel, and beside it the files that the library wants."""
+    """Write the graph of the row stock-int8-channel, and the other files that the library reads."""
     import json
 
     import onnx
 
+    from benchmarks.peers.stock import quantised
     from embedge_export.bundle_files import write_side_files
-    from peers.stock import quantised
 
     folder = _folder(bench.folder, variant, bench.threads)
     if (folder / _GRAPH).is_file():
@@ -54,7 +54,7 @@ def build(bench: "Workbench", variant: str) -> None:
 
 
 def load(kit: Kit) -> Encoder:
-    """A model in a local folder, as the library's readme loads one."""
+    """Load the model from a local folder, as the library's readme does."""
     from light_embed import TextEmbedding
 
     os.environ["ORT_LOAD_CONFIG_FROM_MODEL"] = "1"

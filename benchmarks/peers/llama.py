@@ -1,8 +1,9 @@
-"""llama.cpp by llama-cpp-python, compiled where it is installed: its own format, tokenizer and pooling.
+"""llama.cpp through llama-cpp-python, compiled on this machine: its own format, tokenizer and pooling.
 
-Q8_0 weights meet activations that llama.cpp quantises to int8 as it goes, 32 of a token's to a scale. It is run with
-the settings that were fastest: flash attention; for one text, and to start, one context over all cores; tuned, which is
-for many texts, a context of one thread for every core, since threads wait for each other after every operation.
+The weights are Q8_0. llama.cpp quantises activations to int8 at run time, with one scale per 32 values of a token. The
+settings are the fastest that we measured. All use flash attention. For one text and for a cold start, one context uses
+all cores. Tuned, for many texts, there is one single-threaded context per core, because the threads of one context wait
+for each other after every operation.
 """
 
 from collections.abc import Sequence
@@ -15,23 +16,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from peers.base import TUNED, Encoder, Kit
+from benchmarks.peers.base import TUNED, Encoder, Kit
 
 if TYPE_CHECKING:
-    from peers.workbench import Workbench
+    from benchmarks.peers.workbench import Workbench
 
-_TOKENS = 512  # of a batch; of the longest text too, since a text is not divided
-_TEXTS = 16  # to a batch: each token attends to all of a batch's, masked, so a full batch of short texts is slower
+_TOKENS = 512  # of a batch, and of the longest text: llama.cpp does not split a text
+_TEXTS = 16  # of a batch: llama.cpp computes attention over all tokens of a batch, so more short texts are slower
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LlamaEncoder:
-    """Llamas, each with a context.
+    """One or more Llama objects, each with its own context.
 
     Attributes:
-        size: bytes of the file, which they map.
-        idle: those that wait for a batch.
-        pool: a thread for each of them.
+        size: bytes of the file, which all objects map into memory.
+        idle: the objects that wait for a batch.
+        pool: one thread per object.
     """
 
     size: int
@@ -54,8 +55,8 @@ class LlamaEncoder:
 
 
 def build(bench: "Workbench", variant: str) -> None:
-    """The GGUF file; ``variant`` is ``q8-0``, or that tuned."""
-    from peers.gguf_bert import write_gguf
+    """Write the GGUF file; ``variant`` is ``q8-0`` or ``q8-0-tuned``."""
+    from benchmarks.peers.gguf_bert import write_gguf
 
     path = _path(bench.folder, variant)
     if not path.is_file():
@@ -63,7 +64,7 @@ def build(bench: "Workbench", variant: str) -> None:
 
 
 def load(kit: Kit) -> Encoder:
-    """One context of all threads; tuned, as many contexts as threads."""
+    """Open one context with all threads; tuned, one context per thread."""
     contexts, threads = (kit.threads, 1) if kit.variant.endswith(TUNED) else (1, kit.threads)
     path = _path(kit.folder, kit.variant)
     idle: SimpleQueue[Any] = SimpleQueue()

@@ -1,7 +1,7 @@
 """OpenVINO: optimum's graph, quantised by NNCF with the settings that optimum-intel and sentence-transformers use.
 
-OpenVINO is told to compute what is not int8 in float32. Left alone it takes bfloat16 or float16 where the processor has
-them (AMX, ARM), which is another loss than that of int8, and not there on every machine.
+The option INFERENCE_PRECISION_HINT makes OpenVINO compute everything that is not int8 in float32. By default it uses
+bfloat16 or float16 where the processor has them (AMX, ARM), which loses accuracy on these machines only.
 """
 
 import threading
@@ -12,15 +12,15 @@ import numpy as np
 import openvino
 from numpy.typing import NDArray
 
-from peers.base import TUNED, Encoder, Kit
-from peers.padded import Ids, load_padded, pad
+from benchmarks.peers.base import TUNED, Encoder, Kit
+from benchmarks.peers.padded import Ids, load_padded, pad
 
 if TYPE_CHECKING:
-    from peers.workbench import Workbench
+    from benchmarks.peers.workbench import Workbench
 
 
 def build(bench: "Workbench", variant: str) -> None:
-    """``int8``: calibrated weights and activations. ``int8-weights``: weights only, computed in float32."""
+    """Quantise: ``int8`` has int8 weights and activations, ``int8-weights`` int8 weights and float32 arithmetic."""
     import nncf
 
     from embedge_export.optimum.trace import quiet
@@ -36,7 +36,7 @@ def build(bench: "Workbench", variant: str) -> None:
 
 
 def _quantise(graph: openvino.Model, bench: "Workbench") -> openvino.Model:
-    """Static activation scales, SmoothQuant and bias correction: NNCF's recipe for transformers."""
+    """Quantise with NNCF's settings for transformers: static activation scales, SmoothQuant and bias correction."""
     import nncf
 
     tokenizer = bench.tokenizer()
@@ -51,7 +51,7 @@ def _quantise(graph: openvino.Model, bench: "Workbench") -> openvino.Model:
 
 
 def load(kit: Kit) -> Encoder:
-    """One stream of all cores, for latency; tuned, a stream for each core, as its documentation advises."""
+    """One stream on all cores, for latency. Tuned: one stream per core, as OpenVINO's documentation advises."""
     path = kit.folder / f"openvino-{kit.variant.removesuffix(TUNED)}.xml"
     tuned = kit.variant.endswith(TUNED)
     run = _Compiled(path, threads=kit.threads, streams=kit.threads if tuned else 1)
@@ -63,7 +63,7 @@ def _feed(ids: Ids, mask: Ids) -> dict[str, Ids]:
 
 
 class _Compiled:
-    """A compiled graph as a function of padded ids and their mask; every thread has a request of its own."""
+    """A compiled graph as a function of padded ids and their mask. Every thread has its own inference request."""
 
     def __init__(self, path: Path, *, threads: int, streams: int) -> None:
         options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": streams}

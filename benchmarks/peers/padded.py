@@ -1,4 +1,4 @@
-"""Tokenise, pad, run, pool: for libraries that only run a graph, what their users write around it."""
+"""Tokenise, pad, run and pool: the code that users write around a library that only runs a graph."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,29 +10,29 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from peers.base import Kit
+from benchmarks.peers.base import Kit
 
 Ids = NDArray[np.int64]
-# Padded token ids and their mask, [batch, tokens], to last hidden states, [batch, tokens, hidden].
+# Maps padded token ids and their mask, [batch, tokens], to last hidden states, [batch, tokens, hidden].
 Run = Callable[[Ids, Ids], NDArray[Any]]
-BATCH = 32  # sentence-transformers' default
-BUDGET = 256  # tokens of a tuned batch, padding included
+BATCH = 32  # texts; the default of sentence-transformers
+BUDGET = 256  # tokens in a tuned batch, with padding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaddedEncoder:
-    """Batches of texts, longest first, each padded to its own longest.
+    """An encoder that sorts texts by length, longest first, and pads each batch to its longest text.
 
-    By default 32 texts, one batch after the other: as sentence-transformers does. That is the kindest order to a graph
-    whose activations have one scale for the whole batch: its texts are alike in length, and little of it is padding.
+    By default, it runs one batch of 32 texts after the other, as sentence-transformers does. This order is the best
+    case for a graph with one activation scale per batch: the texts of a batch have similar lengths and little padding.
 
     Attributes:
         size: bytes of the files with the weights.
-        tokenizer: without padding or truncation.
+        tokenizer: a tokenizer without padding and truncation.
         pooling: ``cls``, ``mean`` or ``last``.
-        run: the library's part; with more than one worker, called from several threads at once.
-        workers: batches at once.
-        budget: tokens of a batch, padding included; None is a batch of 32 texts.
+        run: runs the graph; with more than one worker, several threads call it at once.
+        workers: the number of batches that run at once.
+        budget: the number of tokens in a batch, with padding; None means 32 texts.
     """
 
     size: int
@@ -62,7 +62,7 @@ class PaddedEncoder:
         return np.stack([vectors[place] for place in range(len(ids))])
 
     def _batches(self, ids: Sequence[Sequence[int]], order: Sequence[int]) -> Iterator[tuple[int, int]]:
-        """Where each batch starts in the order, and its number of texts."""
+        """The position in the order at which each batch starts, and the number of its texts."""
         start = 0
         while start < len(order):
             rows = BATCH if self.budget is None else max(1, self.budget // len(ids[order[start]]))
@@ -71,7 +71,7 @@ class PaddedEncoder:
 
 
 def load_padded(kit: Kit, run: Run, *, size: int, tuned: bool) -> PaddedEncoder:
-    """The encoder of a library that runs the graph; tuned, by token budget and on all cores at once."""
+    """The encoder of a library that runs a graph. Tuned: batches by token budget, one per core at once."""
     return PaddedEncoder(
         size=size,
         tokenizer=open_tokenizer(kit.folder),
@@ -83,7 +83,7 @@ def load_padded(kit: Kit, run: Run, *, size: int, tuned: bool) -> PaddedEncoder:
 
 
 def open_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer of a folder, without the padding and truncation that its file may carry."""
+    """The tokenizer in a folder, without the padding and truncation that its file may set."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -91,7 +91,7 @@ def open_tokenizer(folder: Path) -> Tokenizer:
 
 
 def pad(ids: Sequence[Sequence[int]]) -> tuple[Ids, Ids]:
-    """Ids and mask, [batch, longest].
+    """Padded ids and their mask, [batch, longest].
 
     >>> [array.tolist() for array in pad([[5, 6], [7]])]
     [[[5, 6], [7, 0]], [[1, 1], [1, 0]]]
@@ -102,7 +102,7 @@ def pad(ids: Sequence[Sequence[int]]) -> tuple[Ids, Ids]:
 
 
 def pool(hidden: NDArray[Any], mask: Ids, pooling: str) -> NDArray[np.float32]:
-    """Unit vectors, float32 [batch, hidden], of padded hidden states; in float64 on the way."""
+    """Unit vectors, float32 [batch, hidden], of padded hidden states; computed in float64."""
     if pooling == "cls":
         vectors = hidden[:, 0].astype(np.float64)
     elif pooling == "last":

@@ -1,4 +1,4 @@
-"""A peer in a process of its own, so that none shares another's memory, threads or imports."""
+"""Run each peer in its own process, so that peers do not share memory, threads or imports."""
 
 import json
 import os
@@ -8,34 +8,34 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
-from peers.base import Kit
-from peers.environment import python_with
-from peers.table import Peer
+from benchmarks.peers.base import Kit
+from benchmarks.peers.table import Peer
+from benchmarks.peers.virtual_environment import python_with
 
-_FOLDER = Path(__file__).parents[1]
+_ROOT = Path(__file__).parents[2]
 
 
 class PeerFailedError(Exception):
-    """A peer's process ended."""
+    """The process of a peer ended unexpectedly."""
 
 
 class PeerProcess:
-    """A running peer.
+    """A process that has loaded a peer's encoder.
 
     Args:
-        peer: which.
-        kit: its files.
+        peer: the row of the benchmark.
+        kit: the files of the encoder.
 
     Raises:
-        PeerFailedError: it could not be loaded; the message ends with the last line of its stderr.
-        EnvironmentFailedError: its environment could not be made.
+        PeerFailedError: the encoder could not be loaded. The message ends with the last line of stderr.
+        EnvironmentFailedError: its virtual environment could not be created.
     """
 
     def __init__(self, peer: Peer, kit: Kit) -> None:
         self.name = peer.name
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - close() closes it
         self._process = subprocess.Popen(
-            child_command("peers.child", peer, kit),
+            child_command("benchmarks.peers.child", peer, kit),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -50,17 +50,17 @@ class PeerProcess:
             raise
 
     def ask(self, verb: str, **order: Any) -> dict[str, Any]:
-        """What the process answers; it is the only one that works meanwhile.
+        """Send a command and return the answer. This process waits meanwhile.
 
         Raises:
-            PeerFailedError: it ended.
+            PeerFailedError: the process ended.
         """
         assert self._process.stdin
         try:
             self._process.stdin.write(json.dumps({"verb": verb, **order}) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            pass  # it ended; the answer tells
+            pass  # the process ended; _answer raises
         return self._answer()
 
     def _answer(self) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class PeerProcess:
         self.close()
 
     def close(self) -> None:
-        """End the process."""
+        """Kill the process."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.kill()
@@ -92,24 +92,24 @@ class PeerProcess:
 
 
 def child_command(module: str, peer: Peer, kit: Kit) -> list[str]:
-    """What starts a module of this folder in the peer's environment, told what to load.
+    """The command that runs a module's ``main`` in the peer's environment, with the peer and its kit as JSON.
 
     Raises:
-        EnvironmentFailedError: the environment could not be made.
+        EnvironmentFailedError: the virtual environment could not be created.
     """
     order = {"module": peer.module, "kit": {**asdict(kit), "folder": str(kit.folder)}}
-    # Last on the path: a library may import a package that is called as one of the modules here.
-    start = f"import sys; sys.path.append({str(_FOLDER)!r}); from {module} import main; main()"
+    # Last on the path, so that nothing in the checkout hides a package of the library.
+    start = f"import sys; sys.path.append({str(_ROOT)!r}); from {module} import main; main()"
     return [str(python_with(peer.environment, peer.without)), "-c", start, json.dumps(order)]
 
 
 def child_environment() -> dict[str, str]:
-    """This one's, with no hub to ask and without this folder, which ``child_command`` puts last.
+    """The environment variables of this process, offline, and without the checkout, which ``child_command`` puts last.
 
-    Bytecode is kept, even where this shell keeps none: an installed package has it, and a checkout would be compiled at
-    every start.
+    Python may write bytecode, even where PYTHONDONTWRITEBYTECODE is set here: an installed package has bytecode, and a
+    checkout without it would be compiled at every cold start.
     """
-    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and Path(path) != _FOLDER]
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and Path(path) != _ROOT]
     offline = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true"}
     own = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return {**own, **offline, "PYTHONPATH": os.pathsep.join(paths)}

@@ -1,4 +1,4 @@
-"""sentence-transformers: torch in float32, the reference implementation, and the int8 graphs of its functions."""
+"""sentence-transformers: torch in float32, which is the reference, and the int8 graphs that its functions export."""
 
 import shutil
 from collections.abc import Sequence
@@ -11,18 +11,18 @@ import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
-from peers.base import Encoder, Kit
+from benchmarks.peers.base import Encoder, Kit
 
 if TYPE_CHECKING:
-    from peers.workbench import Workbench
+    from benchmarks.peers.workbench import Workbench
 
-_TARGET = "avx512_vnni"  # int8 weights per channel, uint8 activations; "arm64" makes the same with int8 activations
+_TARGET = "avx512_vnni"  # int8 weights per channel and uint8 activations; "arm64" differs by int8 activations
 _FILES = {"onnx-int8": f"onnx/model_qint8_{_TARGET}.onnx", "openvino-int8": "openvino/openvino_model_qint8.xml"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LibraryEncoder:
-    """A SentenceTransformer."""
+    """An encoder that is a SentenceTransformer."""
 
     size: int
     model: SentenceTransformer
@@ -34,10 +34,11 @@ class LibraryEncoder:
 
 
 def build(bench: "Workbench", variant: str) -> None:
-    """``fp32``: the checkpoint. ``onnx-int8``: ``export_dynamic_quantized_onnx_model`` of optimum's graph.
+    """Write the repository of a variant.
 
-    ``openvino-int8``: the graph that the row openvino-int8 makes with NNCF, which is what
-    ``export_static_quantized_openvino_model`` does, on the same calibration texts.
+    ``fp32`` is the checkpoint. ``onnx-int8`` is optimum's graph after ``export_dynamic_quantized_onnx_model``.
+    ``openvino-int8`` is the graph of the row openvino-int8: NNCF quantises it as
+    ``export_static_quantized_openvino_model`` does, with the same calibration texts.
     """
     from embedge_export.optimum.trace import quiet
 
@@ -63,7 +64,7 @@ def _quantise(folder: Path, graph: Path) -> None:
 
 
 def _copy_openvino(folder: Path, bench: "Workbench") -> None:
-    from peers.openvino import build as build_openvino
+    from benchmarks.peers.openvino import build as build_openvino
 
     build_openvino(bench, "int8")
     target = folder / _FILES["openvino-int8"]
@@ -73,7 +74,7 @@ def _copy_openvino(folder: Path, bench: "Workbench") -> None:
 
 
 def load(kit: Kit) -> Encoder:
-    """The checkpoint or a graph, by the library's own backend."""
+    """Load the checkpoint or a graph with the library's own backend."""
     folder = kit.folder / "repository"
     torch.set_num_threads(kit.threads)
     if kit.variant == "fp32":

@@ -1,7 +1,7 @@
-"""ONNX Runtime's own dynamic quantisation of optimum's graph: the int8 that most people have.
+"""ONNX Runtime's own dynamic quantisation of optimum's graph: the int8 model that most people use.
 
-``quantize_dynamic`` stores int8 weights, of matmuls and of the embeddings, and scales the activations of a whole batch
-by one number. It runs with all of ONNX Runtime's optimisations, as by default.
+``quantize_dynamic`` stores the weights of matrix multiplications and of the embeddings as int8, and uses one activation
+scale for a whole batch. ONNX Runtime runs the graph with all its optimisations, which is the default.
 """
 
 from pathlib import Path
@@ -11,22 +11,22 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from peers.base import TUNED, Encoder, Kit
-from peers.padded import Ids, Run, load_padded
+from benchmarks.peers.base import TUNED, Encoder, Kit
+from benchmarks.peers.padded import Ids, Run, load_padded
 
 if TYPE_CHECKING:
-    from peers.workbench import Workbench
+    from benchmarks.peers.workbench import Workbench
 
 _PER_CHANNEL = {"int8-tensor": False, "int8-channel": True}
 
 
 def build(bench: "Workbench", variant: str) -> None:
-    """``int8-tensor``: the function's defaults. ``int8-channel``: a weight scale for every output channel."""
+    """Quantise: ``int8-tensor`` with the function's defaults, ``int8-channel`` with one weight scale per channel."""
     quantised(bench, variant.removesuffix(TUNED))
 
 
 def load(kit: Kit) -> Encoder:
-    """The file of the variant."""
+    """Open a session of the variant's graph."""
     path = kit.folder / f"stock-{kit.variant.removesuffix(TUNED)}.onnx"
     tuned = kit.variant.endswith(TUNED)
     run = run_graph(path, threads=1 if tuned else kit.threads)
@@ -34,7 +34,7 @@ def load(kit: Kit) -> Encoder:
 
 
 def quantised(bench: "Workbench", variant: str) -> Path:
-    """The quantised graph's file, made if it is not there."""
+    """The file of the quantised graph, which is written if it does not exist."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     from embedge_export.optimum.trace import quiet
@@ -47,7 +47,7 @@ def quantised(bench: "Workbench", variant: str) -> Path:
 
 
 def run_graph(path: Path, *, threads: int) -> Run:
-    """A session of a graph as a function of padded ids and their mask."""
+    """A session of a graph, as a function of padded ids and their mask."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3

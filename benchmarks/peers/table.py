@@ -1,4 +1,4 @@
-"""Which encoders are compared: a row for each. Not for the processes that hold one, whose start is measured."""
+"""The table of the encoders. Processes whose start is measured must not import it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from peers.base import Encoder, Kit
-    from peers.workbench import Workbench
+    from benchmarks.peers.base import Encoder, Kit
+    from benchmarks.peers.workbench import Workbench
 
 BASELINE = "embedge-fp32"
 _OPTIMUM = ("optimum.exporters.onnx", "torch")
@@ -20,12 +20,12 @@ class Peer:
     """One encoder to compare: a row of a benchmark.
 
     Attributes:
-        module: its adapter in this folder.
-        variant: which of the adapter's encoders.
-        about: how it is made, in a line.
-        needs: modules that must be importable, here, to build it.
-        environment: what pip installs into the environment that it is loaded in, if it cannot share this one.
-        without: what is uninstalled from there again, since it is not used and does not work.
+        module: the name of its adapter in this folder.
+        variant: the encoder, of those that the adapter has.
+        about: how the encoder is made, in one line.
+        needs: the modules that ``build`` imports in this environment.
+        environment: the packages of the virtual environment that loads the encoder; empty means this environment.
+        without: the packages to uninstall from there, because they are not needed and cannot be imported.
     """
 
     module: str
@@ -37,22 +37,22 @@ class Peer:
 
     @property
     def name(self) -> str:
-        """What the row is called, such as ``ctranslate2-int8``."""
+        """The name of the row, such as ``ctranslate2-int8``."""
         return f"{self.module.replace('_', '-')}-{self.variant}"
 
     def missing(self) -> tuple[str, ...]:
-        """The packages that it needs and that are not installed."""
+        """The packages that ``build`` needs and that are not installed."""
         tops = dict.fromkeys(name.partition(".")[0] for name in self.needs)
         gone = [top for top in tops if find_spec(top) is None]
         return tuple(gone) or tuple(name for name in self.needs if not _importable(name))
 
     def build(self, bench: "Workbench") -> None:
-        """Make its files, in the workbench's folder, unless they are there."""
-        import_module(f"peers.{self.module}").build(bench, self.variant)
+        """Write its files to the folder of the workbench, unless they exist."""
+        import_module(f"benchmarks.peers.{self.module}").build(bench, self.variant)
 
     def load(self, kit: "Kit") -> "Encoder":
-        """The encoder of files that ``build`` has made."""
-        encoder: Encoder = import_module(f"peers.{self.module}").load(kit)
+        """Load the encoder from files that ``build`` has written."""
+        encoder: Encoder = import_module(f"benchmarks.peers.{self.module}").load(kit)
         return encoder
 
 
@@ -123,7 +123,7 @@ _OTHERS = (
         needs=("sentence_transformers", *_OPTIMUM),
     ),
 )
-PEERS: tuple[Peer, ...] = (*_OWN, *_OTHERS)  # that differ in their vectors
+PEERS: tuple[Peer, ...] = (*_OWN, *_OTHERS)  # each has vectors of its own
 
 _TUNED = tuple(
     Peer(
@@ -138,14 +138,14 @@ _TUNED = tuple(
         ("openvino", "openvino-int8 in batches of 256 tokens, a stream for each core", ("openvino", "nncf", *_OPTIMUM)),
     )
 )
-_APART = (
+_IN_OWN_ENVIRONMENT = (
     Peer(
         module="sentence_transformers",
         variant="openvino-int8",
         about="the graph of openvino-int8, by optimum-intel",
         needs=("openvino", "nncf", *_OPTIMUM),
         environment=("torch==2.13.0", "sentence-transformers>=5.1,<6", "optimum-intel[openvino]==2.2.0"),
-        without=("torchvision",),  # of PyPI, which does not import beside every build of torch
+        without=("torchvision",),  # PyPI's build cannot be imported with every build of torch
     ),
     Peer(
         module="lightembed",
@@ -165,20 +165,20 @@ _APART = (
         for variant, contexts in (("q8-0", "a context of all cores"), ("q8-0-tuned", "a context for each core"))
     ),
 )
-_SLOW = ("embedge-fp16", "stock-int8-tensor", "openvino-int8-weights")  # nobody's choice for speed
-SPEED_PEERS: tuple[Peer, ...] = (*(peer for peer in PEERS if peer.name not in _SLOW), *_TUNED, *_APART)
+_SLOW = ("embedge-fp16", "stock-int8-tensor", "openvino-int8-weights")  # nobody chooses these for speed
+SPEED_PEERS: tuple[Peer, ...] = (*(peer for peer in PEERS if peer.name not in _SLOW), *_TUNED, *_IN_OWN_ENVIRONMENT)
 
 
 def choose(patterns: Sequence[str], peers: Sequence[Peer] = PEERS) -> tuple[Peer, ...]:
-    """The peers whose name is one of the patterns (``*`` stands for anything); all where there are none.
+    """The peers whose names match a pattern, in which ``*`` stands for anything. No patterns choose all peers.
 
     >>> [peer.name for peer in choose(["ctranslate2-int8", "*-fp32"])]
     ['embedge-fp32', 'ctranslate2-int8', 'fastembed-fp32', 'sentence-transformers-fp32']
 
     Raises:
-        LookupError: a pattern names none; the message lists the names.
+        LookupError: no name matches a pattern. The message lists the names.
     """
     for pattern in patterns:
         if not any(fnmatchcase(peer.name, pattern) for peer in peers):
-            raise LookupError(f"no row is called {pattern!r}; there are {', '.join(peer.name for peer in peers)}")
+            raise LookupError(f"no row is called {pattern!r}; the rows are {', '.join(peer.name for peer in peers)}")
     return tuple(peer for peer in peers if not patterns or any(fnmatchcase(peer.name, p) for p in patterns))

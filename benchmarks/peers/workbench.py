@@ -1,4 +1,4 @@
-"""A checkpoint, and what an adapter's ``build`` makes files of it with."""
+"""The workbench: a checkpoint, a folder, and what else an adapter's ``build`` needs."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -8,6 +8,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from benchmarks.peers.base import Kit
+from benchmarks.peers.padded import open_tokenizer
 from embedge.bundle.cache_paths import cache_home
 from embedge.bundle.files import fresh
 from embedge_export.bundle_files import write_side_files, write_tokenizer
@@ -15,21 +17,19 @@ from embedge_export.checkpoint.fetch import fetch
 from embedge_export.checkpoint.read import Checkpoint, read_checkpoint
 from embedge_export.checkpoint.recipe import load_recipe
 from embedge_export.optimum.trace import trace
-from peers.base import Kit
-from peers.padded import open_tokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workbench:
-    """A checkpoint, and what an adapter needs to make an encoder of it.
+    """A checkpoint, and what an adapter needs to build an encoder from it.
 
     Attributes:
-        checkpoint: what every encoder is made of.
-        source: the recipe, hub id or directory that it was found by.
-        like: recipe that a directory's was fine-tuned from; None for none.
-        folder: for files; made by one adapter, they may serve the next.
-        threads: most cores that an encoder may use.
-        calibration: texts like those to come, for encoders that are quantised with a look at some.
+        checkpoint: the source of every encoder.
+        source: the recipe, hub id or directory of the checkpoint.
+        like: the recipe of the model that a directory was fine-tuned from, or None.
+        folder: the folder for files. An adapter may use files of another.
+        threads: the number of cores that an encoder may use.
+        calibration: texts for encoders that need calibration; similar to the texts of the benchmark.
     """
 
     checkpoint: Checkpoint
@@ -40,7 +40,7 @@ class Workbench:
     calibration: tuple[str, ...]
 
     def kit(self, variant: str) -> Kit:
-        """What an adapter loads from the folder."""
+        """The kit from which an adapter loads an encoder."""
         return Kit(
             variant=variant,
             folder=self.folder,
@@ -50,11 +50,11 @@ class Workbench:
         )
 
     def traced(self) -> Path:
-        """The fp32 graph that optimum traces: what the users of other libraries start from."""
+        """The fp32 graph that optimum traces. Users of other libraries start from it."""
         return trace(self.checkpoint, self.folder / "traced")
 
     def repository(self) -> Path:
-        """The checkpoint's weights, tokenizer, pooling and prompts as a sentence-transformers repository."""
+        """The checkpoint as a sentence-transformers repository: weights, tokenizer, pooling and prompts."""
         folder = self.folder / "repository"
         if not folder.is_dir():
             write_side_files(self.checkpoint, folder)
@@ -63,7 +63,7 @@ class Workbench:
         return folder
 
     def tokenizer(self) -> Tokenizer:
-        """The checkpoint's tokenizer, without the padding and truncation that its file may carry."""
+        """The checkpoint's tokenizer, without the padding and truncation that its file may set."""
         return open_tokenizer(self.folder)
 
 
@@ -71,10 +71,10 @@ class Workbench:
 def open_workbench(
     source: str, *, like: str | None, threads: int, calibration: Sequence[str] = ()
 ) -> Iterator[Workbench]:
-    """A workbench whose folder is temporary: no file of an older checkout or another library's version gets in.
+    """Open a workbench in a temporary folder, so that no file of an older version is used.
 
     Raises:
-        CheckpointError: the checkpoint cannot be found or read.
+        CheckpointError: the checkpoint does not exist or cannot be read.
     """
     fetched = fetch(source, cache=cache_home(), local_files_only=False)
     checkpoint = read_checkpoint(fetched, like=load_recipe(like) if like else None)

@@ -1,4 +1,4 @@
-"""Data that the tests of benchmarks share."""
+"""Data that the tests of the benchmarks share."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture
 def small_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """STS-B and Cranfield in small: the same files, a few lines of the tiny tokenizer's words."""
+    """Small versions of STS-B and Cranfield: the same files, with words that the tiny tokenizer knows."""
     stsb, cranfield = tmp_path / "in/data/stsb", tmp_path / "in/data/cranfield"
     for folder in (stsb, cranfield):
         folder.mkdir(parents=True)

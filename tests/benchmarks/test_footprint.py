@@ -1,17 +1,17 @@
-"""The footprint benchmark: what it says was installed is what lies there."""
+"""The footprint benchmark: its figures match the installed files."""
 
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-import footprint
-from footprint import ROWS, Installed, InstallError, Row, install, run, table
+from benchmarks import footprint
+from benchmarks.footprint import ROWS, Installed, InstallError, Row, install, run, table
 
 
 @pytest.fixture
 def package(tmp_path: Path) -> str:
-    """A project that pip installs without an index, and one that it needs."""
+    """A project that pip can install without a package index."""
     folder = tmp_path / "fp_project"
     folder.mkdir()
     (folder / "fp_module.py").write_text("#" * 5000)

@@ -1,4 +1,4 @@
-"""The GGUF file that llama.cpp is measured with, read back by gguf's reader."""
+"""The GGUF file for llama.cpp, read back with gguf's reader."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ from embedge_export.checkpoint.fetch import fetch
 from embedge_export.checkpoint.read import Checkpoint, read_checkpoint
 
 gguf = pytest.importorskip("gguf")
-from peers.gguf_bert import write_gguf  # noqa: E402  # it imports gguf
+from benchmarks.peers.gguf_bert import write_gguf  # noqa: E402  # it imports gguf
 
 _NAMES = {
     "embeddings.word_embeddings.weight": "token_embd.weight",
@@ -43,7 +43,7 @@ def test_tensors_under_llama_cpp_names(tiny_checkpoint: Path, tmp_path: Path) ->
         back = gguf.quants.dequantize(found[to].data, found[to].tensor_type).reshape(saved[name].shape)
         exact = found[to].tensor_type == gguf.GGMLQuantizationType.F32
         assert exact == ("weight" not in name or "Norm" in name or "type" in name or "position" in name)
-        # Half a step of the largest of the 32, and the float16 scale's 11 bits.
+        # Half a quantisation step of the largest of 32 values, plus the rounding of the float16 scale (11 bits).
         bound = 0 if exact else np.abs(saved[name]).max() * (0.5 / 127 + 2**-11)
         assert np.abs(back - saved[name]).max() <= bound
 

@@ -1,4 +1,4 @@
-"""The quality benchmark: its metrics against scipy and scikit-learn, its data as published, its rows end to end."""
+"""The quality benchmark: metrics against scipy and scikit-learn, sizes of the data, and rows end to end."""
 
 import json
 from collections.abc import Callable
@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-import quality
-from metrics import cosines, ndcg, rank, recall, spearman
-from peers.padded import PaddedEncoder, pad, pool
-from peers.table import PEERS, choose
-from tasks import cut, read_collection, read_pairs
+from benchmarks import quality
+from benchmarks.data.datasets import cut, read_collection, read_pairs
+from benchmarks.measure.metrics import cosines, ndcg, rank, recall, spearman
+from benchmarks.peers.padded import PaddedEncoder, pad, pool
+from benchmarks.peers.table import PEERS, choose
 
 SCORES = st.lists(st.integers(0, 5), min_size=3, max_size=30)
 
@@ -85,7 +85,7 @@ def tiny_tokenizer(make_checkpoint: Callable[..., Path]) -> Tokenizer:
 
 
 def test_padded_encoder_pools_each_text_alone(tiny_tokenizer: Tokenizer) -> None:
-    def run(ids: Any, mask: Any) -> Any:  # a "model" whose hidden state is a token's number, and noise at padding
+    def run(ids: Any, mask: Any) -> Any:  # a "model" whose hidden state encodes the token id, with noise at the padding
         return np.where(mask[..., None] == 1, np.eye(64)[ids], 9.0)
 
     tiny_tokenizer.no_padding()
@@ -125,7 +125,7 @@ def test_own_and_stock_rows_end_to_end(small_data: Path, make_checkpoint: Callab
     assert list(scores) == ["embedge-fp32", "embedge-int8", "stock-int8-tensor", "stock-int8-channel"]
     assert scores["embedge-fp32"]["cosine_min"] == pytest.approx(1, abs=1e-6)
     assert 0.9 < scores["embedge-int8"]["cosine_min"] < 1 - 1e-7
-    # The same weights by another exporter and its quantisation: near, and not the same.
+    # Another exporter and quantisation of the same weights: similar, but not the same.
     assert 0.9 < scores["stock-int8-channel"]["cosine_min"] < 1 - 1e-7
     assert scores["embedge-int8"]["size"] < scores["embedge-fp32"]["size"]
     assert all(0 <= score["cranfield_ndcg_10"] <= 100 for score in scores.values())

@@ -1,4 +1,4 @@
-"""The benchmarks of speed: their arithmetic, their processes, and one of each end to end in small."""
+"""The speed benchmarks: arithmetic, processes, and a small run of each."""
 
 import json
 from collections.abc import Callable
@@ -12,17 +12,13 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-import cold_start
-import growth
-import latency
-import roofline
-import throughput
-from contest import OWN, Contest, Entrant
-from peers.base import Kit
-from peers.padded import PaddedEncoder, pad
-from peers.process import PeerFailedError, PeerProcess
-from peers.table import SPEED_PEERS, Peer, choose
-from peers.workbench import open_workbench
+from benchmarks import cold_start, latency, roofline, scaling, throughput
+from benchmarks.measure.comparison import OWN, BuiltPeer, Comparison
+from benchmarks.peers.base import Kit
+from benchmarks.peers.padded import PaddedEncoder, pad
+from benchmarks.peers.process import PeerFailedError, PeerProcess
+from benchmarks.peers.table import SPEED_PEERS, Peer, choose
+from benchmarks.peers.workbench import open_workbench
 
 MakeCheckpoint = Callable[..., Path]
 
@@ -39,7 +35,7 @@ def test_tuned_batches_hold_every_text_once_and_keep_to_the_budget(
     counts: list[int], budget: int, workers: int
 ) -> None:
     class Words:
-        """A tokenizer that makes as many tokens as the text says."""
+        """A tokenizer that returns as many tokens as the number in the text."""
 
         def encode_batch(self, texts: list[str]) -> list[Any]:
             return [type("Encoding", (), {"ids": [int(text)] * int(text)}) for text in texts]
@@ -115,7 +111,7 @@ def test_end_to_end_in_small(
 
 
 def test_documents_are_cut_to_what_the_model_reads(small_data: Path, checkpoint: str) -> None:
-    """Some peers would fail on a longer one, and embedge is told to."""
+    """Some peers fail on longer texts, and embedge does so with on_truncate="error"."""
     corpus = small_data / "in/data/cranfield/corpus.jsonl"
     first = json.dumps({"_id": "d0", "title": "", "text": "the cat " * 99})
     corpus.write_text("\n".join([first, *corpus.read_text().splitlines()[1:]]))
@@ -126,19 +122,19 @@ def test_documents_are_cut_to_what_the_model_reads(small_data: Path, checkpoint:
 
 
 def test_embedge_itself_may_not_be_left_out(small_data: Path) -> None:
-    def fail(entrant: Entrant) -> dict[str, float]:
+    def fail(built: BuiltPeer) -> dict[str, float]:
         raise PeerFailedError("it ended")
 
     peer, kit = choose([OWN], SPEED_PEERS)[0], Kit(variant="", folder=small_data, pooling="", dimension=1, threads=1)
-    contest = Contest("", {}, 1, [Entrant(peer, kit)], {}, small_data)
+    comparison = Comparison("", {}, 1, [BuiltPeer(peer, kit)], {}, small_data)
     with pytest.raises(click.ClickException, match="it ended"):
-        contest.in_turns(1, fail)
+        comparison.run_rounds(1, fail)
 
 
 def test_growth_end_to_end_in_small(small_data: Path, checkpoint: str) -> None:
     out = small_data / "out.json"
     small = "--rounds 1 --most 100 --stream 20 --documents 9 --threads 1".split()
-    done = CliRunner().invoke(growth.main, ["-m", checkpoint, *small, "--json", str(out)])
+    done = CliRunner().invoke(scaling.main, ["-m", checkpoint, *small, "--json", str(out)])
     assert done.exit_code == 0, done.output
     result = json.loads(out.read_text())
     assert list(result["by_count"]) == ["100"]
@@ -147,7 +143,7 @@ def test_growth_end_to_end_in_small(small_data: Path, checkpoint: str) -> None:
 
 
 def test_the_multiply_adds_of_bge_base_are_those_of_its_weights() -> None:
-    """A published figure: bge-base's encoder has 85 M parameters, of which the linear layers' weights are 84.9 M."""
+    """Published: bge-base's encoder has 85 M parameters, of which 84.9 M are weights of linear layers."""
     config = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12}
     assert roofline.multiply_adds(config, 1) == 12 * (4 * 768**2 + 2 * 768 * 3072) == 84_934_656
 

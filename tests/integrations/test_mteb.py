@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.data.datasets import read_pairs
+from benchmarks.measure.metrics import cosines, ndcg, rank, spearman
 from embedge import Bundle, Embedder, MissingExtraError
 from embedge.integrations.mteb import EmbedgeEncoder
 from embedge_export.verify.passages import passages, questions
-from metrics import cosines, ndcg, rank, spearman
-from tasks import read_pairs
 
 mteb = pytest.importorskip("mteb", reason="needs mteb, which the test extra brings")
 datasets = pytest.importorskip("datasets")

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
+from benchmarks.data.datasets import read_pairs
+from benchmarks.measure.metrics import cosines, spearman
 from embedge import Embedder, Precision, max_similarity
-from metrics import cosines, spearman
-from tasks import read_pairs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

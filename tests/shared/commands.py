@@ -1,4 +1,4 @@
-"""The command, run in this process."""
+"""Run the `embedge` command in this process."""
 
 from inspect import signature
 
@@ -6,6 +6,6 @@ from click.testing import CliRunner
 
 
 def runner() -> CliRunner:
-    """Keeps stdout and stderr apart, which click does of its own accord since 8.2."""
+    """A runner that separates stdout and stderr; since 8.2, click always does."""
     apart = {"mix_stderr": False} if "mix_stderr" in signature(CliRunner).parameters else {}
-    return CliRunner(**apart)  # type: ignore[arg-type]  # of older versions
+    return CliRunner(**apart)  # type: ignore[arg-type]  # an option of older versions

@@ -1,6 +1,6 @@
-"""Commands that tests run against the hub on the loopback.
+"""Run commands against the loopback hub.
 
-Every command is a process of its own: huggingface_hub reads its environment when it is imported.
+Every command runs in a new process, because huggingface_hub reads its environment variables when it is imported.
 """
 
 import os
@@ -29,7 +29,7 @@ def run(hub: Hub | None, *arguments: str, **more: str) -> subprocess.CompletedPr
 
 
 def one_error(done: subprocess.CompletedProcess[str]) -> str:
-    """The error, after checking that it is one line, behind what the command told, and left nothing in the cache."""
+    """The error of a failed command, which is the last line of stderr. Check that nothing is left in the cache."""
     assert done.returncode == 1, done.stderr
     assert (done.stdout, "Traceback" in done.stderr) == ("", False)
     lines = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
@@ -39,6 +39,6 @@ def one_error(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def left() -> list[str]:
-    """What is in the cache."""
+    """The names of the files in the cache."""
     home = Path(os.environ["EMBEDGE_HOME"])
     return [path.name for path in home.rglob("*") if path.is_file()]

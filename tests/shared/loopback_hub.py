@@ -1,6 +1,6 @@
-"""A hub on the loopback: the routes of the Hugging Face hub that huggingface_hub and embedge use, and ways to fail.
+"""A loopback server with the routes of the Hugging Face hub that huggingface_hub and embedge use, and with faults.
 
-Large files are in another place than small ones, as on the hub: `resolve` redirects there.
+As on the real hub, large files are at another address than small ones: `resolve` redirects there.
 """
 
 import base64
@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-LARGE = 4096  # bytes; from here on a file is LFS
+LARGE = 4096  # bytes; a file of this size or more is stored as LFS
 WRITER, READER = "hf_writer", "hf_reader"  # tokens
-# What huggingface_hub asks for of its own accord since 2.0, once a day, before anything else; in the hub's shape.
+# huggingface_hub requests this route since 2.0, once a day, before anything else. The answer has the hub's shape.
 REGISTRY = "/api/agent-harnesses"
 _REGISTRY = {"standardEnvVars": ["AI_AGENT"], "harnesses": {"example": {"envVars": {"EXAMPLE_HARNESS": "*"}}}}
 
 
 @dataclass
 class Repository:
-    """Files by path, of every branch."""
+    """The files of every branch, by path."""
 
     branches: dict[str, dict[str, bytes]]
     private: bool = False
@@ -38,7 +38,7 @@ class Repository:
 
 
 def commit_of(files: dict[str, bytes]) -> str:
-    """The commit of such files."""
+    """The commit hash of a set of files."""
     digest = hashlib.sha1(usedforsecurity=False)
     for name, content in sorted(files.items()):
         digest.update(f"{name} {git_sha1(content)}".encode())
@@ -47,30 +47,30 @@ def commit_of(files: dict[str, bytes]) -> str:
 
 @cache
 def git_sha1(content: bytes) -> str:
-    """Of git's blob with that content."""
+    """The SHA-1 of git's blob with that content, in hex."""
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 @cache
 def sha256(content: bytes) -> str:
-    """In hex."""
+    """The SHA-256 of the content, in hex."""
     return hashlib.sha256(content).hexdigest()
 
 
 class Hub(http.server.ThreadingHTTPServer):
-    """Counts requests; where ``fault`` returns True it has answered one by itself."""
+    """The server. It records requests. Where ``fault`` returns True, the fault has answered a request itself."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         self.repositories: dict[str, Repository] = {}
-        self.objects: dict[str, bytes] = {}  # large files, by SHA-256
-        self.pages: dict[str, bytes] = {}  # whatever else is served, by path
-        self.requests: list[tuple[str, str]] = []  # but for those of REGISTRY, which are the client's, not embedge's
+        self.objects: dict[str, bytes] = {}  # large files by SHA-256
+        self.pages: dict[str, bytes] = {}  # other pages by path
+        self.requests: list[tuple[str, str]] = []  # without those to REGISTRY, which the client makes, not embedge
         self.registry_requests = 0
         self.tokens: set[str] = set()
         self.fault: Fault | None = None
-        self.is_terse = False  # says of files no more than their names, as some mirrors do
+        self.is_terse = False  # answers with the names of files only, as some mirrors do
         self.closing = threading.Event()
         super().__init__(("127.0.0.1", 0), Handler)
 
@@ -80,26 +80,26 @@ class Hub(http.server.ThreadingHTTPServer):
 
     @property
     def elsewhere(self) -> str:
-        """The same server as another host: a token that is sent there is lost to strangers."""
+        """The same server under another host name. A token must not be sent there."""
         return f"http://localhost:{self.server_port}"
 
     def add(self, name: str, folder: Path, *, private: bool = False) -> Repository:
-        """A repository with a folder's files."""
+        """Add a repository with the files of a folder."""
         files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
         self.repositories[name] = Repository({"main": files}, private)
         return self.repositories[name]
 
     def count(self, method: str, part: str) -> int:
-        """Requests with that in their path."""
+        """The number of requests with ``part`` in their path."""
         return sum(made == method and part in path for made, path in self.requests)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        pass  # a client that went away
+        pass  # the client closed the connection
 
 
 @contextmanager
 def running() -> Iterator[Hub]:
-    """A hub that answers until the block ends."""
+    """Run a hub until the block ends."""
     hub = Hub()
     threading.Thread(target=hub.serve_forever, args=(0.05,), daemon=True).start()
     try:
@@ -111,7 +111,7 @@ def running() -> Iterator[Hub]:
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """One request."""
+    """Answers one request."""
 
     protocol_version = "HTTP/1.1"
     server: Hub
@@ -128,7 +128,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         self._handle("PUT", self._put)
 
-    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002  # the base class's name
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002  # the name in the base class
         pass
 
     @property
@@ -145,13 +145,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
             answer(body)
 
     def send(self, status: int, content: bytes, **headers: str) -> None:
-        """An answer; underscores in the names of headers are hyphens."""
+        """Send an answer. Underscores in the names of headers become hyphens."""
         self.begin(status, len(content), **headers)
         if self.command != "HEAD":
             self.wfile.write(content)
 
     def begin(self, status: int, length: int, **headers: str) -> None:
-        """The head of an answer."""
+        """Send the status and the headers of an answer."""
         self.send_response(status)
         for name, value in {**headers, "Content_Length": str(length)}.items():
             self.send_header(name.replace("_", "-"), value)
@@ -165,7 +165,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return str(self.headers.get("Authorization") or "").removeprefix("Bearer ")
 
     def find(self, name: str, revision: str) -> tuple[Repository, dict[str, bytes]] | None:
-        """The files of a revision, or an answer why not."""
+        """The repository and the files of a revision; None where an error was sent instead."""
         self.server.tokens.add(self.token)
         repository = self.server.repositories.get(name)
         if repository is None or (repository.private and self.token not in (WRITER, READER)):
@@ -178,7 +178,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return None
 
     def content(self) -> bytes | None:
-        """The file that is asked for; None where the answer is another."""
+        """The content of the requested file; None where another answer was sent."""
         if self.route.startswith("/cdn/"):
             if self.token:
                 self.send(400, b"a token for the hub")
@@ -228,7 +228,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_json(info_of(name, *found, terse=self.server.is_terse))
 
     def send_content(self, content: bytes, *, cut: int | None = None) -> None:
-        """A file, or what of it is asked for; only its first bytes where it is ``cut``."""
+        """Send a file or the requested range of it; only the first ``cut`` bytes where ``cut`` is given."""
         start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").partition("-")[0])
         part = content[start:]
         facts = {"Content_Range": f"bytes {start}-{len(content) - 1}/{len(content)}"} if start else {}
@@ -333,7 +333,7 @@ Fault = Callable[[Handler], bool]
 
 
 def fails(status: int, part: str, *, times: int = 1000, **headers: str) -> Fault:
-    """Requests with that in their path get a status, so many times."""
+    """Answer requests with ``part`` in their path with a status, ``times`` times."""
     left = [times]
 
     def fault(handler: Handler) -> bool:
@@ -347,7 +347,7 @@ def fails(status: int, part: str, *, times: int = 1000, **headers: str) -> Fault
 
 
 def is_silent(part: str) -> Fault:
-    """Requests with that in their path are never answered."""
+    """Never answer requests with ``part`` in their path."""
 
     def fault(handler: Handler) -> bool:
         return part in handler.route and handler.server.closing.wait()
@@ -356,7 +356,7 @@ def is_silent(part: str) -> Fault:
 
 
 def cuts(part: str, *, keep: int, times: int = 1000) -> Fault:
-    """Files with that in their path break off after some bytes, so many times."""
+    """Close the connection after ``keep`` bytes of files with ``part`` in their path, ``times`` times."""
     left = [times]
 
     def send(handler: Handler, content: bytes) -> None:
@@ -367,7 +367,7 @@ def cuts(part: str, *, keep: int, times: int = 1000) -> Fault:
 
 
 def stalls(part: str, *, keep: int) -> Fault:
-    """Files with that in their path come to a halt after some bytes."""
+    """Stop sending after ``keep`` bytes of files with ``part`` in their path."""
 
     def send(handler: Handler, content: bytes) -> None:
         handler.send_content(content, cut=keep)
@@ -377,7 +377,7 @@ def stalls(part: str, *, keep: int) -> Fault:
 
 
 def changes(part: str) -> Fault:
-    """Files with that in their path have another first byte."""
+    """Change the first byte of files with ``part`` in their path."""
     return of_files(part, lambda handler, content: handler.send_content(bytes([content[0] ^ 1]) + content[1:]))
 
 

@@ -1,4 +1,4 @@
-"""Manifests that a test changes, with the checksum that they then must have: computed from its definition, by hand."""
+"""Change manifests in tests, with a correct checksum, which is computed here independently from its definition."""
 
 import binascii
 import json
@@ -30,13 +30,13 @@ def canonical(value: Any) -> str:
 
 
 def sealed(data: dict[str, Any]) -> str:
-    """The JSON of a manifest with the checksum of what it says; in one line, and its members in any order."""
+    """The JSON of a manifest with its checksum, in one line, with the members in the order of ``data``."""
     bare = {name: value for name, value in data.items() if name != "crc32"}
     return json.dumps({"crc32": f"{binascii.crc32(canonical(bare).encode()):08x}", **bare})
 
 
 def change(folder: Path, changing: Callable[[dict[str, Any]], object]) -> None:
-    """Change what a bundle's manifest says."""
+    """Change the manifest of a bundle."""
     path = folder / "embedge.json"
     data = json.loads(path.read_text(encoding="utf-8"))
     changing(data)

@@ -1,10 +1,10 @@
-"""A small seeded BERT checkpoint in the shape of a real repository, with a tokenizer of its own."""
+"""Write a small BERT checkpoint with random weights and its own tokenizer, in the layout of a real repository."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from seeded import Tensors, random_tensors
+from benchmarks.data.seeded import Tensors, random_tensors
 
 WORDS = """the a cat dog sat on mat and ran far away over blue river stone bread bake how do i ? . , ! ##s ##ing
 東 京""".split()
@@ -25,7 +25,7 @@ TINY: dict[str, Any] = {
 
 
 def write_tokenizer(folder: Path) -> None:
-    """A WordPiece tokenizer over WORDS, with the padding and truncation that all-MiniLM's file carries, too."""
+    """Write a WordPiece tokenizer over WORDS, with padding and truncation, as all-MiniLM's file has."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
     specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -55,16 +55,16 @@ def write_checkpoint(
     like: Path | None = None,
     config: dict[str, Any] | None = None,
 ) -> Path:
-    """The checkpoint, in a new folder.
+    """Write the checkpoint into a new folder, and return the folder.
 
     Args:
-        folder: made here.
-        seed: of the weights.
+        folder: the folder, which must not exist.
+        seed: the seed of the weights.
         pooling: cls, mean or lasttoken.
-        prompts: by kind; None writes no config_sentence_transformers.json.
-        tensors: the weights; None are seeded ones.
-        like: a checkpoint whose config, tokenizer and modules these are; None are TINY's.
-        config: overrides fields of config.json.
+        prompts: the prompts by kind; None writes no config_sentence_transformers.json.
+        tensors: the weights; None means random ones.
+        like: a checkpoint from which to copy the config, the tokenizer and modules.json; None means TINY.
+        config: fields of config.json to override.
     """
     from safetensors.numpy import save_file
 

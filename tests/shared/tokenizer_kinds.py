@@ -1,4 +1,4 @@
-"""Small tokenizers of every kind, and pieces of text that are hard on them."""
+"""Small tokenizers of every kind, and pieces of text that are difficult for them."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -10,14 +10,14 @@ import tokenizers
 from packaging.version import Version
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
-OLD = Version(tokenizers.__version__) < Version("0.21")  # which treat some white space in other ways
+OLD = Version(tokenizers.__version__) < Version("0.21")  # older versions treat some white space differently
 
-# Where words end or seem to: white space of every kind, ideographs (one beyond the basic plane, one for compatibility),
-# kana, marks that combine with what is before (one of them a letter), Hangul's parts, a joiner, punctuation, digits.
+# Characters at which words end, or seem to end: white space of every kind, ideographs (one beyond the basic plane, one
+# for compatibility), kana, combining marks (one of them a letter), parts of Hangul, a joiner, punctuation, digits.
 PIECES = [*" \t\n\r\x0b\x0c\x85\xa0\u2003\u3000", "  ", "\r\n", "b", "ab", "Z", "7", "42", "'s", ".", "-", "é"]
 PIECES += [*"İ\u3400\U00020000\uf900かカ\uff9e\u0301\u0327\u0e33\u1100\u1161\u200d\ufe0f\x00\ufffd🚲к"]
 PIECES += ["क", "\u093e", "\u094d", "한", "ع", "\u064b", "ก", "\u0e34", "_", "=\u0338", "…", "，", "🇫", "🇷", "\u0600"]
-PIECES += ["[MASK]", "<x>", "▁", *"a東京\n " * 5]  # those that a wrong cut parts are the most frequent
+PIECES += ["[MASK]", "<x>", "▁", *"a東京\n " * 5]  # the pieces that a wrong cut would split are the most frequent
 
 
 def alphabet() -> list[str]:
@@ -25,7 +25,7 @@ def alphabet() -> list[str]:
 
 
 def unigram(*, byte_fallback: bool = False, fuse: bool = True) -> models.Unigram:
-    """Pieces over several scripts; the first are the likeliest. Every character is known, but without ``fuse`` few."""
+    """A model with pieces in several scripts, the most likely first. Without ``fuse``, it lacks most characters."""
     pieces = ["a\n", "東京", "京a", ".\n", "▁a", "▁ab", "ab", "aa", "क\u093e", "한한", "к▁", "aaaa"]
     pieces += alphabet() if fuse else ["a", "b", "▁", "東"]
     if byte_fallback:
@@ -124,7 +124,7 @@ ADDED = {
 
 
 def make(kind: str, added: str | None = None) -> Tokenizer:
-    """A tokenizer of KINDS with a token of ADDED."""
+    """A tokenizer of KINDS, with a token of ADDED if given."""
     tokenizer = KINDS[kind]()
     if added:
         tokenizer.add_tokens([ADDED[added]])
@@ -133,7 +133,7 @@ def make(kind: str, added: str | None = None) -> Tokenizer:
 
 @cache
 def precompiled(collapse: bool) -> Tokenizer:
-    """XLM-RoBERTa's normaliser and one of its two pre-tokenisers; ``sentencepiece`` brings the normaliser's table."""
+    """A tokenizer with XLM-RoBERTa's normaliser (a table of ``sentencepiece``) and one of its pre-tokenisers."""
     sentencepiece = pytest.importorskip("sentencepiece")
     from sentencepiece import sentencepiece_model_pb2
 

@@ -1,1 +1,1 @@
-"""What is done to embedge that nobody should do, and what is a fault in how it takes it. See ``run.py`` beside it."""
+"""Attacks on embedge with hostile input, and checks of its reactions. ``run.py``, one folder up, starts them."""

@@ -1,7 +1,7 @@
-"""The command, with arguments, environments and streams that nobody should give it.
+"""The command with unreasonable arguments, environments and streams.
 
-Right is exit code 0, 1 or 2; on stderr no traceback, no "this is a bug" and no control character, and the error in one
-line; on stdout whole lines.
+It must exit with 0, 1 or 2. stderr must have the error in one line, and no traceback, no "this is a bug" and no control
+character. stdout must have whole lines.
 """
 
 import json
@@ -20,12 +20,12 @@ from campaign.trial import CONTROL, Bench, FaultError
 
 _PATIENCE = 15  # seconds
 _BUG = re.compile("Traceback|this is a bug|panicked|terminate called")
-# What a click usage error has around its one line.
+# The lines that click prints around the one line of a usage error.
 _USAGE = re.compile(r"^(Usage: .*|Try '.*|)$")
 
 
 def _name(bench: Bench, random: Random) -> str:
-    """Something where a path or a name is wanted; nothing that a command could write to by it."""
+    """A string for a path or a name; none to which a command could write."""
     here = str(bench.folder)
     names = (
         *("", ".", "..", "/", "~", "~nouser", "~nouser/x", "-", "--", "x", "a/b", "a/b/c", "$HOME", "%s%n"),
@@ -37,7 +37,7 @@ def _name(bench: Bench, random: Random) -> str:
 
 
 def _places(here: str) -> tuple[str, ...]:
-    """Where a file or bundle may be written."""
+    """Paths to which a file or bundle may be written."""
     odd = ("\x1b[31mred", "a\nb", "\udcff", "\u202egpj.npy", "new", "new.npy", "no/new.npz", "new.jsonl", "a b'c")
     return (here, *(f"{here}/{name}" for name in odd), f"{here}/{'x' * 300}", f"{here}/{'x/' * 3000}")
 
@@ -79,7 +79,7 @@ def _arguments(bench: Bench, random: Random) -> list[str]:
         )
     if random.random() < 0.05:
         arguments.insert(0, random.choice(("--debug", "--no", "x", "-m", "\x1b[2J")))
-    # A process cannot be given a NUL; and out of the folder, a name must not be written to.
+    # An argument of a process cannot contain NUL.
     return [argument.replace("\0", "") for argument in arguments]
 
 
@@ -121,7 +121,7 @@ def _input(bench: Bench, random: Random) -> bytes:
 
 
 def trial(bench: Bench, random: Random) -> None:
-    """One run."""
+    """Run one command."""
     command = [sys.executable, "-m", "embedge", *_arguments(bench, random)]
     closed = random.choice(("", "", "", "", "<&-", ">&-", "2>&-", ">/dev/full", "2>/dev/full", "<fifo", "| head -c 10"))
     where = bench.folder / "here"
@@ -153,7 +153,7 @@ def trial(bench: Bench, random: Random) -> None:
 
 
 def _write_some(path: Path, given: bytes) -> None:
-    """A writer that dies in the middle of a line."""
+    """Write to a pipe and stop in the middle of a line."""
     file: IO[Any]
     with path.open("wb", buffering=0) as file:
         file.write(given[: max(1, len(given) // 2)])
@@ -165,7 +165,7 @@ def _judge(code: int, out: bytes, err: bytes, what: str, closed: str) -> None:
     last = lines[-1] if lines else ""
     where = f"{last}, {what}"
     bug = _BUG.search(told)
-    if bug and not (bug[0] == "Traceback" and "--debug" in what):  # which asks for it
+    if bug and not (bug[0] == "Traceback" and "--debug" in what):  # which asks for a traceback
         raise FaultError(
             f"the command ends by {bug[0].lower()} {last.removeprefix('Error: ').partition(':')[0]}: {where}"
         )

@@ -1,7 +1,7 @@
-"""Configs: a checkpoint whose JSON files say something else than they should.
+"""Configs: a checkpoint with wrong values in its JSON files.
 
-Right is a CheckpointError, or another of ours; or a bundle that opens, and gives vectors of length 1. ``peer_trial``
-also compares with sentence-transformers, where that loads the same checkpoint.
+embedge must raise one of its errors, such as CheckpointError, or export a bundle that opens and returns unit vectors.
+``peer_trial`` also compares with sentence-transformers, where that library can load the checkpoint.
 """
 
 import json
@@ -18,7 +18,7 @@ from campaign.trial import TEXTS, Bench, FaultError, check_unit, unheard
 from embedge import Bundle, Embedder
 from embedge_export import export
 
-# Files that a repository may have beside those of the bench's checkpoint; each is what it would be there.
+# Further files that a repository may have, with valid contents for the bench's checkpoint.
 _MORE: dict[str, Any] = {
     "modules.json": [
         {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
@@ -37,7 +37,7 @@ _INDEX = {"metadata": {"total_size": 100_000}, "weight_map": {}}
 
 
 def _checkpoint(bench: Bench, random: Random) -> tuple[str, Path]:
-    """A copy, and what is wrong with it."""
+    """Copy the checkpoint and change one JSON file. Return the change and the folder."""
     folder = Path(shutil.copytree(bench.checkpoint, bench.folder / "checkpoint"))
     for name, value in _MORE.items():
         (folder / name).write_text(json.dumps(value))
@@ -65,14 +65,14 @@ def _exported(bench: Bench, random: Random) -> tuple[str, Path, Embedder]:
 
 
 def trial(bench: Bench, random: Random) -> None:
-    """One checkpoint is exported."""
+    """Export one changed checkpoint and embed with it."""
     what, _, model = _exported(bench, random)
     vectors = model.encode(list(TEXTS), normalize=True, on_truncate="ignore")
     check_unit(vectors, len(TEXTS), model.dimension, what)
 
 
 def peer_trial(bench: Bench, random: Random) -> None:
-    """One checkpoint is exported, and loaded by sentence-transformers: where that can, the vectors are its."""
+    """Export one changed checkpoint, and compare the vectors with those of sentence-transformers."""
     what, folder, model = _exported(bench, random)
     texts = [*TEXTS, "The CAT", "the cat " * 40]
     from sentence_transformers import SentenceTransformer
@@ -82,7 +82,7 @@ def peer_trial(bench: Bench, random: Random) -> None:
             peer = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
             expected = peer.encode(texts, normalize_embeddings=True)
     except Exception:
-        return  # whatever it cannot load cannot be compared
+        return  # the library cannot load this checkpoint, so there is nothing to compare
     found = model.encode(texts, normalize=True, on_truncate="ignore")
     if found.shape != expected.shape or not np.isfinite(expected).all():
         raise FaultError(f"sentence-transformers gives another shape: {expected.shape}, not {found.shape}, {what}")

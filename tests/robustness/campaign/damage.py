@@ -1,6 +1,6 @@
-"""Damage: a file of a bundle is cut, grown, flipped, gone, or no file at all.
+"""Damage: a file of a bundle is truncated, extended, changed by a bit, missing, or not a regular file.
 
-Right is a refusal; or, of a file that a load does not read, the vectors of before.
+embedge must refuse the bundle. Where loading does not read the file, the vectors must be the same as before.
 """
 
 import os
@@ -15,7 +15,7 @@ from embedge import Bundle, BundleCorruptError, Embedder, EmbedgeError
 
 
 def _replace(path: Path, random: Random) -> str:
-    """Something else in a file's place."""
+    """Replace a file by something else."""
     path.unlink()
     way = random.choice(("nothing", "a directory", "a FIFO", "a socket", "an empty file", "/dev/zero", "/dev/full"))
     if way == "a directory":
@@ -24,7 +24,7 @@ def _replace(path: Path, random: Random) -> str:
         os.mkfifo(path)
     elif way == "a socket":
         here = Path.cwd()
-        os.chdir(path.parent)  # a socket's whole name has some 100 bytes
+        os.chdir(path.parent)  # the path of a socket has at most about 100 bytes
         with socket.socket(socket.AF_UNIX) as made:
             made.bind(path.name)
         os.chdir(here)
@@ -36,7 +36,7 @@ def _replace(path: Path, random: Random) -> str:
 
 
 def _link(path: Path, random: Random) -> str:
-    """A link in a file's place: to nothing, itself, another file, a FIFO, or what the file was."""
+    """Replace a file by a link: to nothing, itself, another file, a FIFO, or a copy of the file."""
     other = path.with_name(f"{path.name}.other")
     path.rename(other)
     way = random.choice(("the same", "nothing", "itself", "another file", "a directory", "a FIFO"))
@@ -56,7 +56,7 @@ def _damage(path: Path, random: Random) -> str:
 
 
 def trial(bench: Bench, random: Random) -> None:
-    """One file of a copy is damaged; then the copy is loaded, and checked."""
+    """Damage one file of a copy of the bundle, then check and load the copy."""
     bundle = Path(shutil.copytree(bench.bundle, bench.folder / "bundle"))
     precision = random.choice(("int8", "fp32"))
     names = [*Bundle.open(bundle).manifest.files, "embedge.json"]

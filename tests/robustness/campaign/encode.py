@@ -1,7 +1,7 @@
-"""Texts, types and options that no caller should give, to a bundle that is whole.
+"""Unreasonable texts, types and options for an undamaged bundle.
 
-Right is an error of ours, or vectors of length 1 that do not depend on batch or order; and ids that are the whole
-text's, truncated.
+embedge must raise one of its errors, or return vectors of length 1 that do not depend on batch or order. The token ids
+must be those of the whole text, truncated.
 """
 
 import io
@@ -25,13 +25,13 @@ from campaign.tokenizer_files import KINDS, check_ids, tokenizer_json
 from campaign.trial import Bench, FaultError, OwnError, check_unit, embedder
 from embedge import Embedder, InputTypeError
 
-_LONG_LIMIT = 2.0  # seconds, and so many bytes more, that the longest text may take
-_LONG_MEMORY = 600 << 20
+_LONG_LIMIT = 2.0  # seconds that the longest text may take
+_LONG_MEMORY = 600 << 20  # bytes by which the process may grow for it
 _LENGTHS = ("ignore", "warn")
 
 
 def _batches(bench: Bench, random: Random, model: Embedder) -> None:
-    """The same vectors alone, in any order, and in batches of any size; nothing of it under floats that raise."""
+    """The vectors are the same alone, in any order, in batches of any size, and with any ``np.errstate``."""
     texts = some_texts(random, random.choice((1, 2, 5, 12)))
     with np.errstate(all=random.choice(("warn", "raise", "ignore"))):
         whole = model.encode(texts, on_truncate="ignore")
@@ -58,17 +58,17 @@ def _tokenizer(name: str, bundle: Path, folder: Path) -> Path:
 
 
 def _ids(bench: Bench, random: Random, model: Embedder) -> None:
-    """Those of the whole text by the library, truncated; of each kind of tokenizer."""
+    """The ids are the library's ids of the whole text, truncated, for each kind of tokenizer."""
     kind = random.choice(KINDS)
     path = _tokenizer(kind, bench.bundle, bench.folder.parent / "tokenizers")
     check_ids(path, some_texts(random, random.choice((1, 3, 8))), random.choice((4, 8, 64)), kind)
 
 
 def _surrogates(bench: Bench, random: Random, model: Embedder) -> None:
-    """Not valid Unicode, in a text, a prompt or among many: an error that names it.
+    """A lone surrogate in a text or a prompt is not valid Unicode: embedge raises an error.
 
-    Of a text that is too long, what is behind the tokens that are kept need not be read: then the vector is the same
-    without the surrogate and all that follows it.
+    The part of a long text after the limit need not be read. Then the vector must be the same without the surrogate and
+    all that follows it.
     """
     texts = some_texts(random, 3)
     texts.insert(place := random.randrange(4), surrogate(random))
@@ -88,7 +88,7 @@ def _surrogates(bench: Bench, random: Random, model: Embedder) -> None:
 
 
 def _check_unread(model: Embedder, texts: list[str], place: int, found: NDArray[np.float32]) -> None:
-    """Raises FaultError where the vector of a text with a lone surrogate depends on it."""
+    """Raise FaultError where the vector of a text depends on its lone surrogate."""
     before = re.split("[\ud800-\udfff]", texts[place])[0]
     if model.count_tokens(before) < model.max_tokens or model.encode(before, on_truncate="ignore").tobytes() != (
         found.tobytes()
@@ -97,7 +97,7 @@ def _check_unread(model: Embedder, texts: list[str], place: int, found: NDArray[
 
 
 def _types(bench: Bench, random: Random, model: Embedder) -> None:
-    """What is no list of strings."""
+    """Objects that are not lists of strings."""
     what, texts, expected = random.choice(tables())()
     try:
         found = model.encode(texts, on_truncate="ignore")
@@ -116,7 +116,7 @@ def _types(bench: Bench, random: Random, model: Embedder) -> None:
 
 
 def _options(bench: Bench, random: Random, model: Embedder) -> None:
-    """An option that is of another type, huge, negative or no number."""
+    """An option of a wrong type, or a huge, negative or non-numeric value."""
     texts = ["the cat", "a dog ran away"]
     name, value = options(random)
     method = random.choice(("encode", "encode_query", "encode_document"))
@@ -129,7 +129,7 @@ def _options(bench: Bench, random: Random, model: Embedder) -> None:
 
 
 def _long(bench: Bench, random: Random, model: Embedder) -> None:
-    """Some megabytes in one text."""
+    """One text of some megabytes stays within the limits of time and memory."""
     text = long_text(random)
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
     vector = model.encode(text, on_truncate="ignore")
@@ -142,7 +142,7 @@ def _long(bench: Bench, random: Random, model: Embedder) -> None:
 
 
 class _Odd(io.StringIO):
-    """A stream that is closed, or knows less than a file does."""
+    """A stream that lacks methods of a file, or behaves as if closed."""
 
     def isatty(self) -> bool:
         raise ValueError("I/O operation on closed file")
@@ -163,7 +163,7 @@ def _stderr(stream: Any) -> Any:
 
 
 def _streams(bench: Bench, random: Random, model: Embedder) -> None:
-    """Many texts where stderr is none, closed or no file; with a bar and without."""
+    """Many texts while stderr is None, closed or not a file, with a progress bar and without."""
     closed = io.StringIO()
     closed.close()
     stream = random.choice((None, closed, _Odd(), _Bare(), io.StringIO()))
@@ -173,18 +173,18 @@ def _streams(bench: Bench, random: Random, model: Embedder) -> None:
     check_unit(found, len(texts), model.dimension, "where stderr is odd")
 
 
-# So many of each among 100.
+# The number of trials of each kind, out of about 100.
 _SHARES: dict[Callable[[Bench, Random, Embedder], None], int] = {
     _batches: 30, _ids: 34, _surrogates: 5, _types: 12, _options: 14, _streams: 4,
 }  # fmt: skip
 
 
 def trial(bench: Bench, random: Random) -> None:
-    """One call."""
+    """Make one call."""
     model = embedder(bench.bundle, random.choice(("int8", "fp32")), random.choice((1, 2)))
     random.choices(list(_SHARES), list(_SHARES.values()))[0](bench, random, model)
 
 
 def long_trial(bench: Bench, random: Random) -> None:
-    """One text of some megabytes."""
+    """Embed one text of some megabytes."""
     _long(bench, random, embedder(bench.bundle, "int8"))

@@ -1,6 +1,6 @@
-"""Graphs that lie, each with a manifest that is right about the file.
+"""Graphs with wrong outputs, each with a correct checksum in the manifest.
 
-Right is a refusal, or the vectors that numpy makes of the table that the graph looks tokens up in.
+embedge must refuse the bundle, or return the vectors that numpy computes from the graph's table of embeddings.
 """
 
 import shutil
@@ -24,7 +24,7 @@ from embedge_export.bundle_files import record_files, write_manifest
 
 _ROWS, _DIMENSION = 64, 32
 _FILE = "onnx/model.onnx"
-# Two of each length, so that a batch holds more than one.
+# Two texts of each length, so that a batch has more than one text.
 _TEXTS = ("the cat sat", "a dog ran", "how do i bake bread", "the blue river and stone", "cat", "dog")
 
 
@@ -41,7 +41,7 @@ def _constant(name: str, value: Any) -> onnx.TensorProto:
     return numpy_helper.from_array(np.asarray(value), name)
 
 
-# What is done to the hidden states: a node that makes the output of "h", and constants that it takes.
+# Changes to the hidden states: a node that makes the output from "h", and the constants that it needs.
 _INTS: dict[str, list[int]] = {"zero": [0], "one": [1], "two": [2], "ends": [-1], "hid": [2], "huge": [1 << 40]}
 _LIES: dict[str, Callable[[], onnx.NodeProto]] = {
     "nothing": lambda: _node("Identity", "h"),
@@ -73,7 +73,7 @@ _LIES: dict[str, Callable[[], onnx.NodeProto]] = {
 }
 _TYPES = ("DOUBLE", "FLOAT16", "BFLOAT16", "INT64", "INT32", "INT8", "UINT8", "BOOL", "STRING")
 _FLOATS = {"nan": np.nan, "inf": np.inf, "large": 1e25, "largest": 1e38, "small": 1e-25, "smallest": 1e-42, "none": 0}
-# How else a graph is another than the manifest says.
+# Other differences between a graph and its manifest.
 _SHAPES = ("an output of another name", "another input", "no mask", "ids of 32 bits", "no output", "two outputs")
 
 
@@ -129,7 +129,7 @@ def _expected(bundle: Path, pooling: str) -> NDArray[np.float64]:
 
 
 def _bundle(bench: Bench, data: bytes, pooling: str) -> Path:
-    """A bundle with that graph and no other, of which its manifest is right."""
+    """Make a bundle with this graph only, and with a correct manifest."""
     folder = bench.folder / "bundle"
     (folder / "onnx").mkdir(parents=True)
     for path in bench.bundle.iterdir():
@@ -144,7 +144,7 @@ def _bundle(bench: Bench, data: bytes, pooling: str) -> Path:
 
 
 def trial(bench: Bench, random: Random) -> None:
-    """One graph lies, or is a protobuf that was damaged before its checksum was computed."""
+    """Load one wrong graph, or a protobuf that was damaged before its checksum was computed."""
     pooling = random.choice(("cls", "mean", "last"))
     what, model = _spoilt(random)
     data, damaged = model.SerializeToString(), random.random() < 0.3
@@ -153,7 +153,7 @@ def trial(bench: Bench, random: Random) -> None:
         what = f"{what} of which {done}"
     bundle = _bundle(bench, data, pooling)
     loaded = Embedder(bundle, threads=random.choice((1, 1, 2)))
-    with np.errstate(all=random.choice(("warn", "raise", "ignore"))):  # as numpy.seterr may say for all the process
+    with np.errstate(all=random.choice(("warn", "raise", "ignore"))):  # numpy.seterr may set it for the whole process
         found = loaded.encode(list(_TEXTS))
     check_unit(found, len(_TEXTS), _DIMENSION, f"{what}, {pooling}")
     if not damaged and not what.endswith("of zeros"):

@@ -1,4 +1,4 @@
-"""Texts that nobody writes by hand, and that arrive."""
+"""Unusual texts: nobody writes them by hand, but programs receive them."""
 
 from collections.abc import Callable, Sequence
 from random import Random
@@ -14,7 +14,7 @@ _ODD = (
 
 
 def _character(random: Random) -> str:
-    """Of any plane, no surrogate."""
+    """A character of any plane, but no surrogate."""
     code = random.choice((random.randrange(0x80), random.randrange(0x3000), random.randrange(0x110000)))
     return chr(code) if not 0xD800 <= code < 0xE000 else "?"
 
@@ -46,7 +46,7 @@ def _single(random: Random) -> str:
 
 
 def surrogate(random: Random) -> str:
-    """A text with a lone surrogate, which is not valid Unicode."""
+    """A text with a lone surrogate, which is invalid Unicode."""
     text = _words(random)
     position = random.randrange(len(text) + 1)
     return text[:position] + chr(random.randrange(0xD800, 0xE000)) + text[position:]
@@ -56,12 +56,12 @@ _KINDS: Sequence[Callable[[Random], str]] = (_noise, _odd, _odd, _words, _words,
 
 
 def some_texts(random: Random, count: int) -> list[str]:
-    """Texts of all kinds; valid Unicode, all of them."""
+    """``count`` texts of random kinds, all in valid Unicode."""
     return [random.choice(_KINDS)(random) for _ in range(count)]
 
 
 def long_text(random: Random) -> str:
-    """Some megabytes: without spaces, as minified JSON or base64, in a script without spaces, of combining marks."""
+    """Some megabytes of repeated text: letters, minified JSON, base64, scripts without spaces, combining marks."""
     parts = (
         *(".", "a", "-", "\u0301", "東", "กข", "{\"a\":[1,2.5,null],", "QUJDRA+/", "я", "नि", "가", "ab. ", "[MASK]"),
         *("\n", "\0", "\ufeff", "😀", "▁", "a\u0301b", "x_y", "、", "\u200d", "http://a.b/c?d=e&"),

@@ -1,6 +1,7 @@
-"""A hub that lies: wrong sizes and hashes, files cut off, garbage, redirects, statuses, silence.
+"""A hub with faults: wrong sizes and hashes, truncated files, garbage, redirects, statuses, silence.
 
-Right is a bundle in the cache that is whole, or an error of ours and a cache as it was; and both within seconds.
+Within seconds, embedge must store a complete bundle in the cache, or raise one of its errors and leave the cache as it
+was.
 """
 
 import json
@@ -40,11 +41,11 @@ def _start(bundle: Path) -> tuple[Hub, object]:
     running = loopback_hub.running()
     hub = running.__enter__()
     hub.add(NAME, bundle).files["README.md"] = b"# tiny"
-    return hub, running  # the context must not be forgotten, or it ends
+    return hub, running  # without a reference to the context, the hub would stop
 
 
 def hub_here(bench: Bench) -> Hub:
-    """This process's hub, which has the bench's bundle."""
+    """The hub of this process, with the bench's bundle."""
     return _start(bench.bundle)[0]
 
 
@@ -63,7 +64,7 @@ def _status(random: Random) -> loopback_hub.Fault:
 
 
 def _json(random: Random) -> loopback_hub.Fault:
-    """What the hub says of the repository is changed."""
+    """Change the hub's description of the repository."""
     seed = random.random()
 
     def fault(handler: Handler) -> bool:
@@ -79,7 +80,7 @@ def _json(random: Random) -> loopback_hub.Fault:
 
 
 def _content(random: Random) -> loopback_hub.Fault:
-    """A file has other bytes, fewer, more, or no end."""
+    """Change, shorten or extend a file, or send it without end."""
     part, seed, endless = random.choice(_PARTS[1:]), random.random(), random.random() < 0.1
 
     def send(handler: Handler, content: bytes) -> None:
@@ -94,7 +95,7 @@ def _content(random: Random) -> loopback_hub.Fault:
 
 
 def _drip(random: Random) -> loopback_hub.Fault:
-    """A few bytes, and then none, or the end."""
+    """Send a few bytes of a file, then close the connection or stop."""
     part, keep = random.choice(("tokenizer.json", "onnx", "embedge.json")), random.choice((0, 1, 10, 1000))
     if random.random() < 0.7:
         return loopback_hub.cuts(part, keep=keep, times=random.choice((1, 2, 1000)))
@@ -102,7 +103,7 @@ def _drip(random: Random) -> loopback_hub.Fault:
 
 
 def _circle(random: Random) -> loopback_hub.Fault:
-    """Redirects without end, to another host, or to nowhere."""
+    """Redirect without end, to another host, or to nowhere."""
     part = random.choice(_PARTS)
 
     def fault(handler: Handler) -> bool:
@@ -116,7 +117,7 @@ def _circle(random: Random) -> loopback_hub.Fault:
 
 
 def _repository(bench: Bench, random: Random) -> loopback_hub.Fault:
-    """The manifest that is pushed names what is not there, or was changed."""
+    """Change the repository: a file is missing, or a file or the manifest has other contents."""
     files = dict(hub_here(bench).repositories[NAME].files)
     way = random.choice(("lacks", "manifest", "changed"))
     if way == "lacks":
@@ -134,13 +135,13 @@ _RARE = (_drip, _circle)
 
 
 def settings(bench: Bench) -> dict[str, str]:
-    """What huggingface_hub reads when it is imported."""
+    """The environment variables that huggingface_hub reads when it is imported."""
     patience = {"HF_HUB_ETAG_TIMEOUT": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "1", "HF_HUB_DISABLE_XET": "1"}
     return {"HF_ENDPOINT": hub_here(bench).url, "HF_HOME": str(bench.folder.parent / "hf"), **patience}
 
 
 def trial(bench: Bench, random: Random) -> None:
-    """One bundle is pulled."""
+    """Pull one bundle."""
     if "huggingface_hub" not in sys.modules:
         os.environ.update(settings(bench))
     from embedge.hub.obtain import pull
@@ -169,7 +170,7 @@ def _check(found: Bundle, whole: dict[str, bytes]) -> None:
 
 
 def _check_cache(folder: Path) -> None:
-    """What is in the cache is whole."""
+    """Raise where the cache has a damaged bundle or temporary files."""
     for path in (folder / "bundles").glob("*") if (folder / "bundles").is_dir() else ():
         if path.name.startswith(".") and path.suffix != ".lock":
             raise FaultError(f"litter is left in the cache: {path.name}")

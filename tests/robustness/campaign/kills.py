@@ -1,6 +1,6 @@
-"""Kills: export, copy, pull and embed -o, ended by SIGKILL at any moment.
+"""Kills: export, copy, pull and embed -o, killed with SIGKILL at a random moment.
 
-Right is what was there before, or the new thing whole; and after the next run nothing lies about.
+The old output or the complete new one must remain. After the next run, no temporary files may remain.
 """
 
 import os
@@ -18,7 +18,7 @@ from campaign.hub import hub_here
 from campaign.trial import Bench, FaultError
 from embedge import Bundle
 
-_LONGEST = 1.6  # seconds: then such a command has ended
+_LONGEST = 1.6  # seconds; each of these commands ends within that time
 
 
 def _command(operation: str, bench: Bench, out: Path) -> list[str]:
@@ -43,7 +43,7 @@ def _run(command: list[str], bench: Bench, *, kill_after: float | None) -> int:
 
 
 def _check(operation: str, out: Path, before: bytes | None, *, must: bool) -> None:
-    """What is there is whole."""
+    """Raise FaultError where the output is incomplete."""
     if not out.exists():
         if must or before is not None:
             raise FaultError(f"{operation} leaves nothing: after {'the next run' if must else 'a kill'}")
@@ -62,7 +62,7 @@ def _left(folder: Path, out: Path) -> list[str]:
 
 
 def trial(bench: Bench, random: Random) -> None:
-    """One command is killed, what it left is looked at, and it is run again."""
+    """Kill one command, check its output, and run it again."""
     operation = random.choice(("export", "copy", "pull", "embed"))
     place = bench.folder / "place"
     place.mkdir()
@@ -76,7 +76,7 @@ def trial(bench: Bench, random: Random) -> None:
             out.write_bytes(before := b"before")
         else:
             shutil.copytree(bench.bundle, out)
-            (out / "config.json").write_bytes(b"{}")  # so that there is something to do
+            (out / "config.json").write_bytes(b"{}")  # so that the command has something to do
             before = b""
     command = _command(operation, bench, out)
     moment = random.uniform(0.05, _LONGEST)

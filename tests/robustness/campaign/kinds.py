@@ -18,4 +18,4 @@ _ALL = (
     Kind("command", command.trial, share=12, limit=40),
 )
 KINDS = {kind.name: kind for kind in _ALL}
-NEEDED = {"peers": "sentence_transformers"}  # packages, beside those of the exporter
+NEEDED = {"peers": "sentence_transformers"}  # packages in addition to those of the exporter

@@ -1,7 +1,8 @@
-"""Manifests: embedge.json with a flipped bit, another value, or nothing like JSON.
+"""Manifests: embedge.json with a flipped bit or another value, or not JSON.
 
-Right is a refusal, or the manifest that it was: whatever else is in it makes other vectors. Of manifests without a
-digest, as older embedges wrote them, any value is taken that a model can have; then vectors are finite.
+embedge must refuse it, or read the same manifest as before, because another value could change the vectors. A manifest
+without a digest, as older versions wrote it, may have any value that is possible for a model; then the vectors must be
+finite.
 """
 
 import json
@@ -19,7 +20,7 @@ from embedge import Bundle, Embedder
 from embedge.bundle.manifest import Manifest
 
 _OTHER = ("", " ", "null", "[]", "{}", "0", '"x"', "\ufeff{}", "[" * 100_000, '{"a":' * 50_000, "{" * 9, "\0" * 100)
-# Where embedges that write one keep the digest of the rest. It may be gone: then the manifest is an older one's.
+# Possible names of the field with the digest of the rest. Without it, the manifest counts as one of an older version.
 _DIGESTS = ("digest", "manifest_sha256", "sha256", "checksum", "crc32")
 
 
@@ -28,7 +29,7 @@ def _facts(manifest: Manifest) -> dict[str, Any]:
 
 
 def trial(bench: Bench, random: Random) -> None:
-    """One manifest is changed and opened; or, without its digest, changed, opened and used."""
+    """Change a manifest and open it; or remove its digest, change it, open it and embed."""
     path = bench.bundle / "embedge.json"
     whole = Manifest.from_json(path.read_text(encoding="utf-8"))
     data = path.read_bytes()
@@ -52,14 +53,14 @@ def trial(bench: Bench, random: Random) -> None:
 
 
 def _use(bench: Bench, folder: Path, random: Random, what: str) -> None:
-    """Load the bundle with that manifest: vectors of the dimension that it says, or an error of ours."""
+    """Load the bundle with that manifest: embedge returns vectors of its dimension, or raises one of its errors."""
     for path in bench.bundle.iterdir():
         if path.name != "embedge.json":
             (shutil.copytree if path.is_dir() else shutil.copyfile)(path, folder / path.name)
     model = Embedder(folder, threads=1)
     texts = random.sample(TEXTS, 2)
     vectors = model.encode_query(texts)
-    if not getattr(model.bundle.manifest, "normalize", True):  # it may say so; then lengths are what they are
+    if not getattr(model.bundle.manifest, "normalize", True):  # then vectors may have any length
         vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     check_unit(vectors, 2, model.dimension, f"a manifest that was changed: {what}")
     model.bundle.check()

@@ -1,4 +1,4 @@
-"""Bytes and JSON, changed at random: each function says what it did, for the report."""
+"""Random changes of bytes and JSON. Each function also returns a description of its change."""
 
 import copy
 import json
@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 _DEEP = "in place of this there are many brackets"
-# What a JSON file may say where something else is expected.
+# Values to put into a JSON file where another value is expected.
 VALUES: Sequence[Any] = (
     *(None, True, False, 0, 1, -1, 2, 3, 7, 100, 2**31, 2**63, 2**64, -(2**70), 10**400, 0.5, -0.5, 1e30, 1e308),
     *(float("nan"), float("inf"), "", " ", "0", "x", "\0", "\x1b[31mred\x1b[0m", "a\nb", "\ud800", "x" * 70_000),
@@ -16,7 +16,7 @@ VALUES: Sequence[Any] = (
 
 
 def flip(data: bytes, random: Random) -> tuple[str, bytes]:
-    """One bit is another."""
+    """Flip one bit."""
     if not data:
         return "a byte is added", b"\0"
     position, bit = random.randrange(len(data)), random.randrange(8)
@@ -26,26 +26,26 @@ def flip(data: bytes, random: Random) -> tuple[str, bytes]:
 
 
 def cut(data: bytes, random: Random) -> tuple[str, bytes]:
-    """The end is gone."""
+    """Remove the end."""
     size = random.randrange(len(data) + 1)
     return f"it is cut to {size} bytes", data[:size]
 
 
 def grow(data: bytes, random: Random) -> tuple[str, bytes]:
-    """There is more of it."""
+    """Add bytes at the end."""
     more = random.choice((b"\0", b"\n", b" ", b"}", data, random.randbytes(random.randrange(1, 5000))))
     return f"{len(more)} bytes are added", data + more
 
 
 def delete(data: bytes, random: Random) -> tuple[str, bytes]:
-    """A part is gone."""
+    """Remove a part."""
     start = random.randrange(len(data) + 1)
     size = random.choice((1, 2, 16, 1000))
     return f"{size} bytes are gone from {start} on", data[:start] + data[start + size :]
 
 
 def overwrite(data: bytes, random: Random) -> tuple[str, bytes]:
-    """A part is noise, or zeros, as a disk leaves it."""
+    """Replace a part by zeros, ones or noise, as a failing disk may."""
     start, size = random.randrange(len(data) + 1), random.choice((1, 4, 64, 4096))
     size = min(size, len(data) - start)
     part = random.choice((bytes(size), b"\xff" * size, random.randbytes(size)))
@@ -53,7 +53,7 @@ def overwrite(data: bytes, random: Random) -> tuple[str, bytes]:
 
 
 def repeat(data: bytes, random: Random) -> tuple[str, bytes]:
-    """A part is there twice."""
+    """Repeat a part."""
     start = random.randrange(len(data) + 1)
     end = min(len(data), start + random.choice((1, 8, 200, 4096)))
     return f"bytes {start} to {end} are there twice", data[:end] + data[start:]
@@ -63,7 +63,7 @@ BYTES: Sequence[Callable[[bytes, Random], tuple[str, bytes]]] = (flip, flip, fli
 
 
 def change_bytes(data: bytes, random: Random) -> tuple[str, bytes]:
-    """Bytes that are not these."""
+    """Change bytes at random; the result differs."""
     for _ in range(20):
         what, changed = random.choice(BYTES)(data, random)
         if changed != data:
@@ -72,9 +72,9 @@ def change_bytes(data: bytes, random: Random) -> tuple[str, bytes]:
 
 
 def change_json(data: bytes, random: Random, *, longest: int = 70_000) -> tuple[str, bytes]:
-    """A JSON file with one value, key or item another; by the bytes where it is no JSON, or now and then.
+    """Change one value, key or item of a JSON file; sometimes, and where there is none, change bytes instead.
 
-    No string is made longer than ``longest`` characters.
+    New strings have at most ``longest`` characters.
     """
     if random.random() < 0.25:
         return change_bytes(data, random)
@@ -89,7 +89,7 @@ def change_json(data: bytes, random: Random, *, longest: int = 70_000) -> tuple[
 
 
 def _places(tree: Any, path: tuple[Any, ...]) -> Any:
-    """Every value within, with its container."""
+    """Every value inside, with its path, its container and its key."""
     items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
     for key, value in items:
         yield (*path, key), tree, key

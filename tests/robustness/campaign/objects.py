@@ -1,4 +1,4 @@
-"""What callers hand in by mistake: tables, arrays, bytes, iterators that break; and values of options."""
+"""Wrong arguments: tables, arrays, bytes and failing iterators as texts, and values of options."""
 
 from collections import UserDict, UserList, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -15,16 +15,16 @@ import numpy as np
 from campaign.trial import OwnError
 
 _TEXTS = ["the cat", "a dog ran", "東京"]
-# What a call must end with: vectors of such a list, an error of ours (None), or the caller's own.
+# Description, argument, and the expected end of the call: vectors of a list, embedge's error (None), or the caller's.
 Case = tuple[str, Any, list[str] | type[OwnError] | None]
 
 
 class NumbersError(OwnError):
-    """Raised by a number that cannot be read."""
+    """Raised by objects whose value cannot be read."""
 
 
 class _Table:
-    """As a DataFrame: iterates over its columns' names."""
+    """Like a DataFrame: iterates over the names of its columns."""
 
     columns = ("text", "id")
     shape = (3, 2)
@@ -43,7 +43,7 @@ class _Table:
 
 
 class _Text(str):
-    """As a library's own string."""
+    """A subclass of str, as some libraries have."""
 
 
 class _Liar(str):
@@ -57,7 +57,7 @@ class _Breaks:
 
 
 class _OnlyItems:
-    """Iterable as sequences once were."""
+    """Iterable only through ``__getitem__``, the old protocol."""
 
     def __getitem__(self, index: int) -> str:
         return _TEXTS[index]
@@ -70,7 +70,7 @@ def _generator(*, breaks: bool) -> Iterator[str]:
 
 
 def _frames() -> list[Callable[[], Case]]:
-    """Tables of the libraries that are here."""
+    """Cases with tables of the installed libraries."""
     cases: list[Callable[[], Case]] = []
     if find_spec("pandas"):
         pandas = import_module("pandas")
@@ -88,7 +88,7 @@ def _frames() -> list[Callable[[], Case]]:
 
 @cache
 def tables() -> Sequence[Callable[[], Case]]:
-    """What may be given as texts, and what must come of it; each makes one anew."""
+    """The cases of texts; each function makes a new one."""
     objects = np.array(_TEXTS, object)
     cases: list[Callable[[], Case]] = [
         lambda: ("a list", list(_TEXTS), _TEXTS),
@@ -163,5 +163,5 @@ _VALUES: tuple[Any, ...] = (
 
 
 def options(random: Random) -> tuple[str, Any]:
-    """One option, and something for it."""
+    """A random option and a random value for it."""
     return random.choice(_NAMES), random.choice(_VALUES)

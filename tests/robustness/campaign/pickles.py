@@ -1,6 +1,6 @@
-"""Pickles: a ``pytorch_model.bin`` that was damaged, or made to run something.
+"""Pickles: a ``pytorch_model.bin`` that is damaged, or that would run code.
 
-Right is a CheckpointError, or tensors; and nothing is ever run.
+embedge must raise CheckpointError or return tensors, and must never run code from the file.
 """
 
 import io
@@ -33,7 +33,7 @@ def _numbers(values: tuple[int, ...]) -> bytes:
 
 
 def pickled(tensors: Mapping[str, NDArray[np.float32]]) -> bytes:
-    """The pickle that ``torch.save`` writes of a dictionary of tensors, of protocol 2."""
+    """The pickle, protocol 2, that ``torch.save`` writes for a dictionary of tensors."""
     parts = [b"\x80\x02}q\x00("]
     for key, (name, tensor) in enumerate(tensors.items()):
         strides = tuple(stride // tensor.itemsize for stride in tensor.strides)
@@ -45,7 +45,7 @@ def pickled(tensors: Mapping[str, NDArray[np.float32]]) -> bytes:
 
 
 def zipped(pickle: bytes, tensors: Mapping[str, NDArray[np.float32]], **more: Any) -> bytes:
-    """The file around it."""
+    """The zip file that contains the pickle and the tensors."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", **more) as made:
         made.writestr("archive/data.pkl", pickle)
@@ -56,7 +56,7 @@ def zipped(pickle: bytes, tensors: Mapping[str, NDArray[np.float32]], **more: An
 
 
 def _hostile(pickle: bytes, random: Random, sentinel: Path) -> tuple[str, bytes]:
-    """The pickle with something that would run or take for ever."""
+    """Insert opcodes that would run code or take forever."""
     argument = _text(str(sentinel))
     calls = {
         "os.mkdir": b"cos\nmkdir\n(" + argument + b"tR0",
@@ -78,7 +78,7 @@ def _hostile(pickle: bytes, random: Random, sentinel: Path) -> tuple[str, bytes]
 
 
 def trial(bench: Bench, random: Random) -> None:
-    """One file is read; now and then the whole checkpoint is exported."""
+    """Read one file; sometimes export the whole checkpoint."""
     tensors = load_file(bench.checkpoint / "model.safetensors")
     whole_export = random.random() < 0.05
     if not whole_export:

@@ -1,11 +1,12 @@
-"""A campaign of hostile input: files, graphs, texts, options, commands and hubs that are wrong, and kills.
+"""A campaign of hostile input: wrong files, graphs, texts, options, commands and hubs, and killed commands.
 
 python tests/robustness/run.py --seconds 600
 python tests/robustness/run.py --only graphs,encode --seed 7
 python tests/robustness/run.py --only graphs --seed 7 --trial 123
 
-Right is an error of embedge's, or a right result. A fault is anything else: another exception, a wrong vector, a hang,
-a crash, output where there should be none. The same kind and seed make the same trials. Exits 1 where there is a fault.
+embedge passes a trial with one of its own errors or with a correct result. Anything else is a fault: another
+exception, a wrong vector, a hang, a crash, unexpected output. The same kind and seed give the same trials. The exit
+code is 1 where there is a fault.
 """
 
 import argparse
@@ -26,12 +27,12 @@ from campaign.watch import watch
 from embedge_export import export
 from tiny import write_checkpoint
 
-_SLICES = (3.0, 15.0)  # seconds of one worker, least and most; then another kind has its turn
+_SLICES = (3.0, 15.0)  # fewest and most seconds of one worker, before another kind runs
 
 
 @dataclass
 class Tally:
-    """What came of a kind: trials, the seconds they took, and each fault with the index of its trial."""
+    """The results of one kind: trials, the seconds they took, and each fault with the index of its trial."""
 
     trials: int = 0
     seconds: float = 0
@@ -39,7 +40,7 @@ class Tally:
 
 
 def prepare(folder: Path, checkpoint: Path | None) -> Path:
-    """A bench in a folder: a checkpoint, the small one where it is None, and its bundle."""
+    """Make a bench in a folder: a checkpoint (a small one if None) and its bundle. Return the folder of the bench."""
     bench = folder / "bench"
     if checkpoint is None:
         write_checkpoint(bench / "checkpoint", prompts={"query": "how do i "})
@@ -51,14 +52,14 @@ def prepare(folder: Path, checkpoint: Path | None) -> Path:
 
 
 class Campaign:
-    """Kinds share the time of some workers, each by its share.
+    """Runs trials of several kinds. Each kind gets its share of the time of the workers.
 
     Args:
-        names: of the kinds.
-        seed: of all trials.
-        folder: for what they need; has the bench.
-        trials: most of each kind.
-        start: index of the first.
+        names: the names of the kinds.
+        seed: the seed of all trials.
+        folder: the folder with the bench, also for temporary files.
+        trials: the maximum number of trials of each kind.
+        start: the index of the first trial.
     """
 
     def __init__(self, names: Sequence[str], *, seed: int, folder: Path, trials: int, start: int = 0) -> None:
@@ -69,7 +70,7 @@ class Campaign:
         self._failures: list[BaseException] = []
 
     def run(self, seconds: float, *, lanes: int) -> None:
-        """So many workers at once, for so long, or until all trials are done."""
+        """Run ``lanes`` workers at once for ``seconds``, or until all trials are done."""
         until = time.monotonic() + seconds
         self._slice = min(_SLICES[1], max(_SLICES[0], seconds * lanes / len(self.tallies) / 3))
         threads = [threading.Thread(target=self._lane, args=(until,)) for _ in range(lanes)]
@@ -90,7 +91,7 @@ class Campaign:
             self._failures.append(error)
 
     def _next(self) -> str | None:
-        """The kind that had least of its share, of those that nobody works on."""
+        """The kind that is furthest below its share of the time, of those without a worker."""
         with self._lock:
             left = [name for name, tally in self.tallies.items() if tally.trials < self._trials]
             free = [name for name in left if name not in self._busy]
@@ -114,7 +115,7 @@ class Campaign:
 
 
 def table(tallies: dict[str, Tally], seed: int) -> str:
-    """Trials and faults of each kind; and each fault once, with how to see it again."""
+    """A table of the trials and faults of each kind, and each different fault with the options that repeat it."""
     rows = [f"{'kind':<12}{'trials':>9}{'seconds':>9}{'faults':>8}"]
     rows += [f"{name:<12}{t.trials:>9}{t.seconds:>9.0f}{len(t.faults):>8}" for name, t in tallies.items()]
     sums = [sum(t.trials for t in tallies.values()), sum(t.seconds for t in tallies.values())]
@@ -131,7 +132,7 @@ def table(tallies: dict[str, Tally], seed: int) -> str:
 
 
 def _signature(fault: str) -> str:
-    """What faults of one cause have in common: where they came from, or what they say before the first colon."""
+    """What faults with the same cause share: the line of code, or the text before the first colon."""
     head = re.sub("U[+][0-9A-F]+|[0-9]+ bytes", "", fault.partition(":")[0])
     return f"{head} {fault.rpartition('[')[2]}" if fault.endswith("]") else head
 
@@ -141,15 +142,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", help=f"kinds, by commas: {', '.join(KINDS)}")
-    parser.add_argument("--trials", type=int, default=1 << 60, help="most of each kind")
-    parser.add_argument("--trial", type=int, help="this one alone")
-    parser.add_argument("--checkpoint", type=Path, help="instead of a small seeded one")
-    parser.add_argument("--json", type=Path, help="also write what was found here")
+    parser.add_argument("--only", help=f"kinds, separated by commas: {', '.join(KINDS)}")
+    parser.add_argument("--trials", type=int, default=1 << 60, help="maximum for each kind")
+    parser.add_argument("--trial", type=int, help="run only this trial")
+    parser.add_argument("--checkpoint", type=Path, help="replaces the small random one")
+    parser.add_argument("--json", type=Path, help="file for the results")
     given = parser.parse_args()
     names = given.only.split(",") if given.only else list(KINDS)
     if unknown := set(names) - set(KINDS):
-        parser.error(f"no kind is called {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
+        parser.error(f"no kind is called {', '.join(sorted(unknown))}; the kinds are {', '.join(KINDS)}")
     for name in [name for name in names if name in NEEDED and not find_spec(NEEDED[name])]:
         print(f"{name} is left out: it needs {NEEDED[name]}, which is not installed")
         names.remove(name)

@@ -1,6 +1,6 @@
-"""Tokenizers: tokenizer.json with another value or a flipped bit, and a manifest that is right about the file.
+"""Tokenizers: tokenizer.json with another value or a flipped bit, and a manifest with the right checksum.
 
-Right is a refusal, or the token ids of the ``tokenizers`` library for that file, none beyond the model's table.
+embedge must refuse the file, or return the token ids of the ``tokenizers`` library, all within the model's table.
 """
 
 import shutil
@@ -20,15 +20,15 @@ from embedge import Bundle, Embedder
 from embedge.inference.tokenise import Tokeniser
 from embedge_export.bundle_files import record_files, write_manifest
 
-# Characters of an added token: the library takes 2 s to load one of 4,000, 18 s of 16,000, and nobody can interrupt it.
+# Characters of an added token. The library needs 2 s to load one of 4,000 characters, and 18 s for 16,000.
 LONGEST = 1500
-_MOST = 64  # tokens of the bench's bundle, and rows of its table
+_MOST = 64  # the token limit of the bench's bundle, and the rows of its table
 _LINES = ("the cat sat on the mat and the dog ran far away", "how do i bake bread? 東京 stone, blue river!") * 3
 
 
 @cache
 def tokenizer_json(name: str, bundle: Path) -> bytes:
-    """A small tokenizer's file: the bundle's own (``bert``), or one of another kind."""
+    """The file of a small tokenizer: the bundle's own (``bert``), or one of another kind."""
     if name == "bert":
         return (bundle / "tokenizer.json").read_bytes()
     if name == "unigram":
@@ -64,21 +64,21 @@ KINDS = ("bert", "unigram", "bytes")
 
 
 def library_ids(path: Path, texts: Sequence[str], most: int) -> list[list[int]] | None:
-    """What the library itself gives, each text whole and then truncated; None where it fails."""
+    """The library's ids of each whole text, truncated afterwards; None where the library fails."""
     try:
-        with unheard(2):  # what Rust tells of a panic
+        with unheard(2):  # discard Rust's report of a panic
             tokenizer = Tokenizer.from_file(str(path))
             tokenizer.no_padding()
             tokenizer.enable_truncation(most)
             return [tokenizer.encode(text).ids for text in texts]
-    except BaseException as error:  # a panic is no Exception
+    except BaseException as error:  # a panic is not an Exception
         if isinstance(error, KeyboardInterrupt):
             raise
         return None
 
 
 def check_ids(path: Path, texts: Sequence[str], most: int, what: str) -> None:
-    """Raises FaultError where ours are not the library's."""
+    """Raise FaultError where embedge's ids are not the library's."""
     expected = library_ids(path, texts, most)
     found = [ids.tolist() for ids in Tokeniser(path, max_tokens=most).encode(texts).ids]
     if expected is not None and found != expected:
@@ -89,7 +89,7 @@ def check_ids(path: Path, texts: Sequence[str], most: int, what: str) -> None:
 
 
 def trial(bench: Bench, random: Random) -> None:
-    """One tokenizer is changed; its ids are compared, or vectors are made of them."""
+    """Change one tokenizer, and compare its ids or embed with it."""
     kind = random.choice(KINDS)
     what, data = change_json(tokenizer_json(kind, bench.bundle), random, longest=LONGEST)
     texts = [text[:2000] for text in some_texts(random, 4) if not any("\ud800" <= c <= "\udfff" for c in text)]

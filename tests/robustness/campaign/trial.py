@@ -1,4 +1,4 @@
-"""One trial: what a kind of attack is, what it works on, and what counts as a fault."""
+"""One trial: the kinds of attack, the bench that they work on, and the definition of a fault."""
 
 import os
 import re
@@ -19,27 +19,27 @@ from numpy.typing import NDArray
 
 from embedge import Embedder, EmbedgeError, TruncationWarning
 
-# C0 and C1 controls, and the ones that turn the direction of what follows: a terminal obeys them.
+# Characters that a terminal obeys: C0 and C1 controls, marks of text direction, and lone surrogates.
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 TEXTS = ("the cat sat on the mat", "how do i bake bread?", "a dog ran far away over the blue river", "東京")
 
 
 class FaultError(Exception):
-    """What embedge did is wrong; says what, and behind a colon where: what stands before the first is one cause."""
+    """embedge did something wrong. The message names the cause, then after a colon the details."""
 
 
 class OwnError(Exception):
-    """Raised by objects that are handed in: that one the caller must see as it is."""
+    """Raised by objects that a trial passes in. embedge must let it through unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What trials work on.
+    """The files on which trials work.
 
     Attributes:
-        checkpoint: a small one; only to be copied.
-        bundle: of the checkpoint, int8 and fp32; only to be copied or loaded.
-        folder: empty, for the trial alone.
+        checkpoint: a small checkpoint; trials may only copy it.
+        bundle: its bundle, int8 and fp32; trials may only copy or load it.
+        folder: an empty folder for the trial.
     """
 
     checkpoint: Path
@@ -52,10 +52,10 @@ class Kind:
     """A kind of attack.
 
     Attributes:
-        name: of it.
-        trial: makes one; returns where embedge did well, raises FaultError, or lets out what embedge raised.
-        share: of the campaign's time, beside the others'.
-        limit: seconds after which a trial hangs.
+        name: the name of the kind.
+        trial: runs one trial. It returns where embedge passes, raises FaultError, or lets embedge's error through.
+        share: the weight of this kind in the campaign's time.
+        limit: the seconds after which a trial counts as a hang.
     """
 
     name: str
@@ -65,10 +65,10 @@ class Kind:
 
 
 def run_trial(kind: Kind, bench: Bench, *, seed: int, index: int) -> str | None:
-    """What was wrong in one trial, in one line; None where nothing was.
+    """Run one trial. Return its fault in one line, or None.
 
-    The same kind, seed and index make the same trial. Right is one of embedge's errors, in one line without control
-    characters, or a right result.
+    The same kind, seed and index give the same trial. embedge passes with one of its own errors, in one line without
+    control characters, or with a correct result.
     """
     folder = bench.folder / f"{kind.name}-{index}"
     folder.mkdir(parents=True)
@@ -83,7 +83,7 @@ def run_trial(kind: Kind, bench: Bench, *, seed: int, index: int) -> str | None:
         return _wrong_message(error)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # a Rust panic is no Exception
+    except BaseException as error:  # a Rust panic is not an Exception
         return shown(f"{_name(error)}: {error}{_place(error)}")
     finally:
         sys.stdout.flush()
@@ -104,13 +104,13 @@ def _name(error: BaseException) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """The last line of embedge's that it came through."""
+    """The last line of embedge's code in the traceback."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/embedge" in frame.filename]
     return f" [{Path(frames[-1].filename).name}:{frames[-1].lineno}]" if frames else ""
 
 
 def shown(text: str) -> str:
-    """A text in one line that any terminal can show, and not a long one.
+    """Escape a text to one line that any terminal can show, and shorten it.
 
     >>> shown("a\\nb\\x1b")
     'a\\\\nb\\\\x1b'
@@ -121,7 +121,7 @@ def shown(text: str) -> str:
 
 @contextmanager
 def unheard(stream: int) -> Iterator[None]:
-    """What another library writes to stdout (1) or stderr (2), by C or Rust too, is not embedge's."""
+    """Discard what other libraries write to stdout (1) or stderr (2), also from C or Rust."""
     sys.stdout.flush()
     kept, nowhere = os.dup(stream), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream)
@@ -136,7 +136,7 @@ def unheard(stream: int) -> Iterator[None]:
 
 @cache
 def embedder(bundle: Path, precision: str, threads: int = 1) -> Embedder:
-    """The bundle, loaded once a process."""
+    """The bundle, loaded once per process."""
     return Embedder(bundle, precision=precision, threads=threads)  # type: ignore[arg-type]  # a plain string
 
 
@@ -146,20 +146,20 @@ def _expected(bundle: Path, precision: str) -> bytes:
 
 
 def encoded(model: Embedder) -> NDArray[Any]:
-    """Vectors of TEXTS."""
+    """The vectors of TEXTS."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncationWarning)
         return model.encode(list(TEXTS))
 
 
 def check_same(found: Embedder, bench: Bench, what: str) -> None:
-    """Raises FaultError where a model's vectors are not those of the bench's bundle, bitwise."""
+    """Raise FaultError where a model's vectors are not bitwise those of the bench's bundle."""
     if encoded(found).tobytes() != _expected(bench.bundle, found.precision):
         raise FaultError(f"what is damaged is taken, and the vectors are others: {what}")
 
 
 def check_unit(vectors: NDArray[Any], count: int, dimension: int, what: str) -> None:
-    """Raises FaultError where vectors are no float32 [count, dimension] of length 1; a zero vector may be one."""
+    """Raise FaultError unless vectors are float32 [count, dimension], each of length 1 or 0."""
     if not isinstance(vectors, np.ndarray) or vectors.shape != (count, dimension) or vectors.dtype != np.float32:
         found = f"{getattr(vectors, 'dtype', type(vectors))} {np.shape(vectors)}"
         raise FaultError(f"{found} instead of vectors: {count} of them, {what}")

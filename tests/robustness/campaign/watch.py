@@ -1,4 +1,4 @@
-"""One worker's life: its trials as they end, and what became of it where it hangs or dies."""
+"""Watch one worker: report its trials as they end, and also where it hangs or dies."""
 
 import contextlib
 import json
@@ -18,25 +18,25 @@ _STARTING = 60.0  # seconds until the first trial begins
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A trial that ended: its index, and what was wrong."""
+    """A trial that ended: its index and its fault."""
 
     index: int
     fault: str | None
 
 
 def watch(command: Sequence[str], *, limit: float, until: float, log: Path) -> Iterator[Ended]:
-    """Trials of a worker, until it ends, or the one that runs when ``until`` is past.
+    """Start a worker and yield its trials as they end, until it ends or the time is up.
 
-    One that hangs, or takes the process with it, is the last.
+    A trial that hangs or kills the process is the last one.
 
     Args:
-        command: of the worker.
-        limit: seconds that a trial may take.
-        until: ``time.monotonic()`` when no further trial begins.
-        log: takes its stderr.
+        command: the command of the worker.
+        limit: the seconds that a trial may take.
+        until: the ``time.monotonic()`` after which no further trial begins.
+        log: the file for the worker's stderr.
     """
     with log.open("ab") as file:
-        path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # it imports what this process can
+        path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # the worker can import what this process can
         child = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=file, start_new_session=True, env={**os.environ, **path}
         )

@@ -1,4 +1,4 @@
-"""Trials of one kind, in a process that may hang or abort: writes a line of JSON before and after each.
+"""Run trials of one kind in this process, which may hang or abort. Write a line of JSON before and after each.
 
 python -m campaign.worker KIND --seed 0 --start 0 --bench DIR --scratch DIR
 """
@@ -13,7 +13,7 @@ _MEMORY = 8 << 30  # bytes of address space
 
 
 def main() -> None:
-    """One trial after the other, from ``--start`` on, until the pipe closes or so many are done."""
+    """Run trials from ``--start`` on, until ``--trials`` are done or the pipe closes."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("kind")
     parser.add_argument("--seed", type=int, required=True)
@@ -24,13 +24,13 @@ def main() -> None:
     given = parser.parse_args()
     report = os.fdopen(os.dup(1), "w", buffering=1)
     caught = given.scratch / "stdout"
-    # Whatever is printed is caught, by C as by Python: a library has nothing to say on stdout.
+    # Capture everything that is printed, also from C: a library should not write to stdout.
     os.dup2(os.open(caught, os.O_RDWR | os.O_CREAT | os.O_TRUNC), 1)
     os.environ |= {"EMBEDGE_HOME": str(given.scratch / "home"), "HF_HOME": str(given.scratch / "hf")}
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
-    from campaign.kinds import KINDS  # under the limits
+    from campaign.kinds import KINDS  # imported under the limits
     from campaign.trial import Bench, run_trial
 
     bench = Bench(given.bench / "checkpoint", given.bench / "bundle", given.scratch)
@@ -43,7 +43,7 @@ def main() -> None:
         os.lseek(1, 0, os.SEEK_SET)
         print(json.dumps({"end": index, "fault": fault}), file=report)
     report.flush()
-    os._exit(0)  # a server of the trials' own, or a thread of one that failed, is not waited for
+    os._exit(0)  # do not wait for a trial's server, or for a thread of a failed trial
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Graphs of one model against one another: in one process, on one thread, in turns."""
+"""Time several graphs of one model against each other: interleaved, in one process, on one thread."""
 
 import time
 from collections.abc import Mapping
@@ -14,10 +14,15 @@ from embedge.inference.session import Session
 
 
 def open_graph(graph: ModelProto, path: Path, width: int) -> Session:
-    """A session on one core, as the runtime's own; the graph's hidden states have that width.
+    """Open a session of a graph as the runtime does, on one core.
+
+    Args:
+        graph: the graph.
+        path: the file to which it is written.
+        width: the size of its hidden states.
 
     Raises:
-        BundleError: ONNX Runtime does not run it.
+        BundleError: ONNX Runtime cannot run the graph.
     """
     path.write_bytes(graph.SerializeToString())
     outputs = {HIDDEN: (BATCH, READ_TOKENS, width)}
@@ -25,28 +30,29 @@ def open_graph(graph: ModelProto, path: Path, width: int) -> Session:
 
 
 def random_ids(texts: int, tokens: int, vocabulary: int) -> NDArray[np.int64]:
-    """Token ids of texts without padding, [texts, tokens]."""
+    """Random token ids of texts without padding, [texts, tokens]."""
     return np.random.default_rng(0).integers(0, vocabulary, (texts, tokens), np.int64)
 
 
-def in_turns(sessions: Mapping[str, Session], ids: NDArray[np.int64], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of every turn, by graph.
+def time_interleaved(sessions: Mapping[str, Session], ids: NDArray[np.int64], rounds: int) -> dict[str, list[float]]:
+    """The milliseconds of every round, by graph.
 
-    Each runs twice in a turn, and the second is taken: the first finds in the caches what the others left.
+    Each graph runs twice in a round, and only the second run is timed: during the first, the processor's caches still
+    contain the data of the other graphs.
     """
     times: dict[str, list[float]] = {name: [] for name in sessions}
-    for turn in range(-3, rounds):  # three turns to warm up
+    for number in range(-3, rounds):  # three rounds to warm up
         for name, session in sessions.items():
             session.run(ids, HIDDEN)
             start = time.perf_counter()
             session.run(ids, HIDDEN)
-            if turn >= 0:
+            if number >= 0:
                 times[name].append(1000 * (time.perf_counter() - start))
     return times
 
 
 def times_faster(times: Mapping[str, list[float]], name: str, than: str) -> float:
-    """How many times as fast one graph is as another: the median of the ratios of every turn.
+    """How many times as fast one graph is as another: the median of the ratios of all rounds.
 
     >>> times_faster({"a": [3, 4, 4], "b": [1, 2, 4]}, "b", than="a")
     2.0

@@ -1,4 +1,4 @@
-"""Figures of speed: kept as JSON, drawn as bars."""
+"""Report the results of the speed benchmarks: tables, JSON and bar charts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,21 +8,21 @@ from typing import Self
 
 import click
 
-from chart import colour
-from contest import Contest, Turns
-from machine import Machine, describe, this_machine
-from options import Setup
-from report import align, write_json
+from benchmarks.measure.comparison import Comparison, PairedRuns
+from benchmarks.measure.options import Setup
+from benchmarks.report.charts import colour
+from benchmarks.report.machine_info import Machine, describe, this_machine
+from benchmarks.report.tables import align, write_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """One kind of text, or of situation.
+    """The figures for one kind of text or situation.
 
     Attributes:
-        values: of every round, by peer.
-        times_better: embedge against each, the median over its turns.
-        memory: bytes at most held by the peer's process; empty where it is not what is measured.
+        values: the figures of all rounds, by peer.
+        times_better: how many times better embedge is than each peer, the median over the rounds.
+        memory: the peak bytes of each peer's process; empty where memory is not measured.
     """
 
     values: Mapping[str, Sequence[float]]
@@ -30,26 +30,26 @@ class Figures:
     memory: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, turns: Turns, memory: Turns | None = None, *, lower_is_better: bool) -> Self:
-        """What was found in turns."""
+    def of(cls, runs: PairedRuns, memory: PairedRuns | None = None, *, lower_is_better: bool) -> Self:
+        """Summarise paired runs."""
         return cls(
-            values=turns.values,
-            times_better=turns.times_better(lower_is_better=lower_is_better),
+            values=runs.values,
+            times_better=runs.times_better(lower_is_better=lower_is_better),
             memory={name: median(peaks) for name, peaks in memory.values.items()} if memory else {},
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeedResult:
-    """A run.
+    """One run of a benchmark.
 
     Attributes:
-        what: was measured, and in which unit.
-        model: that all peers are made of.
-        threads: cores for each.
-        figures: by kind.
-        left_out: peers that are not there, and why.
-        machine: where it was measured.
+        what: the measured quantity, with its unit.
+        model: the model of all peers.
+        threads: the number of cores for each peer.
+        figures: the figures, by kind of text.
+        left_out: the reason for each peer that is left out, by name.
+        machine: where the run took place.
     """
 
     what: str
@@ -60,20 +60,20 @@ class SpeedResult:
     machine: Machine
 
 
-def publish(setup: Setup, contest: Contest, *, what: str, figures: Mapping[str, Figures]) -> None:
-    """Print the tables; write and draw them where the setup says."""
+def publish(setup: Setup, comparison: Comparison, *, what: str, figures: Mapping[str, Figures]) -> None:
+    """Print the tables, and write the JSON and the chart that the setup asks for."""
     result = SpeedResult(
         what=what,
-        model=contest.model,
+        model=comparison.model,
         threads=setup.threads,
         figures=figures,
-        left_out=contest.left_out,
+        left_out=comparison.left_out,
         machine=this_machine(),
     )
     click.echo(f"{result.model}, {result.threads} cores")
     click.echo(describe(result.machine))
-    for kind, found in figures.items():
-        click.echo(f"\n{align([(kind, what, 'embedge is x times', 'peak MB'), *_cells(found)])}")
+    for kind, of_kind in figures.items():
+        click.echo(f"\n{align([(kind, what, 'embedge speed-up', 'peak MB'), *_cells(of_kind)])}")
     for name, why in result.left_out.items():
         click.echo(f"{name}: {why}")
     if setup.json_file:
@@ -83,7 +83,7 @@ def publish(setup: Setup, contest: Contest, *, what: str, figures: Mapping[str, 
 
 
 def _cells(figures: Figures) -> list[tuple[str, ...]]:
-    """A row for each peer, the best first."""
+    """One row per peer, the best first."""
     return [
         (
             name,
@@ -96,17 +96,17 @@ def _cells(figures: Figures) -> list[tuple[str, ...]]:
 
 
 def bars(result: SpeedResult, path: Path) -> None:
-    """A PNG or SVG by the path's ending: a panel for each kind, a bar for each peer, the best on top."""
+    """Draw a PNG or SVG, by the suffix of the path: a panel for each kind, a bar for each peer, the best on top."""
     import matplotlib
     from matplotlib.figure import Figure
 
-    matplotlib.rcParams["svg.fonttype"] = "none"  # text as text: smaller, and it can be searched
+    matplotlib.rcParams["svg.fonttype"] = "none"  # text stays text: smaller, and searchable
     most = max(len(figures.values) for figures in result.figures.values())
     figure = Figure(figsize=(6.5 * len(result.figures), 0.32 * most + 1.6), layout="constrained")
     panels = figure.subplots(1, len(result.figures), squeeze=False)[0]
     for axes, (kind, figures) in zip(panels, result.figures.items(), strict=True):
         middle = {name: median(values) for name, values in figures.values.items()}
-        # The best is the one that embedge is the least ahead of.
+        # The best peer is the one over which embedge has the smallest speed-up.
         names = sorted(middle, key=lambda name: -figures.times_better[name])
         drawn = axes.barh(names, [middle[name] for name in names], color=[colour(name) for name in names])
         axes.bar_label(

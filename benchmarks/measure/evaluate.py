@@ -1,4 +1,4 @@
-"""One encoder on all tasks: a row of numbers."""
+"""Score one encoder on all tasks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from metrics import cosines, ndcg, rank, recall, spearman
-from peers.base import Encoder
-from tasks import Collection, Pairs, cut
+from benchmarks.data.datasets import Collection, Pairs, cut
+from benchmarks.measure.metrics import cosines, ndcg, rank, recall, spearman
+from benchmarks.peers.base import Encoder
 
 _NDCG_DEPTH = 10
 _RECALL_DEPTH = 100
@@ -17,7 +17,7 @@ _RECALL_DEPTH = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Texts:
-    """The tasks with their texts as every encoder gets them: prompts in front, cut to the limit.
+    """The tasks with the texts that every encoder gets: with prompts, and truncated to the limit.
 
     Attributes:
         pairs: STS-B.
@@ -30,12 +30,12 @@ class Texts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vectors:
-    """What an encoder made of the texts.
+    """The vectors that an encoder returns for the texts.
 
     Attributes:
-        sentences: of STS-B's distinct sentences.
-        queries: of Cranfield.
-        documents: of Cranfield.
+        sentences: the vectors of STS-B's distinct sentences.
+        queries: the vectors of Cranfield's queries.
+        documents: the vectors of Cranfield's documents.
     """
 
     sentences: NDArray[np.float32]
@@ -45,14 +45,14 @@ class Vectors:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """A row.
+    """One row of the results.
 
     Attributes:
-        stsb_spearman: of cosines with the gold scores of STS-B's test pairs, in points of 100.
-        cranfield_ndcg_10: mean over the queries, in points of 100; gains are grades, as in trec_eval.
-        cranfield_recall_100: mean over the queries, in points of 100.
-        cosine_mean: mean cosine to the baseline's vector of the same sentence, over STS-B's distinct sentences.
-        cosine_min: the smallest of them.
+        stsb_spearman: Spearman correlation of the cosines with the gold scores of STS-B's test pairs, times 100.
+        cranfield_ndcg_10: nDCG@10, averaged over the queries, times 100; the gain is the grade, as in trec_eval.
+        cranfield_recall_100: recall@100, averaged over the queries, times 100.
+        cosine_mean: the mean cosine to the baseline's vector, over STS-B's distinct sentences.
+        cosine_min: the smallest of these cosines.
         size: bytes of the files with the weights.
     """
 
@@ -67,7 +67,7 @@ class Score:
 def prepare(
     pairs: Pairs, collection: Collection, tokenizer: Tokenizer, *, max_tokens: int, prompts: Mapping[str, str]
 ) -> Texts:
-    """The tasks as every encoder gets them. Prompts are for queries and documents; sentences of a pair get none."""
+    """Add prompts to queries and documents, but not to the sentences of pairs, and truncate all texts."""
 
     def cut_all(texts: Sequence[str], kind: str | None) -> tuple[str, ...]:
         prompt = prompts.get(kind, "") if kind else ""
@@ -82,7 +82,7 @@ def prepare(
 
 
 def embed(encoder: Encoder, texts: Texts) -> Vectors:
-    """The vectors of all texts, each kind in one call."""
+    """Embed all texts, each kind in one call."""
     return Vectors(
         sentences=encoder.encode(texts.pairs.sentences),
         queries=encoder.encode(texts.collection.queries),
@@ -91,7 +91,7 @@ def embed(encoder: Encoder, texts: Texts) -> Vectors:
 
 
 def score(vectors: Vectors, texts: Texts, *, baseline: Vectors, size: int) -> Score:
-    """An encoder's row, from its vectors and the baseline's."""
+    """Compute the row of an encoder from its vectors and those of the baseline."""
     near = cosines(vectors.sentences, baseline.sentences)
     ranking = rank(vectors.queries, vectors.documents, depth=_RECALL_DEPTH)
     judged = list(zip(ranking, texts.collection.grades, strict=True))

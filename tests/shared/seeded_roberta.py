@@ -1,4 +1,4 @@
-"""Small seeded checkpoints of XLM-RoBERTa, laid out as bge-m3 and the bge rerankers are, with their own tokenizer."""
+"""Write small XLM-RoBERTa checkpoints with random weights, in the layout of bge-m3 and of the bge rerankers."""
 
 import json
 from pathlib import Path
@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.data.seeded import random_tensors
 from embedge_export.verify.passages import passages, questions
-from seeded import random_tensors
 
-# As in BAAI/bge-reranker-base's config.json, but for the sizes.
+# The config.json of BAAI/bge-reranker-base, with smaller sizes.
 CONFIG: dict[str, Any] = {
     "architectures": ["XLMRobertaForSequenceClassification"],
     "attention_probs_dropout_prob": 0.1,
@@ -40,13 +40,14 @@ _SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 
 
 def write_roberta(folder: Path, *, seed: int = 0, rerank: bool, pickled: bool = False) -> Path:
-    """A reranker in ``folder``; or an embedder with a sparse and a multi-vector head, as bge-m3.
+    """Write a reranker, or an embedder with a sparse and a multi-vector head like bge-m3, and return the folder.
 
     Args:
-        folder: made here.
-        seed: of the weights.
-        rerank: which of the two.
-        pickled: ``pytorch_model.bin`` instead of safetensors. That takes torch, as an embedder's heads do.
+        folder: the folder, which must not exist.
+        seed: the seed of the weights.
+        rerank: whether to write a reranker.
+        pickled: whether to write ``pytorch_model.bin`` instead of safetensors. This needs torch, as the heads of an
+            embedder do.
     """
     from safetensors.numpy import save_file
 
@@ -79,14 +80,14 @@ def write_roberta(folder: Path, *, seed: int = 0, rerank: bool, pickled: bool = 
 
 
 def _spread(name: str) -> np.float32:
-    """Larger than ``seeded``'s: so small a model's first token would otherwise hardly depend on the others."""
+    """A factor for the weights: without it, the first token of so small a model hardly depends on the others."""
     if "word_embeddings" in name:
         return np.float32(10)
     return np.float32(4 if name.endswith((".dense.weight", "query.weight", "key.weight", "value.weight")) else 1)
 
 
 def _linear(name: str, outputs: int, inputs: int, random: np.random.Generator) -> dict[str, NDArray[np.float32]]:
-    """Weights of a head; large, so that scores of different pairs differ."""
+    """The weights of a head; large, so that the scores of different pairs differ."""
     return {
         f"{name}.weight": random.standard_normal((outputs, inputs)).astype(np.float32),
         f"{name}.bias": random.standard_normal(outputs).astype(np.float32),
@@ -94,7 +95,7 @@ def _linear(name: str, outputs: int, inputs: int, random: np.random.Generator) -
 
 
 def _write_tokenizer(folder: Path) -> None:
-    """Unigram with XLM-RoBERTa's own pre-tokenizer, templates and special tokens."""
+    """Write a Unigram tokenizer with XLM-RoBERTa's pre-tokenizer, templates and special tokens."""
     from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, processors, trainers
 
     tokenizer = Tokenizer(models.Unigram())

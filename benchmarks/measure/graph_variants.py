@@ -1,11 +1,11 @@
-"""int8 graph -> the same graph with other products, to see what ONNX Runtime's operators would give.
+"""Replace the linear layers of an int8 graph by other operators of ONNX Runtime, to see how fast these are.
 
-1. Static: all rows of a layer have one scale, known beforehand. Nothing is left that finds a scale or multiplies by it,
-   and ``MatMulIntegerToFloat`` adds the bias.
-2. In blocks: ``MatMulNBits`` takes float32 rows, quantises them itself in blocks, and adds the bias. The weights
-   are the same int8 codes.
+1. Static: all rows of a layer have one constant scale. No node computes a scale or multiplies by it, and
+   ``MatMulIntegerToFloat`` adds the bias.
+2. In blocks: ``MatMulNBits`` takes float32 rows, quantises them in blocks, and adds the bias. The weights are the same
+   int8 codes.
 
-For benchmarks only: a static scale clips what is larger than it, and costs the accuracy that a bundle promises.
+For benchmarks only: a static scale clips larger values, so the vectors are less accurate than a bundle promises.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ from embedge_export.int8.quantise import inputs_of
 
 Ids = NDArray[np.int64]
 _PRODUCT = "MatMulIntegerToFloat"
-_MIDDLE = 128  # the zero point of MatMulNBits at 8 bits, where none is given
+_MIDDLE = 128  # the default zero point of MatMulNBits at 8 bits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,16 +31,16 @@ class Layer:
     """A linear layer of an int8 graph.
 
     Attributes:
-        name: of the layer, as its checkpoint's weight or the packed ones'.
-        rows: tensor that enters it, float32 [batch, tokens, inputs].
-        scale: tensor of its rows' scales, float32 [batch, tokens, 1].
-        zero_point: constant, the rows' one.
-        codes: int8 weight, [inputs, outputs].
-        scales: of the weight, by output, float32.
-        bias: float32 [outputs]; zero where it has none.
-        gives: tensor that others read, or that is split.
-        parts: of a split layer, the tensors to which a bias is added, and those that others read.
-        replaced: names of the nodes that multiply, and add the bias.
+        name: the name of its weight in the checkpoint, or of its packed weights.
+        rows: the name of its input, float32 [batch, tokens, inputs].
+        scale: the name of the scales of its rows, float32 [batch, tokens, 1].
+        zero_point: the name of the constant zero point of its rows.
+        codes: the int8 weight, [inputs, outputs].
+        scales: the scales of the weight, float32 [outputs].
+        bias: the bias, float32 [outputs]; zeros where the layer has none.
+        output: the name of its output, which other nodes read, or which is split.
+        parts: for a split layer, the names of the parts without the bias, each with the name of the part with it.
+        replaced: the names of the nodes that multiply and add the bias.
     """
 
     name: str
@@ -50,13 +50,13 @@ class Layer:
     codes: NDArray[np.int8]
     scales: NDArray[np.float32]
     bias: NDArray[np.float32]
-    gives: str
+    output: str
     parts: Mapping[str, str]
     replaced: frozenset[str]
 
 
 def find_layers(model: ModelProto) -> list[Layer]:
-    """The linear layers of a graph of ``quantise`` whose rows have scales of their own, in order."""
+    """The linear layers, in order, whose rows each have their own scale, in a graph that ``quantise`` returns."""
     makers = {output: node for node in model.graph.node for output in node.output}
     readers: dict[str, list[NodeProto]] = {}
     for node in model.graph.node:
@@ -91,17 +91,17 @@ def _layer(
         codes=codes,
         scales=scales,
         bias=np.concatenate(parts),
-        gives=times_scale.output[0] if split else adds[ends[0]].output[0],
+        output=times_scale.output[0] if split else adds[ends[0]].output[0],
         parts={end: add.output[0] for end, add in adds.items()} if split else {},
         replaced=frozenset({product.name, times_scale.name, *(add.name for add in adds.values())}),
     )
 
 
 def highest_scales(model: ModelProto, texts: Iterable[Ids]) -> dict[str, np.float32]:
-    """The largest scale of any row of some texts, by layer.
+    """The largest scale that any row of some texts has, by layer.
 
     Args:
-        model: a graph of ``quantise``.
+        model: a graph that ``quantise`` returns.
         texts: token ids, [batch, tokens], without padding.
     """
     layers, copy = find_layers(model), deepcopy(model)
@@ -111,16 +111,18 @@ def highest_scales(model: ModelProto, texts: Iterable[Ids]) -> dict[str, np.floa
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(copy.SerializeToString(), options, providers=["CPUExecutionProvider"])
     runs = [session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)}) for ids in texts]
-    highest = zip(*([scales.max() for scales in found] for found in runs), strict=True)
+    highest = zip(*([scales.max() for scales in run] for run in runs), strict=True)
     return {layer.name: max(scales) for layer, scales in zip(layers, highest, strict=True)}
 
 
 def static(model: ModelProto, scales: Mapping[str, np.float32]) -> ModelProto:
-    """Rule 1, for the layers that have a scale. Of others, the zero points need the shape of the first layer's scales.
+    """Apply rule 1 to the layers that ``scales`` names.
+
+    The zero points of the other layers still use the shape of the first layer's scales.
 
     Args:
-        model: a graph of ``quantise``; left as it is.
-        scales: one for all rows of a layer, by its name.
+        model: a graph that ``quantise`` returns; it is not changed.
+        scales: the constant scale of each layer, by its name.
     """
 
     def nodes(layer: Layer) -> Iterator[NodeProto | TensorProto]:
@@ -129,17 +131,17 @@ def static(model: ModelProto, scales: Mapping[str, np.float32]) -> ModelProto:
         yield from _constants(at, scale=scale, one=one, codes=layer.codes, scales=scales_of_both, bias=layer.bias)
         yield helper.make_node("QuantizeLinear", [layer.rows, f"{at}.scale", layer.zero_point], [at], name=f"{at}.rows")
         inputs = [at, f"{at}.codes", f"{at}.one", f"{at}.scales", layer.zero_point, "", f"{at}.bias"]
-        yield helper.make_node(_PRODUCT, inputs, [layer.gives], name=layer.name, domain=CONTRIB)
+        yield helper.make_node(_PRODUCT, inputs, [layer.output], name=layer.name, domain=CONTRIB)
 
     return _replace(model, [layer for layer in find_layers(model) if layer.name in scales], nodes)
 
 
 def in_blocks(model: ModelProto, size: int) -> ModelProto:
-    """Rule 2, for the layers whose rows have scales of their own.
+    """Apply rule 2 to the layers whose rows each have their own scale.
 
     Args:
-        model: a graph of ``quantise``; left as it is.
-        size: of a block of inputs that share a scale, a power of two from 16 on.
+        model: a graph that ``quantise`` returns; it is not changed.
+        size: the number of inputs in a block, which share a scale: a power of two, at least 16.
     """
 
     def nodes(layer: Layer) -> Iterator[NodeProto | TensorProto]:
@@ -151,9 +153,9 @@ def in_blocks(model: ModelProto, size: int) -> ModelProto:
         yield from _constants(at, codes=codes, scales=column_scales, bias=layer.bias)
         names = [layer.rows, f"{at}.codes", f"{at}.scales", "", "", f"{at}.bias"]
         sizes: dict[str, Any] = {"K": inputs, "N": outputs, "bits": 8, "block_size": size}
-        # Level 4 is int8 for the rows, too.
+        # Level 4 quantises the rows to int8, too.
         yield helper.make_node(
-            "MatMulNBits", names, [layer.gives], name=layer.name, domain=CONTRIB, accuracy_level=4, **sizes
+            "MatMulNBits", names, [layer.output], name=layer.name, domain=CONTRIB, accuracy_level=4, **sizes
         )
 
     return _replace(model, find_layers(model), nodes)

@@ -1,4 +1,4 @@
-"""What one core can multiply: the best rate of ONNX Runtime's own products, int8 and float32."""
+"""The peak multiplication rate of one core: the best rate of ONNX Runtime's matrix products, int8 and float32."""
 
 import time
 
@@ -7,16 +7,16 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-# Rows, inputs and outputs: the products of encoders, and squarer ones that caches like.
+# Rows, inputs and outputs: the products of encoders, and squarer ones, which make better use of caches.
 _PRODUCTS = ((256, 384, 1536), (256, 1536, 384), (512, 768, 3072), (512, 1024, 1024))
 _SECONDS = 0.4  # for each product
 
 
 def measure_peak(kind: str) -> float:
-    """Multiply-adds a second of one core, the best over several sizes and turns.
+    """The multiply-adds per second of one core, the best over several sizes and many runs.
 
     Args:
-        kind: ``int8`` is uint8 rows by int8 weights, summed in int32; ``float32`` is what it says.
+        kind: ``int8`` multiplies uint8 rows by int8 weights and sums in int32; ``float32`` does all in float32.
     """
     return max(_rate(kind, *sizes) for sizes in _PRODUCTS)
 
@@ -36,7 +36,7 @@ def _rate(kind: str, rows: int, inputs: int, outputs: int) -> float:
 
 
 def _session(weight: NDArray[np.generic], left: NDArray[np.generic]) -> ort.InferenceSession:
-    """One product by a constant weight, which ONNX Runtime packs when it loads, on one thread."""
+    """A single-threaded session of one product with a constant weight, which ONNX Runtime packs when it loads."""
     integer = weight.dtype == np.int8
     kinds = (TensorProto.UINT8, TensorProto.INT32) if integer else (TensorProto.FLOAT, TensorProto.FLOAT)
     node = helper.make_node("MatMulInteger" if integer else "MatMul", ["rows", "weight"], ["product"])

@@ -1,4 +1,4 @@
-"""A virtual environment for a library that cannot share this one."""
+"""Virtual environments for libraries whose dependencies conflict with this environment."""
 
 import hashlib
 import os
@@ -13,18 +13,20 @@ from embedge.bundle.cache_paths import cache_home
 
 
 class EnvironmentFailedError(Exception):
-    """pip could not install a peer's packages."""
+    """pip could not install the packages of a peer."""
 
 
 def python_with(requirements: Sequence[str], without: Sequence[str] = ()) -> Path:
-    """The interpreter of an environment that holds them, kept in the cache; this one's own where there are none.
+    """The Python of a virtual environment with these packages; this Python where ``requirements`` is empty.
+
+    The environment is created once, in embedge's cache.
 
     Args:
-        requirements: what pip installs.
-        without: what it uninstalls afterwards.
+        requirements: the packages that pip installs.
+        without: the packages that pip uninstalls afterwards.
 
     Raises:
-        EnvironmentFailedError: pip failed; the message ends with its last line.
+        EnvironmentFailedError: pip failed. The message ends with the last line of its output.
     """
     if not requirements:
         return Path(sys.executable)

@@ -1,4 +1,4 @@
-"""What quality is measured in. Pure: arrays in, numbers out."""
+"""Metrics of quality, as pure functions of arrays."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 def spearman(first: Sequence[float] | NDArray[Any], second: Sequence[float] | NDArray[Any]) -> float:
-    """Spearman's rank correlation; ties share the mean of their ranks.
+    """Spearman's rank correlation. Ties get the mean of their ranks.
 
     >>> round(spearman([1, 2, 3], [10, 20, 15]), 3)
     0.5
@@ -19,7 +19,7 @@ def spearman(first: Sequence[float] | NDArray[Any], second: Sequence[float] | ND
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks from 0, ties at their mean.
+    """Ranks from 0. Ties get the mean of their ranks.
 
     >>> _ranks(np.array([3.0, 1.0, 3.0])).tolist()
     [1.5, 0.0, 1.5]
@@ -30,22 +30,22 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def ndcg(ranking: Sequence[int], grades: Mapping[int, int], *, depth: int) -> float:
-    """Normalised discounted cumulative gain of one query: trec_eval's ``ndcg_cut``, which BEIR and MTEB report.
+    """The nDCG of one query, as trec_eval's ``ndcg_cut`` defines it and BEIR and MTEB report it.
 
-    The gain of a document is its grade itself, not 0 or 1 and not 2**grade - 1; its discount is log2(rank + 1), with
-    ranks from 1; the ideal ranking holds every judged document, also those that were not found.
+    The gain of a document is its grade, not 0 or 1 and not 2**grade - 1. Its discount is log2(rank + 1), where the
+    first rank is 1. The ideal ranking contains all judged documents, also those that the ranking lacks.
 
     Args:
         ranking: documents, best first.
-        grades: of the documents that are relevant, at least one of them above 0.
-        depth: how many ranks count.
+        grades: the grades of the judged documents, of which at least one is above 0.
+        depth: the number of ranks that count.
 
     >>> round(ndcg([7, 5], {5: 1, 7: 3}, depth=10), 3), round(ndcg([5, 7], {5: 1, 7: 3}, depth=10), 3)
     (1.0, 0.797)
     """
-    found = [grades.get(document, 0) for document in ranking[:depth]]
+    ranked = [grades.get(document, 0) for document in ranking[:depth]]
     best = sorted(grades.values(), reverse=True)[:depth]
-    return _gain(found) / _gain(best)
+    return _gain(ranked) / _gain(best)
 
 
 def _gain(grades: Sequence[int]) -> float:
@@ -53,7 +53,7 @@ def _gain(grades: Sequence[int]) -> float:
 
 
 def recall(ranking: Sequence[int], grades: Mapping[int, int], *, depth: int) -> float:
-    """The part of one query's relevant documents, of any grade above 0, that is among the first ``depth``.
+    """The fraction of one query's relevant documents (grade above 0) that the first ``depth`` ranks contain.
 
     >>> recall([7, 1, 5], {5: 1, 7: 3}, depth=2)
     0.5
@@ -63,7 +63,7 @@ def recall(ranking: Sequence[int], grades: Mapping[int, int], *, depth: int) -> 
 
 
 def rank(queries: NDArray[np.float32], documents: NDArray[np.float32], *, depth: int) -> list[list[int]]:
-    """For each query's unit vector, the documents of highest cosine, best first; equal ones by their position.
+    """For each query's unit vector, the documents with the highest cosines, best first; ties keep their order.
 
     >>> rank(np.float32([[0, 1]]), np.float32([[1, 0], [0, 1], [1, 0]]), depth=2)
     [[1, 0]]
@@ -74,7 +74,7 @@ def rank(queries: NDArray[np.float32], documents: NDArray[np.float32], *, depth:
 
 
 def cosines(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Cosine of each vector of one set with the vector at its place in the other: float64 [n].
+    """The cosine of each vector with the vector at the same index of the other array: float64 [n].
 
     >>> cosines(np.float32([[3, 4]]), np.float32([[4, 3]])).round(2).tolist()
     [0.96]

@@ -1,31 +1,31 @@
-"""Rows as a picture: what is lost, against what is saved."""
+"""Draw the results of the quality benchmark: loss of quality against size."""
 
 from pathlib import Path
 from typing import Any
 
+from benchmarks.report.quality_report import Result
 from embedge.errors import MissingExtraError
-from report import Result
 
 _OWN, _OTHERS = "#c1440e", "#4a6fa5"
-_FLOOR = 1e-7  # what float32 itself leaves; below it there is nothing to see
+_FLOOR = 1e-7  # the rounding of float32; smaller distances mean nothing
 
 
 def require_matplotlib() -> None:
-    """Raises MissingExtraError where matplotlib is not installed; to be asked before hours of work, not after."""
+    """Raise MissingExtraError where matplotlib is not installed. Call it before hours of work, not after."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(
-            "matplotlib is not installed; `pip install 'embedge[bench]'` brings it, or leave --plot out"
+            "matplotlib is not installed; `pip install 'embedge[bench]'` installs it, or leave out --plot"
         ) from error
 
 
 def draw(result: Result, path: Path) -> None:
-    """A PNG or SVG by the path's ending: distance to fp32 of every row, and loss of nDCG against size."""
+    """Draw a PNG or SVG, by the suffix of the path: each row's distance to fp32, and its loss of quality by size."""
     import matplotlib
     from matplotlib.figure import Figure
 
-    matplotlib.rcParams["svg.fonttype"] = "none"  # text as text: a tenth of the size, and it can be searched
+    matplotlib.rcParams["svg.fonttype"] = "none"  # text stays text: a tenth of the size, and searchable
     figure = Figure(figsize=(12, 0.35 * len(result.scores) + 2.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     _distances(left, result)
@@ -35,12 +35,12 @@ def draw(result: Result, path: Path) -> None:
 
 
 def colour(name: str) -> str:
-    """Of a row: embedge's own stand out."""
+    """The colour of a row: embedge's rows stand out."""
     return _OWN if name.startswith("embedge") else _OTHERS
 
 
 def _distances(axes: Any, result: Result) -> None:
-    """A line from mean to worst distance for every row but the baseline, the nearest on top."""
+    """Draw a line from the mean to the worst distance for every row but the baseline, the nearest row on top."""
     rows = {name: score for name, score in result.scores.items() if name != result.baseline}
     names = sorted(rows, key=lambda name: rows[name].cosine_mean)
     for height, name in enumerate(names):
@@ -55,7 +55,7 @@ def _distances(axes: Any, result: Result) -> None:
 
 
 def _losses(axes: Any, result: Result) -> None:
-    """Size against what of STS-B and nDCG@10 together is lost, on average of the two."""
+    """Draw the size of each row against its mean loss of STS-B and nDCG@10."""
     base = result.scores[result.baseline]
     for name, score in result.scores.items():
         lost = (base.stsb_spearman + base.cranfield_ndcg_10 - score.stsb_spearman - score.cranfield_ndcg_10) / 2

@@ -1,4 +1,4 @@
-"""The ceiling benchmark: its graphs compute what they are said to, which numpy computes too."""
+"""The upper-bound benchmark: its graphs compute the same as numpy."""
 
 import json
 from collections import Counter
@@ -13,11 +13,11 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-import ceiling
+from benchmarks import upper_bound
+from benchmarks.measure.graph_variants import highest_scales, in_blocks, static
 from embedge import Bundle
 from embedge_export import export
 from embedge_export.int8 import row_scale
-from surgery import highest_scales, in_blocks, static
 
 Array = NDArray[np.float32]
 IDS = np.array([[2, 5, 6, 7, 11, 3], [2, 9, 30, 8, 40, 3]], np.int64)
@@ -25,14 +25,14 @@ IDS = np.array([[2, 5, 6, 7, 11, 3], [2, 9, 30, 8, 40, 3]], np.int64)
 
 @pytest.fixture
 def model(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelProto:
-    """An int8 graph all of whose rows have scales of their own."""
+    """An int8 graph in which every row has its own scale."""
     monkeypatch.setattr(row_scale, "_NOISE", 0)
     loaded: ModelProto = onnx.load(export(tiny_checkpoint, tmp_path / "bundle", verify=False).graph("int8"))
     return loaded
 
 
 def run(model: ModelProto, ids: NDArray[np.int64], *names: str) -> list[Array]:
-    """Tensors of a run, the output alone by default."""
+    """The tensors ``names`` of a run; the output of the graph by default."""
     copy = ModelProto()
     copy.CopyFrom(model)
     copy.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
@@ -48,7 +48,7 @@ def constant(model: ModelProto, name: str) -> NDArray[np.float64]:
     return found.astype(np.float64)
 
 
-# Of the first layer: its products, and what enters them.
+# The products of the first layer, each with its input.
 FIRST = "encoder.layer.0"
 LAYERS = {
     f"{FIRST}.attention.qkv": "embeddings.LayerNorm",
@@ -59,13 +59,13 @@ LAYERS = {
 
 
 def product(model: ModelProto, layer: str) -> list[Array]:
-    """What enters a layer, and what it gives, its bias included."""
+    """The input and the output of a layer, with its bias."""
     end = "" if layer.endswith(".qkv") else ".plus_bias"
     return run(model, IDS, LAYERS[layer], f"{layer}{end}")
 
 
 def exact_weight(model: ModelProto, layer: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Dequantised weight and bias of a layer, read off the int8 graph by name."""
+    """The dequantised weight and the bias of a layer of the int8 graph."""
     weight = constant(model, f"{layer}.weight.int8") * constant(model, f"{layer}.weight.scales")
     if not layer.endswith(".qkv"):
         return weight, constant(model, f"{layer}.bias")
@@ -109,34 +109,34 @@ def test_the_true_scales_of_a_single_row_change_nothing(model: ModelProto) -> No
 def test_variants_give_fp32s_vectors_without_what_they_are_to_do_without(
     model: ModelProto, tiny_bundle: Bundle
 ) -> None:
-    graphs = ceiling.variants(model, highest_scales(model, [IDS]))
+    graphs = upper_bound.variants(model, highest_scales(model, [IDS]))
     (exact,) = run(onnx.load(tiny_bundle.graph("fp32")), IDS)
     for name, graph in graphs.items():
         (found,) = run(graph, IDS)
         cosines = (found * exact).sum(-1) / np.linalg.norm(found, axis=-1) / np.linalg.norm(exact, axis=-1)
         assert cosines.min() > 0.999, name
     kinds = {name: Counter(node.op_type for node in graph.graph.node) for name, graph in graphs.items()}
-    products = kinds["as it is"]["MatMulIntegerToFloat"]
+    products = kinds["as exported"]["MatMulIntegerToFloat"]
     assert products == 9  # four in each of two layers, and the last layer's query apart from its keys and values
     for name in ("static", "nbits-32", "nbits-128"):
         assert not kinds[name].keys() & {"Abs", "ReduceMax", "Max", "Expand"}, name
         # Two biases of attention and one of every other product; a product's scale for each row.
-        assert kinds["as it is"]["Add"] - kinds[name]["Add"] == 2 * 2 + 2 * 3
-        assert kinds["as it is"]["Mul"] - kinds[name]["Mul"] == 2 * products  # and one of the scale itself
+        assert kinds["as exported"]["Add"] - kinds[name]["Add"] == 2 * 2 + 2 * 3
+        assert kinds["as exported"]["Mul"] - kinds[name]["Mul"] == 2 * products  # and one of the scale itself
     assert kinds["nbits-32"]["MatMulNBits"] == kinds["static"]["MatMulIntegerToFloat"] == products
     assert kinds["static-ffn-down"]["Max"] == 0
-    assert kinds["static-ffn-down"]["Abs"] == kinds["as it is"]["Abs"]
+    assert kinds["static-ffn-down"]["Abs"] == kinds["as exported"]["Abs"]
     assert kinds["static-but-ffn-down"]["Max"] == kinds["static-qkv"]["Max"] == 2
 
 
 def test_end_to_end_in_small(small_data: Path, make_checkpoint: Callable[..., Path]) -> None:
     out = small_data / "out.json"
     arguments = ["-m", str(make_checkpoint(pooling="mean")), "--rounds", "3", "--texts", "4", "--json", str(out)]
-    done = CliRunner().invoke(ceiling.main, arguments)
+    done = CliRunner().invoke(upper_bound.main, arguments)
     assert done.exit_code == 0, done.output
     result = json.loads(out.read_text())
     assert list(result["variants"]["static"]["milliseconds"]) == ["1 x 10", "16 x 16"]  # it reads 64 tokens
-    assert set(result["variants"]["as it is"]["times_faster"].values()) == {1}
-    assert all(ratio > 1 for ratio in result["if_products_were_all"].values())
+    assert set(result["variants"]["as exported"]["times_faster"].values()) == {1}
+    assert all(ratio > 1 for ratio in result["products_only_times_faster"].values())
     assert all(0.99 < found["cosine_min"] <= found["cosine_mean"] for found in result["variants"].values())
     assert "| nbits-128 " in done.output

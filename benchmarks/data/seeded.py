@@ -1,6 +1,7 @@
-"""A checkpoint of a published model's shape, with seeded random weights.
+"""Checkpoints with the shape of a published model and seeded random weights.
 
-Its vectors mean nothing, and its speed and memory are the published model's: no kernel asks what it multiplies.
+Their vectors mean nothing. Their speed and memory are those of the published model, because the time of a kernel does
+not depend on the values that it multiplies.
 """
 
 import json
@@ -15,7 +16,7 @@ from safetensors.numpy import save_file
 
 Tensors = dict[str, NDArray[np.float32]]
 
-# What the published config.json of BAAI/bge-*-en-v1.5 differ in; the rest, and the tokenizer, is the same for all.
+# The differences between the published config.json files of BAAI/bge-*-en-v1.5. The tokenizer is the same for all.
 SHAPES: Mapping[str, Mapping[str, int]] = {
     "small": {"hidden_size": 384, "num_attention_heads": 12, "intermediate_size": 1536, "num_hidden_layers": 12},
     "base": {"hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072, "num_hidden_layers": 12},
@@ -24,7 +25,7 @@ SHAPES: Mapping[str, Mapping[str, int]] = {
 
 
 def write_seeded(shape: str, model: Path, folder: Path) -> Path:
-    """A checkpoint in ``folder`` with a shape of SHAPES, and the tokenizer and other files of ``model``."""
+    """Write a checkpoint to ``folder``: a shape of SHAPES, and the tokenizer and other files of ``model``."""
     shutil.copytree(model, folder, copy_function=shutil.copyfile)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8")) | SHAPES[shape]
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
@@ -33,7 +34,7 @@ def write_seeded(shape: str, model: Path, folder: Path) -> Path:
 
 
 def random_tensors(config: Mapping[str, Any], seed: int = 0) -> Tensors:
-    """Tensors of a BertModel with those sizes; spread as trained ones are, so that attention is not uniform."""
+    """Random tensors of a BertModel; scaled like trained ones, so that attention is not uniform."""
     random = np.random.default_rng(seed)
     hidden, wide = config["hidden_size"], config["intermediate_size"]
 

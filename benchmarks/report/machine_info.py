@@ -1,4 +1,4 @@
-"""What a result depends on besides the code: processor, versions, commit."""
+"""Describe the machine of a result: processor, versions of packages, and commit."""
 
 import platform
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from embedge.inference.cpu import usable_cores
 
-# The features that int8 and half precision kernels look for, as Linux names them.
+# The processor features that int8 and half-precision kernels use, as Linux names them.
 _X86 = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16")
 _ARM = ("asimddp", "i8mm", "bf16", "sve")
 _LIBRARIES = ("ctranslate2", "fastembed", "nncf", "openvino", "sentence-transformers")
@@ -22,14 +22,14 @@ class Machine:
     """Where and when a result was measured.
 
     Attributes:
-        processor: its model.
-        features: those that matter here, as Linux names them; empty where the system does not say.
-        cores: that this process may use.
-        system: operating system and architecture.
-        python: its version.
-        packages: versions of those that are installed.
-        commit: of this checkout, with ``+`` if it has been changed since; None outside a checkout.
-        date: UTC, to the minute.
+        processor: the model of the processor.
+        features: the relevant processor features, as Linux names them; empty where the system does not list them.
+        cores: the number of cores that this process may use.
+        system: the operating system and architecture.
+        python: the version of Python.
+        packages: the versions of the relevant packages that are installed.
+        commit: the commit of this checkout, with ``+`` if files have changed since; None outside a checkout.
+        date: the date and time in UTC, to the minute.
     """
 
     processor: str
@@ -43,7 +43,7 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """The machine, the packages and the commit of this process."""
+    """Describe the machine and the environment of this process."""
     versions = {name: found for name in _PACKAGES if (found := _version(name))}
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.is_file() else ""
@@ -60,7 +60,7 @@ def this_machine() -> Machine:
 
 
 def describe(machine: Machine) -> str:
-    """The machine in one line."""
+    """Describe a machine in one line."""
     features = ", ".join(machine.features) or "features unknown"
     return f"{machine.processor} ({features}), {machine.cores} cores, {machine.system}, {machine.date} UTC"
 
@@ -71,7 +71,7 @@ def _processor(cpuinfo: str) -> str:
 
 
 def _features(cpuinfo: str) -> tuple[str, ...]:
-    """The known features in /proc/cpuinfo.
+    """The relevant features in the text of /proc/cpuinfo.
 
     >>> _features("flags : fpu avx2 avx512_vnni")
     ('avx2', 'avx512_vnni')
@@ -89,7 +89,7 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """Of the checkout that this file is in."""
+    """The commit of the checkout that contains this file."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--exclude=*"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)

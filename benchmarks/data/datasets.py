@@ -1,7 +1,6 @@
-"""The texts that quality is measured on: STS-B's test pairs and the Cranfield collection.
+"""The texts of the benchmarks: STS-B's pairs and the Cranfield collection, from the folder ``$EMBEDGE_DATA``.
 
-They are read from the folder that ``$EMBEDGE_DATA`` names, and cut to a number of tokens here, once: every encoder then
-gets the same texts, and none is judged by how it truncates.
+The texts are truncated here, so that every encoder gets the same texts and its own truncation does not matter.
 """
 
 import csv
@@ -18,12 +17,12 @@ _CRANFIELD = "data/cranfield"
 
 
 class DataNotFoundError(Exception):
-    """The folder of test data is not there, or not whole."""
+    """The folder of test data does not exist or lacks a file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """STS-B: pairs of sentences, and how alike people found them, from 0 to 5."""
+    """STS-B: pairs of sentences, and how similar people judged them, from 0 to 5."""
 
     first: tuple[str, ...]
     second: tuple[str, ...]
@@ -31,13 +30,13 @@ class Pairs:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """Every distinct sentence, in order of its first appearance."""
+        """The distinct sentences, in order of their first appearance."""
         return tuple(dict.fromkeys((*self.first, *self.second)))
 
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """Cranfield: queries, documents, and for each query the grades of its relevant documents by their position."""
+    """Cranfield: queries, documents, and for each query the grades of its relevant documents, by their index."""
 
     queries: tuple[str, ...]
     documents: tuple[str, ...]
@@ -45,15 +44,15 @@ class Collection:
 
 
 def data_folder() -> Path:
-    """The folder that ``$EMBEDGE_DATA`` names.
+    """The folder ``$EMBEDGE_DATA``.
 
     Raises:
-        DataNotFoundError: the variable is not set, or a file is missing; says which and what is expected.
+        DataNotFoundError: the variable is not set, or a file is missing. The message says what is expected.
     """
     named = os.environ.get("EMBEDGE_DATA")
     if not named:
         raise DataNotFoundError(
-            f"EMBEDGE_DATA is not set; `export EMBEDGE_DATA=DIR`, the folder that holds {_STSB}/test.tsv "
+            f"EMBEDGE_DATA is not set; `export EMBEDGE_DATA=DIR`, a folder with {_STSB}/test.tsv "
             f"(score, sentence1, sentence2) and {_CRANFIELD} (corpus.jsonl, queries.jsonl, qrels.tsv as in BEIR)"
         )
     files = (
@@ -63,12 +62,12 @@ def data_folder() -> Path:
     )
     for file in files:
         if not (Path(named) / file).is_file():
-            raise DataNotFoundError(f"EMBEDGE_DATA is {named}, which holds no {file}; set it to a folder that does")
+            raise DataNotFoundError(f"EMBEDGE_DATA is {named}, which has no {file}; set it to a folder that has one")
     return Path(named)
 
 
 def read_pairs(folder: Path, split: str = "test") -> Pairs:
-    """STS-B's pairs of a split, ``test`` or ``dev``."""
+    """STS-B's pairs of the split ``test`` or ``dev``."""
     rows = list(_tsv(folder / _STSB / f"{split}.tsv"))
     return Pairs(
         first=tuple(row["sentence1"] for row in rows),
@@ -78,16 +77,16 @@ def read_pairs(folder: Path, split: str = "test") -> Pairs:
 
 
 def read_collection(folder: Path) -> Collection:
-    """Cranfield, its documents as title and text; queries without a relevant document are left out.
+    """The Cranfield collection, without the queries that have no relevant document.
 
-    A document's text begins with its title already, and the title is put in front all the same: so BEIR's readers do,
-    whose figures these are to be compared with.
+    A document is its title and its text. The text itself begins with the title, so the title appears twice. BEIR's
+    loaders do the same, and our figures are compared with theirs.
     """
     corpus, queries = (list(_jsonl(folder / _CRANFIELD / f"{name}.jsonl")) for name in ("corpus", "queries"))
     place = {document["_id"]: position for position, document in enumerate(corpus)}
     grades: dict[str, dict[int, int]] = {query["_id"]: {} for query in queries}
     for row in _tsv(folder / _CRANFIELD / "qrels.tsv"):
-        # A query's id is its position, from 1: the numbers of the original cran.qry file have gaps, the qrels' do not.
+        # The ids of queries count from 1 without gaps, as in the qrels. The numbers in the original cran.qry have gaps.
         if int(row["score"]) > 0:
             grades[row["query-id"]][place[row["corpus-id"]]] = int(row["score"])
     judged = [query for query in queries if grades[query["_id"]]]
@@ -99,10 +98,10 @@ def read_collection(folder: Path) -> Collection:
 
 
 def cut(texts: Sequence[str], tokenizer: Tokenizer, *, max_tokens: int, prompt: str = "") -> list[str]:
-    """The texts, each with ``prompt`` in front, without what is beyond ``max_tokens`` tokens, special ones included.
+    """Put ``prompt`` in front of each text, and truncate it to ``max_tokens`` tokens, special tokens included.
 
-    The end of a word that the limit falls into is left out where WordPiece finds the same pieces without it, which is
-    nearly always; else the word.
+    Where the limit is inside a word, the text nearly always ends at that limit. It ends before the word where WordPiece
+    would split the shortened word differently.
     """
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -122,7 +121,7 @@ def _cut_one(text: str, tokenizer: Tokenizer, room: int) -> str:
 
 
 def _tsv(path: Path) -> Iterator[dict[str, str]]:
-    """Rows by the names in the first line. A quotation mark is a character like any other."""
+    """The rows of a table with a header line. A quotation mark has no special meaning."""
     with path.open(encoding="utf-8", newline="") as file:
         yield from csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
 

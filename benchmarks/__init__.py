@@ -1,0 +1,1 @@
+"""Benchmarks of quality, speed, memory and size, as programs: `python -m benchmarks.throughput --help`."""

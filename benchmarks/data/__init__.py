@@ -1,0 +1,1 @@
+"""What the benchmarks measure on: published texts, and checkpoints with random weights."""

@@ -1,0 +1,1 @@
+"""How the benchmarks measure: comparisons between processes, timed graphs, and scores of vectors."""

@@ -1,0 +1,1 @@
+"""How the benchmarks report: tables, JSON, charts, and the machine that a result depends on."""
