@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 MakeCheckpoint = Callable[..., Path]
 
-GOLDEN_BUNDLE = Path(__file__).parent / "golden" / "format-1"
+# What `tiny_bundle` exports, for environments without onnx; tests/export/test_stand_in.py compares the two.
+STAND_IN = Path(__file__).parent / "tiny_bundle"
 
 # No test asserts a time, so hypothesis must not either.
 settings.register_profile("embedge", deadline=None)
@@ -80,10 +81,10 @@ def tiny_checkpoint(make_checkpoint: MakeCheckpoint) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """int8 and fp32 of the tiny checkpoint: exported now, or the golden bundle's copy where onnx is not installed."""
+    """int8 and fp32 of the tiny checkpoint: exported now, or a copy of the stand-in where onnx is not installed."""
     folder = tmp_path_factory.mktemp("bundles") / "tiny"
-    if find_spec("onnx") is None and GOLDEN_BUNDLE.is_dir():
-        return Bundle.open(shutil.copytree(GOLDEN_BUNDLE, folder))
+    if find_spec("onnx") is None:
+        return Bundle.open(shutil.copytree(STAND_IN, folder))
     export = request.getfixturevalue("export")
     checkpoint = request.getfixturevalue("tiny_checkpoint")
     bundle: Bundle = export(checkpoint, folder, precisions=("int8", "fp32"), verify=False)
