@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from dataclasses import fields
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 import embedge.version
+from embedge_export.checkpoint.recipe import Recipe
 
 ROOT = Path(__file__).parent.parent
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -53,6 +55,12 @@ def test_the_dev_group_is_part_of_the_extra_test(pyproject: dict[str, Any]) -> N
     dev = set(pyproject["dependency-groups"]["dev"])
     extra = set(pyproject["project"]["optional-dependencies"]["test"])
     assert {line.partition(">")[0] for line in dev - extra} == {"nox"}
+
+
+def test_the_recipes_page_has_every_key() -> None:
+    page = (ROOT / "models" / "README.md").read_text(encoding="utf-8")
+    keys = {field.name for field in fields(Recipe)} - {"name"}  # which is the file's
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == keys
 
 
 @every_workflow
