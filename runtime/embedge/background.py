@@ -63,7 +63,7 @@ class Task(Generic[Result]):
 
 
 def _start(function: Callable[[Callable[[], None]], object], argument: Callable[[], None], *, daemon: bool) -> None:
-    """Call it on a thread of the system's. gevent and eventlet make greenlets of the threads that are asked for."""
+    """Call the function on a real thread; gevent and eventlet, once they patch ``threading``, start greenlets there."""
     begin = _thread.start_new_thread  # a function in C, which gevent and eventlet replace by one in Python
     if isinstance(begin, BuiltinFunctionType):
         threading.Thread(target=function, args=(argument,), daemon=daemon).start()
