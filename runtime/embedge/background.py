@@ -3,6 +3,7 @@
 concurrent.futures takes 5 ms to import, and refuses once the main thread has ended, though others go on.
 """
 
+import _thread
 import sys
 import threading
 from _queue import Empty, SimpleQueue  # queue's own, which gevent replaces there
@@ -62,20 +63,16 @@ class Task(Generic[Result]):
 
 
 def _start(function: Callable[[Callable[[], None]], object], argument: Callable[[], None], *, daemon: bool) -> None:
-    """Call it on a thread of the system's. gevent and eventlet make greenlets of the threads that are asked for."""
-    begin = threading._start_new_thread  # type: ignore[attr-defined]
+    """Call the function on a real thread; gevent and eventlet, once they patch ``threading``, start greenlets there."""
+    begin = _thread.start_new_thread  # a function in C, which gevent and eventlet replace by one in Python
     if isinstance(begin, BuiltinFunctionType):
         threading.Thread(target=function, args=(argument,), daemon=daemon).start()
         return
-    import _thread
-
     modules: dict[str, Any] = {name: sys.modules.get(name) for name in ("gevent.monkey", "eventlet.patcher")}
     if modules["gevent.monkey"]:
         begin = modules["gevent.monkey"].get_original("_thread", "start_new_thread")
     elif modules["eventlet.patcher"]:
         begin = modules["eventlet.patcher"].original("_thread").start_new_thread
-    else:
-        begin = _thread.start_new_thread
     begin(function, (argument,))
 
 

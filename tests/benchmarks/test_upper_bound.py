@@ -44,8 +44,9 @@ def run(model: ModelProto, ids: NDArray[np.int64], *names: str) -> list[Array]:
 
 
 def constant(model: ModelProto, name: str) -> NDArray[np.float64]:
-    (found,) = (numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.name == name)
-    return found.astype(np.float64)
+    (tensor,) = (tensor for tensor in model.graph.initializer if tensor.name == name)
+    values: NDArray[np.float64] = numpy_helper.to_array(tensor).astype(np.float64)
+    return values
 
 
 # The products of the first layer, each with its input.

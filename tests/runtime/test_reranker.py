@@ -4,7 +4,7 @@ import json
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,14 @@ import pytest
 from commands import runner
 from embedge import Bundle, InputTypeError, InputValueError, Reranker
 from embedge.command.main import cli
-from embedge_export import export
-from seeded_roberta import write_roberta
 
 DOCUMENTS = ["Yeast makes dough rise.", "The bike has a flat tyre.", "Bread is baked at 220 degrees.", ""]
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def bundle(export: Callable[..., Bundle], tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    from seeded_roberta import write_roberta
+
     folder = write_roberta(tmp_path_factory.mktemp("reranker") / "checkpoint", rerank=True)
     return export(folder, folder.parent / "bundle", verify=False)
 

@@ -2,9 +2,10 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.data.seeded import Tensors, random_tensors
+if TYPE_CHECKING:
+    from benchmarks.data.seeded import Tensors
 
 WORDS = """the a cat dog sat on mat and ran far away over blue river stone bread bake how do i ? . , ! ##s ##ing
 東 京""".split()
@@ -51,7 +52,7 @@ def write_checkpoint(
     seed: int = 0,
     pooling: str = "cls",
     prompts: dict[str, str] | None = None,
-    tensors: Tensors | None = None,
+    tensors: "Tensors | None" = None,
     like: Path | None = None,
     config: dict[str, Any] | None = None,
 ) -> Path:
@@ -67,6 +68,8 @@ def write_checkpoint(
         config: fields of config.json to override.
     """
     from safetensors.numpy import save_file
+
+    from benchmarks.data.seeded import random_tensors
 
     (folder / "1_Pooling").mkdir(parents=True)
     base = json.loads((like / "config.json").read_text()) if like else TINY

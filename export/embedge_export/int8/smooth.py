@@ -151,7 +151,8 @@ class _Rewrite:
         nodes.insert(list(nodes).index(before), node)
 
     def _get(self, name: str) -> NDArray[np.float32]:
-        return numpy_helper.to_array(self.constants[name])
+        values: NDArray[np.float32] = numpy_helper.to_array(self.constants[name])
+        return values
 
     def _set(self, name: str, values: NDArray[np.floating]) -> None:
         if name not in self.constants:

@@ -251,11 +251,15 @@ def test_failures_are_one_line_with_exit_code_1(model: str, tmp_path: Path) -> N
     (tmp_path / "latin.txt").write_bytes("caf\xe9\n".encode("latin-1"))
     assert "latin.txt line 1 is not UTF-8" in one_line(run("embed", "-m", model, "-i", str(tmp_path / "latin.txt")))
     assert "no such directory" in one_line(run("embed", "-m", "./nowhere", "cat"))
-    assert "did you mean" in one_line(run("export", "bge-smal-en-v1.5"))
     assert "truncate_dim must be between 1 and 32" in one_line(run("embed", "-m", model, "--truncate-dim", "33", "cat"))
     assert "no such file" in one_line(run("embed", "-m", model, "-i", "nowhere.txt"))
     assert "is a directory" in one_line(run("embed", "-m", model, "-i", str(tmp_path)))
     assert "cannot be read" in one_line(run("embed", "-m", model, "-i", "x" * 300))
+
+
+@pytest.mark.usefixtures("export")
+def test_an_export_of_an_unknown_name_suggests_one() -> None:
+    assert "did you mean" in one_line(run("export", "bge-smal-en-v1.5"))
 
 
 def test_debug_shows_the_traceback() -> None:

@@ -100,6 +100,7 @@ Embedder(sys.argv[1])
 """
 
 
+@pytest.mark.usefixtures("export")
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [(is_silent("/api/"), "cannot be reached for"), (fails(500, "/api/"), "the hub failed at")],

@@ -87,6 +87,7 @@ def test_no_model_has_such_a_name(model: str, message: str) -> None:
         Embedder(model)
 
 
+@pytest.mark.usefixtures("export")
 def test_where_the_exporter_is_there_nobody_is_told_to_install_it() -> None:
     with pytest.raises(BundleNotFoundError, match="and none can be made: .*did you mean") as seen:
         Embedder("bge-smal-en-v1.5")

@@ -8,16 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from embedge import Bundle, BundleError, Embedder
 from embedge.bundle.checksum import crc32, sha256
 from embedge.bundle.manifest import BATCH, HIDDEN, READ_TOKENS, TOKEN_VECTORS, TOKENS, FileRecord, Manifest, Shape
 from embedge.inference.providers import CPU
 from embedge.inference.session import Session
+
+pytest.importorskip("onnx", reason="needs onnx, which the extra `export` installs")
+import onnx
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 WIDTH = 4
 IDS = np.array([[2, 5, 3], [2, 6, 3]])
