@@ -37,6 +37,7 @@ def export(
     calibration: str | PathLike[str] | None = None,
     cache_dir: str | PathLike[str] | None = None,
     local_files_only: bool = False,
+    hub_failure: Exception | None = None,
 ) -> Bundle:
     """Make a bundle of a checkpoint, or add precisions to the one that is there.
 
@@ -54,6 +55,7 @@ def export(
             some hundreds of texts of many kinds and languages that come with the exporter.
         cache_dir: the cache; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
         local_files_only: never touch the network.
+        hub_failure: the error with which the hub has just failed for this source; it is not asked again.
 
     Returns:
         The bundle. If the process is killed at any point, what was there before is still there, whole.
@@ -69,7 +71,7 @@ def export(
     record, texts = check_choices(precisions, exporter, calibration)
     cache = cache_home(cache_dir)
     with step("checkpoint") as note:
-        fetched = fetch(os.fspath(source), cache=cache, local_files_only=local_files_only)
+        fetched = fetch(os.fspath(source), cache=cache, local_files_only=local_files_only, hub_failure=hub_failure)
         checkpoint = read_checkpoint(fetched, like=load_recipe(like) if like else None)
         note(f"{fetched.origin}, {checkpoint.architecture}, {checkpoint.pooling} pooling")
     if output is None:

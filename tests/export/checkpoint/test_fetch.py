@@ -160,10 +160,10 @@ def test_a_repository_without_weights(hub: Hub, tiny_checkpoint: Path) -> None:
     ("fault", "message"),
     [
         (fails(404, "/api/models/", X_Error_Code="RepoNotFound"), "the hub has no someone/tiny, or it is private"),
-        (fails(401, "/api/models/"), "wants a token that it knows"),
+        (fails(401, "/api/models/"), "does not accept the token for"),
         (fails(403, "/resolve/", X_Error_Code="GatedRepo"), "is gated; accept its terms"),
-        (fails(429, "/resolve/"), "asked too often"),
-        (fails(500, "/cdn/"), "the hub failed at model.safetensors of someone/tiny"),
+        (fails(429, "/resolve/"), "too many requests"),
+        (fails(500, "/cdn/"), "the hub returned an error for model.safetensors of someone/tiny"),
         (is_silent("/cdn/"), "cannot be reached for model.safetensors of someone/tiny"),
         (stalls("/cdn/", keep=5000), "model.safetensors of someone/tiny"),
         (cuts("/cdn/", keep=0), "model.safetensors of someone/tiny"),
