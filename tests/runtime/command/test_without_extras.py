@@ -93,5 +93,5 @@ def test_what_needs_no_extra_works(tiny_bundle: Bundle, tmp_path: Path) -> None:
     assert "bge-small-en-v1.5" in run("models").stdout
     assert "onnxruntime" in run("info").stdout
     assert "embedge" in run("info", "--footprint", "-m", path).stdout
-    assert "open it with embedge.Embedder" in run("rerank", "-m", path, "cat", "the cat").stderr
+    assert "embedge.Embedder" in run("rerank", "-m", path, "cat", "the cat").stderr
     assert "the hub cannot be reached for someone/tiny" in run("push", path, "someone/tiny").stderr
