@@ -16,7 +16,8 @@ from pathlib import Path
 
 import click
 
-from embedge.command.footprint import IMPORTED, find_trim, installed_files
+from embedge.command.footprint import IMPORTED, find_trim
+from embedge.command.installed_packages import installed_files
 from machine import Machine, describe, this_machine
 from report import align, write_json
 

@@ -15,6 +15,7 @@ from embedge.bundle.staging import existing_bundle, lock_destination, staging, w
 from embedge.errors import BundleError
 from embedge.inference.errstate import own_errstate
 from embedge.progress import log_step
+from embedge.version import __version__
 from embedge_export.checkpoint.fetch import fetch
 from embedge_export.checkpoint.read import read_checkpoint
 from embedge_export.checkpoint.recipe import load_recipe
@@ -162,7 +163,7 @@ def _manifest(job: ExportJob, others: Mapping[str, PrecisionRecord]) -> Manifest
     """The manifest but for its files and quality."""
     checkpoint, fetched = job.checkpoint, job.checkpoint.fetched
     packages = ("embedge", "onnx", "numpy") if job.exporter == "native" else ("embedge", "optimum-onnx", "torch")
-    made_by = {name: version(name) for name in packages}
+    made_by = {name: __version__ if name == "embedge" else version(name) for name in packages}
     new: dict[str, PrecisionRecord] = {
         name: PrecisionRecord(
             file=GRAPHS[name],

@@ -41,8 +41,9 @@ def demo(question: str | None, model: str, top: int) -> None:
     The first run needs `pip install 'embedge[demo]'`.
 
     \b
-    embedge demo
-    embedge demo "why is the sky so dark at night?"
+    Examples:
+      embedge demo
+      embedge demo "why is the sky so dark at night?"
     """
     start = time.perf_counter()
     bundle = _bundle(model)

@@ -63,9 +63,10 @@ def export(
     This needs `pip install 'embedge[export]'`.
 
     \b
-    embedge export bge-small-en-v1.5
-    embedge export BAAI/bge-base-en-v1.5 -o ./bge-base --precision int8 --precision fp32
-    embedge export ./my-fine-tune --like bge-small-en-v1.5 -o ./my-bundle
+    Examples:
+      embedge export bge-small-en-v1.5
+      embedge export BAAI/bge-base-en-v1.5 -o ./bge-base --precision int8 --precision fp32
+      embedge export ./my-fine-tune --like bge-small-en-v1.5 -o ./my-bundle
     """
     require_export_extra()
     from embedge_export import pipeline

@@ -39,10 +39,11 @@ def pull(model: str, precisions: tuple[Precision, ...], revision: str | None) ->
     damaged. It uses the commit that is in the cache, or the one that you give with --revision.
 
     \b
-    embedge pull bge-small-en-v1.5
-    embedge pull my-organisation/my-bundle --precision int8 --precision fp32
-    embedge pull my-organisation/my-bundle --revision v2
-    RUN embedge pull my-organisation/my-bundle      # in a Dockerfile: the image needs no network at run time
+    Examples:
+      embedge pull bge-small-en-v1.5
+      embedge pull my-organisation/my-bundle --precision int8 --precision fp32
+      embedge pull my-organisation/my-bundle --revision v2
+      RUN embedge pull my-organisation/my-bundle      # in a Dockerfile: the image needs no network at run time
     """
     from embedge.hub.pull import pull as pull_bundle
 
@@ -67,9 +68,10 @@ def bundle(model: str, output: str, precisions: tuple[Precision, ...]) -> None:
     so you can put it on a USB stick or into a container image. On the other machine, give its path to Embedder.
 
     \b
-    embedge bundle bge-small-en-v1.5 -o /media/stick/bge-small
-    embedge bundle ./my-bundle -o ./my-bundle-int8 --precision int8
-    embedge embed -m /media/stick/bge-small "some text"       # on the other machine
+    Examples:
+      embedge bundle bge-small-en-v1.5 -o /media/stick/bge-small
+      embedge bundle ./my-bundle -o ./my-bundle-int8 --precision int8
+      embedge embed -m /media/stick/bge-small "some text"       # on the other machine
     """
     from embedge.bundle.copy_out import copy_bundle
     from embedge.hub.pull import pull as pull_bundle
@@ -95,8 +97,9 @@ def push(bundle: str, repository: str, private: bool, revision: str | None, mess
     You need a token that may write: set HF_TOKEN, or run `hf auth login`.
 
     \b
-    embedge push ./my-bundle my-organisation/my-bundle --private
-    embedge push bge-small-en-v1.5 my-organisation/bge-small-en-v1.5-embedge
+    Examples:
+      embedge push ./my-bundle my-organisation/my-bundle --private
+      embedge push bge-small-en-v1.5 my-organisation/bge-small-en-v1.5-embedge
     """
     from embedge.hub.cache import open_local
     from embedge.hub.client import is_offline

@@ -74,11 +74,12 @@ def embed(
     string. JSON lines also have the "index" of each text. In "ids", a text without an id has its index.
 
     \b
-    embedge embed "a sentence" "another"
-    embedge embed --query "how do I bake bread?"
-    embedge embed -i passages.jsonl -o passages.npy
-    cat texts.txt | embedge embed > vectors.jsonl
-    zcat passages.jsonl.gz | embedge embed --format jsonl -o passages.npz
+    Examples:
+      embedge embed "a sentence" "another"
+      embedge embed --query "how do I bake bread?"
+      embedge embed -i passages.jsonl -o passages.npy
+      cat texts.txt | embedge embed > vectors.jsonl
+      zcat passages.jsonl.gz | embedge embed --format jsonl -o passages.npz
     """
     opened = open_input(text, source, form, what="texts", command="embed")
     with opened as items, open_writer(output) as writer:

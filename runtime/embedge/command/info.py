@@ -46,8 +46,9 @@ def info(footprint: bool, model: str | None, as_json: bool) -> None:
     deployment ships, and which files you can delete.
 
     \b
-    embedge info
-    embedge info --footprint -m bge-small-en-v1.5
+    Examples:
+      embedge info
+      embedge info --footprint -m bge-small-en-v1.5
     """
     if footprint:
         _footprint(model, as_json)
@@ -73,10 +74,16 @@ def _describe(manifest: Manifest) -> str:
 
 
 def _info() -> None:
+    shown = {escape(name): escape(value) for name, value in (_versions() | _machine() | _cache_lines()).items()}
+    width = max(map(len, shown))
+    for name, value in shown.items():
+        click.echo(f"{name:<{width}}  {value}")
+
+
+def _versions() -> dict[str, str]:
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
-    from embedge.inference import cpu
     from embedge.version import __version__
 
     def installed(package: str) -> str:
@@ -85,26 +92,27 @@ def _info() -> None:
         except PackageNotFoundError:
             return "not installed"
 
-    import onnxruntime
-
-    features = cpu.features()
-    quota = cpu.cgroup_quota()
-    lines = {
+    packages = ("onnxruntime", "tokenizers", "numpy", "huggingface_hub", "onnx", "optimum-onnx", "torch")
+    return {
         "embedge": f"{__version__} ({Path(__file__).parent.parent})",
         "python": f"{platform.python_version()} {platform.python_implementation()}",
         "system": platform.platform(),
+        **{package: installed(package) for package in packages},
     }
-    packages = ("onnxruntime", "tokenizers", "numpy", "huggingface_hub", "onnx", "optimum-onnx", "torch")
-    lines |= {package: installed(package) for package in packages}
-    lines |= {
-        "processor": f"{platform.machine()}, {', '.join(features) or 'no int8 instructions'}"
-        if features is not None
-        else f"{platform.machine()}, int8 instructions unknown",
+
+
+def _machine() -> dict[str, str]:
+    """The processor, the cores that the process may use, and the ONNX Runtime providers."""
+    import platform
+
+    import onnxruntime
+
+    from embedge.inference import cpu
+
+    features, quota = cpu.features(), cpu.cgroup_quota()
+    instructions = "int8 instructions unknown" if features is None else ", ".join(features) or "no int8 instructions"
+    return {
+        "processor": f"{platform.machine()}, {instructions}",
         "cores": f"{cpu.usable_cores()} usable" + (f" (cgroup quota {quota:g})" if quota is not None else ""),
         "providers": ", ".join(onnxruntime.get_available_providers()),
-        **_cache_lines(),
     }
-    shown = {escape(name): escape(value) for name, value in lines.items()}
-    width = max(map(len, shown))
-    for name, value in shown.items():
-        click.echo(f"{name:<{width}}  {value}")

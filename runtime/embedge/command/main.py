@@ -1,4 +1,4 @@
-"""The `embedge` command. It imports only the module of the subcommand that you type, so that it starts fast."""
+"""The `embedge` command. It imports the module of a subcommand when it is typed, so that it starts fast."""
 
 import os
 import signal
@@ -119,11 +119,12 @@ def cli() -> None:
     """Create text embeddings and rerank texts on a CPU, without PyTorch.
 
     \b
-    embedge demo                               download a small model and try it
-    embedge export bge-small-en-v1.5           export a model to a bundle in the cache
-    embedge embed "some text"                  print the vector of a text as JSON
-    embedge embed -i texts.txt -o vectors.npy  write the vectors of a file's lines
-    embedge rerank "a question" -i texts.txt   sort texts by relevance to a question
+    Examples:
+      embedge demo                               download a small model and try it
+      embedge export bge-small-en-v1.5           export a model to a bundle in the cache
+      embedge embed "some text"                  print the vector of a text as JSON
+      embedge embed -i texts.txt -o vectors.npy  write the vectors of a file's lines
+      embedge rerank "a question" -i texts.txt   sort texts by relevance to a question
 
     Run `embedge COMMAND --help` for a command's options and examples.
     """

@@ -41,6 +41,7 @@ def model_option(default: str) -> Decorator[Any]:
     return click.option(
         "-m",
         "--model",
+        metavar="MODEL",
         default=default,
         show_default=True,
         help="Name (see `embedge models`), Hugging Face Hub id, or path of a bundle.",
@@ -51,7 +52,7 @@ def precisions_option(default: str, *, value: tuple[str, ...] = ()) -> Decorator
     """The repeatable option --precision of a command that writes bundles.
 
     Args:
-        default: what the help says about the default.
+        default: the default in words, for the help.
         value: the default.
     """
     return click.option(
@@ -60,8 +61,7 @@ def precisions_option(default: str, *, value: tuple[str, ...] = ()) -> Decorator
         type=click.Choice(PRECISIONS),
         multiple=True,
         default=value,
-        show_default=default,
-        help="Precision of the ONNX graph. You can repeat this option.",
+        help=f"Precision of the ONNX graph. You can repeat this option. Default: {default}.",
     )
 
 

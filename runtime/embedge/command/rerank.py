@@ -52,9 +52,10 @@ def rerank(
     its "id" if it has one, its "score" with all digits, and its "text".
 
     \b
-    embedge rerank "how do I bake bread?" "Yeast makes dough rise." "The bike has a flat tyre."
-    embedge rerank "how do I bake bread?" -i passages.jsonl --top-k 10
-    cat passages.txt | embedge rerank "how do I bake bread?" --normalize
+    Examples:
+      embedge rerank "how do I bake bread?" "Yeast makes dough rise." "The bike has a flat tyre."
+      embedge rerank "how do I bake bread?" -i passages.jsonl --top-k 10
+      cat passages.txt | embedge rerank "how do I bake bread?" --normalize
     """
     with open_input(document, source, form, what="documents", command="rerank") as lines:
         items = list(lines)

@@ -12,7 +12,8 @@ from embedge.errors import MissingExtraError
 @click.option(
     "--checkpoint",
     metavar="DIR",
-    help="Directory of the checkpoint that the bundle was exported from, if its name does not lead to it.",
+    help="Directory of the checkpoint that the bundle was exported from, where embedge cannot find it by its name. "
+    "Needs `pip install 'embedge[optimum]'`.",
 )
 def verify(bundle: str, checkpoint: str | None) -> None:
     """Check a bundle's files and vectors.
@@ -23,8 +24,9 @@ def verify(bundle: str, checkpoint: str | None) -> None:
     bundle.
 
     \b
-    embedge verify bge-small-en-v1.5
-    embedge verify ./my-bundle --checkpoint ./my-fine-tune
+    Examples:
+      embedge verify bge-small-en-v1.5
+      embedge verify ./my-bundle --checkpoint ./my-fine-tune
     """
     from embedge.hub.cache import open_local
 

@@ -1,7 +1,8 @@
 """Obtains a bundle that is not, or not completely, in the cache: downloads it from the hub, or has it exported."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -56,20 +57,27 @@ def obtain(request: Request) -> Bundle:
 
 def _export(request: Request, hub_failure: Exception | None) -> Bundle:
     """Have the bundle exported. This is the one place where the runtime exports."""
-    name, cache_dir = request.name, request.cache_dir
-    try:
+    with _export_errors(request, hub_failure):
         exporter = load_exporter()
         # An exporter would accept a directory, but "ckpt" must mean the same as "./ckpt", a bundle's path. A recipe's
         # name means the recipe in any current directory.
-        if is_dir(Path(name)) and not exporter.knows(name):
-            return Bundle.open(name)
+        if is_dir(Path(request.name)) and not exporter.knows(request.name):
+            return Bundle.open(request.name)
         return exporter.export(
-            name,
+            request.name,
             precisions=request.precisions or ("int8",),
-            cache_dir=cache_dir,
+            cache_dir=request.cache_dir,
             local_files_only=request.local_files_only,
             hub_failure=hub_failure,
         )
+
+
+@contextmanager
+def _export_errors(request: Request, hub_failure: Exception | None) -> Iterator[None]:
+    """Raise a BundleError that says what you can do, for each way in which the export in the block can fail."""
+    name, cache_dir = request.name, request.cache_dir
+    try:
+        yield
     except CheckpointError as error:
         reason = hub_failure if hub_failure and isinstance(error.__cause__, HubError) else error
         raise BundleNotFoundError(
