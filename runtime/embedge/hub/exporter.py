@@ -76,8 +76,8 @@ def load_exporter() -> Exporter:
     points = entry_points(group=_GROUP)
     if not points:
         raise MissingExtraError(
-            f"no exporter is registered (no installed package has an entry point in the group {_GROUP}); run "
-            "`pip install 'embedge[export]'`, or `pip install -e '.[export]'` in a source tree"
+            f"no exporter is registered in the entry-point group {_GROUP}, as in a source tree before `pip install -e .`; "
+            "run `pip install 'embedge[export]'`"
         )
     point = min(points, key=lambda point: (point.name != _OWN, point.name))
     try:
