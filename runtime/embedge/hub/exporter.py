@@ -76,8 +76,8 @@ def load_exporter() -> Exporter:
     points = entry_points(group=_GROUP)
     if not points:
         raise MissingExtraError(
-            f"no exporter is registered in the entry-point group {_GROUP}, as in a source tree before `pip install -e .`; "
-            "run `pip install 'embedge[export]'`"
+            f"no exporter is registered in the entry-point group {_GROUP}, as in a source tree before "
+            "`pip install -e .`; run `pip install 'embedge[export]'`"
         )
     point = min(points, key=lambda point: (point.name != _OWN, point.name))
     try:
