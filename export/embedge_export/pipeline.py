@@ -15,6 +15,7 @@ from embedge.bundle.staging import existing_bundle, lock_destination, staging, w
 from embedge.errors import BundleError
 from embedge.inference.errstate import own_errstate
 from embedge.progress import log_step
+from embedge.version import __version__
 from embedge_export.checkpoint.fetch import fetch
 from embedge_export.checkpoint.read import read_checkpoint
 from embedge_export.checkpoint.recipe import load_recipe
@@ -37,6 +38,7 @@ def export(
     calibration: str | PathLike[str] | None = None,
     cache_dir: str | PathLike[str] | None = None,
     local_files_only: bool = False,
+    hub_failure: Exception | None = None,
 ) -> Bundle:
     """Make a bundle of a checkpoint, or add precisions to the one that is there.
 
@@ -54,6 +56,7 @@ def export(
             some hundreds of texts of many kinds and languages that come with the exporter.
         cache_dir: the cache; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
         local_files_only: never touch the network.
+        hub_failure: the error with which the hub has just failed for this source; it is not asked again.
 
     Returns:
         The bundle. If the process is killed at any point, what was there before is still there, whole.
@@ -69,7 +72,7 @@ def export(
     record, texts = check_choices(precisions, exporter, calibration)
     cache = cache_home(cache_dir)
     with step("checkpoint") as note:
-        fetched = fetch(os.fspath(source), cache=cache, local_files_only=local_files_only)
+        fetched = fetch(os.fspath(source), cache=cache, local_files_only=local_files_only, hub_failure=hub_failure)
         checkpoint = read_checkpoint(fetched, like=load_recipe(like) if like else None)
         note(f"{fetched.origin}, {checkpoint.architecture}, {checkpoint.pooling} pooling")
     if output is None:
@@ -160,7 +163,7 @@ def _manifest(job: ExportJob, others: Mapping[str, PrecisionRecord]) -> Manifest
     """The manifest but for its files and quality."""
     checkpoint, fetched = job.checkpoint, job.checkpoint.fetched
     packages = ("embedge", "onnx", "numpy") if job.exporter == "native" else ("embedge", "optimum-onnx", "torch")
-    made_by = {name: version(name) for name in packages}
+    made_by = {name: __version__ if name == "embedge" else version(name) for name in packages}
     new: dict[str, PrecisionRecord] = {
         name: PrecisionRecord(
             file=GRAPHS[name],

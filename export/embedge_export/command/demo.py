@@ -1,14 +1,18 @@
-"""The demo: a model from nothing to answers, with what every step took."""
+"""`embedge demo`: downloads and exports a model, then answers questions with it, and shows how long each step takes."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from embedge import Embedder
+import click
+
 from embedge.bundle.directory import Bundle
-from embedge.hub.cache import find_cached, is_path
-from embedge.hub.obtain import pull
-from embedge_export.verify.passages import Passage, passages
+from embedge.command.options import model_option
+from embedge.errors import BundleNotFoundError, MissingExtraError
+
+if TYPE_CHECKING:
+    from embedge_export.verify.passages import Passage
 
 QUESTIONS = (
     "why did my bread come out flat and heavy?",
@@ -16,57 +20,85 @@ QUESTIONS = (
     "how can I get better wifi in every room?",
     "which flying mammals use sonar to find insects?",
 )
-Say = Callable[[str], object]
 
 
-def run_demo(questions: Sequence[str] | None, *, model: str, top: int, say: Say) -> None:
-    """Answer questions, or some of our own, with the nearest of the sixty passages.
+@click.command()
+@click.argument("question", required=False)
+@model_option("all-MiniLM-L6-v2")
+@click.option(
+    "--top",
+    type=click.IntRange(1, 60),
+    default=3,
+    show_default=True,
+    help="Number of passages to show for each question.",
+)
+def demo(question: str | None, model: str, top: int) -> None:
+    """Download and export a small model, and try it.
 
-    Args:
-        questions: what to ask; None asks QUESTIONS.
-        model: a recipe's name, a hub id or a bundle's path.
-        top: how many passages to show for each.
-        say: called with every line of output.
+    The command embeds sixty passages and shows those that are nearest to QUESTION, or to four questions of its own. The
+    first run downloads 84 MB and stores the bundle in the cache. Later runs start immediately.
+
+    The first run needs `pip install 'embedge[demo]'`.
+
+    \b
+    Examples:
+      embedge demo
+      embedge demo "why is the sky so dark at night?"
     """
     start = time.perf_counter()
-    bundle = _bundle(model, say)
-    with _timed("load", say):
-        embedder = Embedder(bundle.path)
-    corpus = passages()
-    with _timed(f"embed {len(corpus)} passages", say):
-        documents = embedder.encode_document(passage.joined for passage in corpus)
-    asked = list(questions or QUESTIONS)
-    with _timed(f"embed {len(asked)} question{'s' if len(asked) > 1 else ''}", say):
-        queries = embedder.encode_query(asked)
-    scores = embedder.similarity(queries, documents)
-    for question, row in zip(asked, scores, strict=True):
-        say(f"\n{question}")
-        for place in row.argsort()[::-1][:top]:
-            say(f"  {row[place]:.3f}  {_short(corpus[place])}")
-    say(
-        f"\n{time.perf_counter() - start:.1f} s in all, with {embedder.precision} {bundle.manifest.model}, "
-        "no GPU, no torch."
-    )
+    bundle = _bundle(model)
+    precision = _answer([question] if question else QUESTIONS, bundle, top)
+    seconds = time.perf_counter() - start
+    click.echo(f"\n{seconds:.1f} s in total, with {precision} {bundle.manifest.model}, without a GPU or PyTorch.")
 
 
-def _bundle(model: str, say: Say) -> Bundle:
+def _bundle(model: str) -> Bundle:
+    from embedge.hub.cache import find_cached, is_path
+    from embedge.hub.pull import pull
+
     if is_path(model):
         return Bundle.open(model)
-    if (bundle := find_cached(model, None)) is None:
-        say(f"{model} is not in the cache yet: fetching it; a checkpoint is exported to int8.")
-        bundle = pull(model)
-    else:
-        say(f"found {bundle.path}")
-    return bundle
+    if cached := find_cached(model, None):
+        click.echo(f"bundle {cached.path}")
+        return cached
+    click.echo(f"{model} is not in the cache: downloading it, and exporting it to int8 if it is a checkpoint.")
+    try:
+        return pull(model)
+    except BundleNotFoundError as error:
+        if isinstance(error.__cause__, ImportError):
+            reason = str(error.__cause__).partition("; ")[0]
+            raise MissingExtraError(
+                f"{model} cannot be exported here ({reason}); run `pip install 'embedge[demo]'`"
+            ) from error
+        raise
+
+
+def _answer(questions: Sequence[str], bundle: Bundle, top: int) -> str:
+    """Print the nearest passages for each question, and return the precision of the graph."""
+    from embedge.embedder import Embedder
+    from embedge_export.verify.passages import passages
+
+    with _timed("load"):
+        embedder = Embedder(bundle.path)
+    corpus = passages()
+    with _timed(f"embed {len(corpus)} passages"):
+        documents = embedder.encode_document(passage.joined for passage in corpus)
+    with _timed(f"embed {len(questions)} question{'s' if len(questions) > 1 else ''}"):
+        queries = embedder.encode_query(questions)
+    for question, scores in zip(questions, embedder.similarity(queries, documents), strict=True):
+        click.echo(f"\n{question}")
+        for index in scores.argsort()[::-1][:top]:
+            click.echo(f"  {scores[index]:.3f}  {_shorten(corpus[index])}")
+    return embedder.precision
 
 
 @contextmanager
-def _timed(what: str, say: Say) -> Iterator[None]:
+def _timed(what: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
-    say(f"{what} ({time.perf_counter() - start:.2f} s)")
+    click.echo(f"{what} ({time.perf_counter() - start:.2f} s)")
 
 
-def _short(passage: Passage) -> str:
+def _shorten(passage: "Passage") -> str:
     text = f"{passage.title}: {passage.text}"
     return text if len(text) <= 100 else text[:97].rsplit(" ", 1)[0] + " ..."

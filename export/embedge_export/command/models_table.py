@@ -1,4 +1,4 @@
-"""Recipes and cached bundles to the table of `embedge models`: by task, then language, then size."""
+"""The table that `embedge models` prints: recipes and cached bundles by task, then language, then size."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -13,7 +13,7 @@ _COLUMNS = ("DIM", "TOKENS", "INT8", "LANGUAGE", "LICENCE", "CACHED", "")
 
 
 def models_table() -> list[str]:
-    """Lines: the recipes of each task under a heading, then the cached bundles that no recipe knows."""
+    """Return the lines: the recipes of each task under a heading, then the cached bundles without a recipe."""
     usable = cached_bundles()
     cached = {recipe.name: _find_cached(recipe, usable) for recipe in recipes()}
     ordered = sorted(recipes(), key=lambda recipe: recipe.languages)  # stable: by size within a language
@@ -63,7 +63,7 @@ def _bundle_row(bundle: Bundle) -> Row:
 
 
 def _lay_out(groups: Iterable[list[Row]]) -> list[str]:
-    """Aligned lines, an empty one between groups; the last column is as wide as it likes."""
+    """Align the columns but the last, and put an empty line between groups."""
     tables = list(groups)
     widths = [max(len(row[column]) for rows in tables for row in rows) for column in range(len(_COLUMNS))]
     lines = []

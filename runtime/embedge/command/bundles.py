@@ -1,4 +1,4 @@
-"""Commands that move bundles: `embedge pull`, `embedge bundle` and `embedge push`."""
+"""The commands that move bundles: `embedge pull`, `embedge bundle` and `embedge push`."""
 
 import sys
 from pathlib import Path
@@ -7,80 +7,76 @@ import click
 
 from embedge.bundle.directory import Bundle
 from embedge.bundle.manifest import CLASSES, PRECISIONS, Precision
+from embedge.command.options import precisions_option
 from embedge.errors import escape
-from embedge.hub.cache import open_held
-from embedge.hub.client import is_offline
-from embedge.hub.obtain import pull as bring_model
 from embedge.progress import is_terminal, tell
 
 
 def _describe(bundle: Bundle) -> str:
-    """Where it is, what it holds and how big that is."""
+    """A bundle's path, precisions, number of files and size, in one line."""
     files = bundle.manifest.files
     size = sum(record.size for record in files.values())
-    held = " + ".join(name for name in PRECISIONS if name in bundle.manifest.precisions)
-    return escape(f"{bundle.path}: {held}, {len(files) + 1} files, {size / 1e6:.1f} MB")
+    precisions = " + ".join(name for name in PRECISIONS if name in bundle.manifest.precisions)
+    return escape(f"{bundle.path}: {precisions}, {len(files) + 1} files, {size / 1e6:.1f} MB")
 
 
 @click.command()
 @click.argument("model")
+@precisions_option("int8 if available")
 @click.option(
-    "--precision",
-    "precisions",
-    type=click.Choice(PRECISIONS),
-    multiple=True,
-    show_default="what Embedder takes: int8, else what there is",
-    help="May be given several times.",
-)
-@click.option(
-    "--revision", metavar="REV", help="Branch, tag or commit of a hub id that holds a bundle; replaces another's."
+    "--revision",
+    metavar="REV",
+    help="Branch, tag or commit on the hub. Replaces the cached bundle of another revision.",
 )
 def pull(model: str, precisions: tuple[Precision, ...], revision: str | None) -> None:
-    """Bring a model into the cache, so that Embedder needs no network.
+    """Download a model to the cache, so that Embedder needs no network.
 
-    MODEL is a recipe's name or a hub id. A bundle that the hub holds is downloaded: of its graphs only the precisions
-    that are asked for. Any other checkpoint is downloaded and exported, where the export extra is installed. What is in
-    the cache is checked, and only what it lacks or what is damaged is brought, of the commit that is there; with
-    --revision, of that one.
+    MODEL is a recipe's name (see `embedge models`) or a Hugging Face Hub id. If the hub has a bundle of it, the command
+    downloads that, with only the precisions that you ask for. Otherwise it downloads the checkpoint and exports it;
+    this needs `pip install 'embedge[export]'`.
+
+    If the model is in the cache already, the command checks its files and obtains only those that are missing or
+    damaged. It uses the commit that is in the cache, or the one that you give with --revision.
 
     \b
-    embedge pull bge-small-en-v1.5
-    embedge pull my-organisation/my-bundle --precision int8 --precision fp32
-    embedge pull my-organisation/my-bundle --revision v2
-    RUN embedge pull my-organisation/my-bundle      # in a Dockerfile: the image starts without the network
+    Examples:
+      embedge pull bge-small-en-v1.5
+      embedge pull my-organisation/my-bundle --precision int8 --precision fp32
+      embedge pull my-organisation/my-bundle --revision v2
+      RUN embedge pull my-organisation/my-bundle      # in a Dockerfile: the image needs no network at run time
     """
-    bundle = bring_model(model, precisions=precisions or None, revision=revision)
-    click.echo(_describe(bundle))
+    from embedge.hub.pull import pull as pull_bundle
+
+    click.echo(_describe(pull_bundle(model, precisions=precisions or None, revision=revision)))
 
 
 @click.command()
 @click.argument("model")
 @click.option(
-    "-o", "--output", required=True, metavar="DIR", help="A new directory, or one with the same model's bundle."
+    "-o",
+    "--output",
+    required=True,
+    metavar="DIR",
+    help="Output directory: a new one, or one that holds a bundle of the same model.",
 )
-@click.option(
-    "--precision",
-    "precisions",
-    type=click.Choice(PRECISIONS),
-    multiple=True,
-    show_default="all that the bundle holds",
-    help="May be given several times.",
-)
+@precisions_option("all that the bundle has")
 def bundle(model: str, output: str, precisions: tuple[Precision, ...]) -> None:
-    """Copy a bundle out, for a machine without a network.
+    """Copy a bundle to a directory, for a machine without a network.
 
-    MODEL is a bundle's path, a recipe's name or a hub id; what is not in the cache yet is brought there first, as by
-    `embedge pull`. Every file is checked on the way. The copy is real files only, so a stick or an image can carry it;
-    where it arrives, give its path.
+    MODEL is a recipe's name, a Hugging Face Hub id, or the path of a bundle. A model that is not in the cache is
+    downloaded there first, as by `embedge pull`. The command checks every file while it copies. The copy has no links,
+    so you can put it on a USB stick or into a container image. On the other machine, give its path to Embedder.
 
     \b
-    embedge bundle bge-small-en-v1.5 -o /media/stick/bge-small
-    embedge bundle ./my-bundle -o ./my-bundle-int8 --precision int8
-    embedge embed -m /media/stick/bge-small "some text"       # over there
+    Examples:
+      embedge bundle bge-small-en-v1.5 -o /media/stick/bge-small
+      embedge bundle ./my-bundle -o ./my-bundle-int8 --precision int8
+      embedge embed -m /media/stick/bge-small "some text"       # on the other machine
     """
     from embedge.bundle.copy_out import copy_bundle
+    from embedge.hub.pull import pull as pull_bundle
 
-    source = bring_model(model, precisions=precisions or None)
+    source = pull_bundle(model, precisions=precisions or None)
     copy = copy_bundle(source, Path(output), precisions=precisions or None)
     click.echo(_describe(copy))
 
@@ -88,23 +84,28 @@ def bundle(model: str, output: str, precisions: tuple[Precision, ...]) -> None:
 @click.command()
 @click.argument("bundle")
 @click.argument("repository")
-@click.option("--private", is_flag=True, help="Make the repository private, if it is made now.")
-@click.option("--revision", metavar="BRANCH", help="Push to this branch, made if it is not there; main without it.")
-@click.option("-m", "--message", help="Of the commit.")
+@click.option("--private", is_flag=True, help="Make the repository private if the command creates it.")
+@click.option("--revision", metavar="BRANCH", help="Branch to push to, created if it does not exist. Default: main.")
+@click.option("-m", "--message", help="Message of the commit.")
 def push(bundle: str, repository: str, private: bool, revision: str | None, message: str | None) -> None:
-    """Upload a bundle to the hub, where `Embedder("organisation/name")` finds it.
+    """Upload a bundle to the Hugging Face Hub.
 
-    BUNDLE is a path, or a name in the cache; REPOSITORY is organisation/name on the hub, and is made if it is not
-    there. The bundle's files are checked, then uploaded in one commit, with a README.md where there is none yet. The
-    token is HF_TOKEN or that of `hf auth login`, and must be one that may write.
+    BUNDLE is a path, or the name of a bundle in the cache. REPOSITORY is organisation/name on the hub; the command
+    creates it if it does not exist. The bundle's files are checked, then uploaded in one commit, with a README.md if
+    the repository has none. Then `Embedder("organisation/name")` loads the bundle on any machine.
+
+    You need a token that may write: set HF_TOKEN, or run `hf auth login`.
 
     \b
-    embedge push ./my-bundle my-organisation/my-bundle --private
-    embedge push bge-small-en-v1.5 my-organisation/bge-small-en-v1.5-embedge
+    Examples:
+      embedge push ./my-bundle my-organisation/my-bundle --private
+      embedge push bge-small-en-v1.5 my-organisation/bge-small-en-v1.5-embedge
     """
-    from embedge.hub.push import push_bundle
+    from embedge.hub.cache import open_local
+    from embedge.hub.client import is_offline
+    from embedge.hub.push import push as push_bundle
 
-    opened = open_held(bundle)
+    opened = open_local(bundle)
     if not is_offline() and not is_terminal(sys.stderr):
         from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 

@@ -1,18 +1,26 @@
-"""The runtime's own commands: `embedge embed` and `embedge info`."""
+"""`embedge embed`: texts -> vectors."""
 
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Literal
 
 import click
 
-from embedge.bundle.manifest import PRECISIONS, Precision
+from embedge.bundle.manifest import Precision
+from embedge.command.options import (
+    format_option,
+    input_option,
+    local_files_only_option,
+    model_option,
+    open_input,
+    precision_option,
+    threads_option,
+)
 from embedge.command.write_vectors import open_writer
 from embedge.inference.options import OUTPUT_PRECISIONS
 from embedge.progress import is_terminal, progress
-from embedge.text_files import FORMATS, Format, Item, open_items
+from embedge.text_files import Format, Item
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,27 +31,26 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("text", nargs=-1)
-@click.option("-m", "--model", default="bge-small-en-v1.5", show_default=True, help="Recipe's name, hub id or bundle.")
-@click.option("-i", "--input", "source", metavar="FILE", help='One text per line, or .jsonl with "text"; - is stdin.')
+@model_option("bge-small-en-v1.5")
+@input_option
+@format_option
 @click.option(
-    "--format",
-    "form",
-    type=click.Choice(FORMATS),
-    help="Of the input; by the name's ending, and text on stdin, without it.",
+    "-o", "--output", metavar="FILE", help="Output file: .npy, .npz or .jsonl. Default: JSON lines on stdout."
 )
-@click.option("-o", "--output", metavar="FILE", help="A .npy, .npz or .jsonl file; JSON lines on stdout without it.")
-@click.option("--query", is_flag=True, help="The texts are queries: put the model's query prompt in front.")
-@click.option("--precision", type=click.Choice(PRECISIONS), help="Of the graph; int8 if the bundle holds it.")
+@click.option("--query", is_flag=True, help="Treat the texts as queries: prepend the model's query prompt.")
+@precision_option
 @click.option(
     "--output-precision",
     type=click.Choice(OUTPUT_PRECISIONS),
     default="float32",
     show_default=True,
-    help="Of the vectors; binary packs 8 dimensions into a byte.",
+    help="Type of the numbers in the vectors. binary and ubinary pack 8 dimensions into a byte.",
 )
-@click.option("--truncate-dim", type=click.IntRange(min=1), metavar="N", help="Keep the first N dimensions.")
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Cores to use; all by default.")
-@click.option("--local-files-only", is_flag=True, help="Never touch the network.")
+@click.option(
+    "--truncate-dim", type=click.IntRange(min=1), metavar="N", help="Keep only the first N dimensions of each vector."
+)
+@threads_option
+@local_files_only_option
 def embed(
     text: tuple[str, ...],
     model: str,
@@ -57,31 +64,31 @@ def embed(
     threads: int | None,
     local_files_only: bool,
 ) -> None:
-    """Turn text into vectors.
+    """Convert texts to vectors (embeddings).
 
-    Reads TEXT, or a file: one text per line, or JSON lines with "text" (and "title", joined to it by a space). Writes
-    one vector for each, in order, every line counted. An "id" (or "_id") goes into JSON lines as it is, and into "ids"
-    of a .npz as a string; a text without one is known by its "index" there, and here by its position.
+    The texts are the arguments, or the lines of a file or of stdin. A line of a .jsonl file is an object with a "text";
+    a "title" is prepended to the text. The output has one vector for each text, in the order of the input. Empty lines
+    count as texts.
+
+    The output keeps the "id" or "_id" of a line: in JSON lines as it is, in the array "ids" of an .npz file as a
+    string. JSON lines also have the "index" of each text. In "ids", a text without an id has its index.
 
     \b
-    embedge embed "a sentence" "another"
-    embedge embed --query "how do I bake bread?"
-    embedge embed -i passages.jsonl -o passages.npy
-    cat texts.txt | embedge embed > vectors.jsonl
-    zcat passages.jsonl.gz | embedge embed --format jsonl -o passages.npz
+    Examples:
+      embedge embed "a sentence" "another"
+      embedge embed --query "how do I bake bread?"
+      embedge embed -i passages.jsonl -o passages.npy
+      cat texts.txt | embedge embed > vectors.jsonl
+      zcat passages.jsonl.gz | embedge embed --format jsonl -o passages.npz
     """
-    if text and (source or form):
-        raise click.UsageError("give texts or -i FILE, not both" if source else "--format is for -i FILE and stdin")
-    if not text and not source and is_terminal(sys.stdin):
-        raise click.UsageError("give a text, or -i FILE; `embedge embed --help` has examples")
-    opened = nullcontext(map(Item, text)) if text else open_items(source or "-", format=form)
+    opened = open_input(text, source, form, what="texts", command="embed")
     with opened as items, open_writer(output) as writer:
         from embedge.embedder import Embedder
 
         embedder = Embedder(model, precision=precision, threads=threads, local_files_only=local_files_only)
         writer.begin(embedder.encode([], truncate_dim=truncate_dim, precision=output_precision))
-        watched = output in (None, "-") and is_terminal(sys.stdout)  # then the vectors themselves show how far it is
-        with progress(None, False if watched else None) as advance:
+        shows_vectors = output in (None, "-") and is_terminal(sys.stdout)  # a bar would break into their lines
+        with progress(None, False if shows_vectors else None) as advance:
             for item, vector in _vectors(embedder, items, query, output_precision, truncate_dim):
                 writer.write(item, vector)
                 advance(1)
@@ -94,7 +101,10 @@ def _vectors(
     precision: Literal["float32", "binary", "ubinary"],
     truncate_dim: int | None,
 ) -> Iterator[tuple[Item, "NDArray[np.generic]"]]:
-    """Every item with its vector, in order; a window of them in memory, unless the type needs the whole set's range."""
+    """Yield every item with its vector, in order.
+
+    Only a window of them is in memory, except for int8 and uint8, which need the value range of all vectors.
+    """
     prompt = embedder.prompts.get("query" if query else "document", "")
     waiting: deque[Item] = deque()
 
@@ -104,8 +114,8 @@ def _vectors(
             yield item.text
 
     if precision in ("int8", "uint8"):
-        whole = embedder.encode(texts(), prompt=prompt, truncate_dim=truncate_dim, precision=precision)
-        yield from zip(waiting, whole, strict=True)
+        vectors = embedder.encode(texts(), prompt=prompt, truncate_dim=truncate_dim, precision=precision)
+        yield from zip(waiting, vectors, strict=True)
         return
     for vector in embedder.stream(texts(), prompt=prompt, truncate_dim=truncate_dim, precision=precision):
         yield waiting.popleft(), vector

@@ -1,34 +1,27 @@
-"""What a deployment of the runtime ships, in bytes: packages with all that they require, and bundles.
+"""The size of a deployment in bytes: embedge, the packages that it requires, and bundles.
 
-Needs the metadata that pip installs with a package, and only `embedge info --footprint` imports it.
+It reads the metadata that pip installs with each package. Only `embedge info --footprint` imports this module.
 """
 
 import json
-from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
-from pathlib import Path
-
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from importlib.metadata import Distribution
 
 from embedge.bundle.directory import Bundle
 from embedge.bundle.manifest import MANIFEST, TOKENIZER
-from embedge.errors import EmbedgeError
-from embedge.hub.cache import cached_bundles, open_held
+from embedge.command.installed_packages import find_packages, installed_files
+from embedge.hub.cache import cached_bundles, open_local
 
-_RUNTIME = Path(__file__).parent.parent
-# What a process imports that gives a bundle's path to Embedder. The rest of what they require is for the hub, for the
-# `embedge` command and its progress bars, or for parts of onnxruntime that embedding does not use.
+# The packages that a process imports if it gives a bundle's path to Embedder. Their other requirements are for the hub,
+# for the `embedge` command and its progress bars, or for parts of onnxruntime that embedding does not use.
 IMPORTED = frozenset({"embedge", "numpy", "onnxruntime", "tokenizers"})
-# Files that embedding never opens, by package: patterns (* stands for anything, / too), and what the files are for.
-# Licences and notices are not among them, since they must go where the rest goes.
+# The files that embedding never opens, by package: patterns (* matches anything, / too), and what the files are for.
+# Licences and notices are not listed, because whoever ships the rest must ship them.
 TRIM: Mapping[str, Mapping[str, str]] = {
     "embedge": {
-        "embedge_export/*": "makes bundles",
-        "embedge_models/*": "recipes, for the exporter",
+        "embedge_*/*": "the exporter and its recipes, which make bundles",
     },
     "onnxruntime": {
         # The extension module links all of it statically, in the wheels for Linux, macOS and Windows.
@@ -58,7 +51,7 @@ class Size:
     Attributes:
         installed: as pip installs it or the exporter writes it, without ``__pycache__``.
         trimmed: without the files that ``TRIM`` lists.
-        needed: trimmed, without what a process that is given a bundle's path neither imports nor reads.
+        needed: trimmed, and only what a process imports and reads if it gives a bundle's path to ``Embedder``.
     """
 
     installed: int
@@ -67,7 +60,7 @@ class Size:
 
     @classmethod
     def sum(cls, sizes: Iterable["Size"]) -> "Size":
-        """All of them together.
+        """The sums of the sizes.
 
         >>> Size.sum([Size(installed=3, trimmed=2, needed=0), Size(installed=4, trimmed=4, needed=4)])
         Size(installed=7, trimmed=6, needed=4)
@@ -85,7 +78,7 @@ class Package:
         name: normalised, as in ``hf-xet``.
         version: its version.
         size: of its files.
-        deletable: bytes of those that ``TRIM`` lists, by pattern.
+        deletable: bytes of the files that ``TRIM`` lists, by pattern.
     """
 
     name: str
@@ -96,12 +89,12 @@ class Package:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundleFiles:
-    """A bundle.
+    """The files of a bundle.
 
     Attributes:
-        model: the name that it has for its model.
+        model: the model's name in the manifest.
         path: the directory.
-        precision: of the graph that Embedder loads where it is told none.
+        precision: of the graph that Embedder loads by default.
         files: the size of each file by its path in the directory.
     """
 
@@ -113,12 +106,12 @@ class BundleFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footprint:
-    """What a deployment ships.
+    """The size of a deployment.
 
     Attributes:
-        packages: embedge and what it requires without extras, directly or not; the largest first.
-        missing: names of packages among them that are not installed.
-        bundles: bundles.
+        packages: embedge and its direct and indirect requirements without extras; the largest first.
+        missing: names of required packages that are not installed.
+        bundles: the bundles that were measured.
     """
 
     packages: tuple[Package, ...]
@@ -126,64 +119,31 @@ class Footprint:
     bundles: tuple[BundleFiles, ...]
 
     def to_json(self) -> str:
-        """All of it, with the totals."""
+        """Return all attributes and the totals as JSON."""
         totals = {"packages": asdict(Size.sum(package.size for package in self.packages))}
         totals |= {bundle.path: asdict(Size.sum(bundle.files.values())) for bundle in self.bundles}
         return json.dumps({**asdict(self), "totals": totals}, indent=2)
 
 
 def measure(model: str | None = None) -> Footprint:
-    """The footprint of this installation with a bundle: that of a name in the cache or a path; None is all cached ones.
+    """Measure this installation.
+
+    Args:
+        model: the bundle to measure with it, by its name in the cache or its path; None is all cached bundles.
 
     Raises:
-        BundleNotFoundError: no such bundle is here; none is made.
+        BundleNotFoundError: there is no such bundle; none is downloaded or exported.
         EmbedgeError: a package was installed without a record of its files.
     """
-    found, missing = find_packages("embedge")
-    packages = sorted((_package(name, item) for name, item in found.items()), key=lambda item: -item.size.installed)
-    bundles = cached_bundles() if model is None else [open_held(model)]
+    distributions, missing = find_packages("embedge")
+    packages = [_package(name, found) for name, found in distributions.items()]
+    packages.sort(key=lambda package: -package.size.installed)
+    bundles = cached_bundles() if model is None else [open_local(model)]
     return Footprint(packages=tuple(packages), missing=missing, bundles=tuple(map(_bundle_files, bundles)))
 
 
-def find_packages(root: str) -> tuple[dict[str, Distribution], tuple[str, ...]]:
-    """A distribution and all that it requires here, by normalised name; and what of that is not installed."""
-    found: dict[str, Distribution] = {}
-    missing: dict[str, None] = {}
-    waiting = deque([(root, "")])  # names, each with an extra
-    seen: set[tuple[str, str]] = set()
-    while waiting:
-        name, extra = pair = waiting.popleft()
-        if pair in seen:
-            continue
-        seen.add(pair)
-        try:
-            found[name] = distribution(name)
-        except PackageNotFoundError:
-            missing[name] = None
-            continue
-        for requirement in map(Requirement, found[name].requires or ()):
-            if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
-                waiting += [(canonicalize_name(requirement.name), wanted) for wanted in ("", *requirement.extras)]
-    return found, tuple(missing)
-
-
-def installed_files(found: Distribution) -> dict[str, Path]:
-    """The files of a distribution that are there, by their path from where it is installed; without ``__pycache__``.
-
-    Raises:
-        EmbedgeError: it was installed without a record of them.
-    """
-    if found.files is None:
-        name = found.metadata["Name"]
-        raise EmbedgeError(f"{name} has no record of its files; `pip install --force-reinstall {name}` writes one")
-    files = {file.as_posix(): Path(str(file.locate())) for file in found.files}
-    if canonicalize_name(found.metadata["Name"]) == "embedge" and "embedge/cli.py" not in files:  # an editable install
-        files |= {f"embedge/{file.relative_to(_RUNTIME).as_posix()}": file for file in _RUNTIME.rglob("*")}
-    return {name: file for name, file in files.items() if file.suffix != ".pyc" and file.is_file()}
-
-
 def find_trim(package: str, file: str) -> str | None:
-    """The pattern in ``TRIM`` by which a file of a package may be deleted; None for one that must stay.
+    """The pattern in ``TRIM`` that matches a file of a package; None for a file that must stay.
 
     >>> find_trim("numpy", "numpy/fft/tests/test_helper.py")
     'numpy/*tests/*'

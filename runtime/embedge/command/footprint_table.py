@@ -1,22 +1,23 @@
-"""A footprint as a table for people."""
+"""The table that `embedge info --footprint` prints."""
 
 from collections.abc import Iterator
 
 from embedge.command.footprint import TRIM, BundleFiles, Footprint, Size
 
 _NOTE = """\
-installed: as pip installs it, without __pycache__; trimmed: without the files below; needed: trimmed, and without the
-packages that are never imported, and the files of a bundle that are never read, where Embedder is given its path."""
+installed: as pip installs it, without __pycache__
+trimmed: without the files below
+needed: trimmed, and only what Embedder(PATH) imports and reads"""
 
 
 def table(footprint: Footprint) -> str:
-    """Megabytes (1e6) of every package and file, totals, and what may be deleted with the reason."""
+    """Return the megabytes (1e6) of each package and file, totals, and the files that you can delete, with reasons."""
     rows = list(_rows(footprint))
     width = max(len(name) for name, _ in rows)
     lines = [f"{'MB on disk':<{width}}  installed    trimmed     needed"]
     lines += [f"{name:<{width}}{_cells(size)}" if size else name for name, size in rows]
     lines += [f"not installed: {', '.join(footprint.missing)}"] if footprint.missing else []
-    return "\n".join([*lines, "", _NOTE, "", "may be deleted, MB:", *_deletable(footprint)])
+    return "\n".join([*lines, "", _NOTE, "", "you can delete, MB:", *_deletable(footprint)])
 
 
 def _rows(footprint: Footprint) -> Iterator[tuple[str, Size | None]]:
@@ -35,7 +36,7 @@ def _bundle_rows(bundle: BundleFiles) -> Iterator[tuple[str, Size | None]]:
 
 
 def _cells(size: Size) -> str:
-    """The three numbers; a dash for one that is nothing.
+    """The three numbers; a dash for zero.
 
     >>> _cells(Size(installed=2_060_000, trimmed=40_000, needed=0))
     '       2.06       0.04          -'

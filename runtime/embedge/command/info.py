@@ -1,18 +1,15 @@
-"""`embedge info`: what a bug report needs, and what a deployment ships."""
+"""`embedge info`: versions and system for a bug report, or the size of a deployment."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from embedge.bundle.manifest import Manifest
 from embedge.errors import EmbedgeError, escape
 
-if TYPE_CHECKING:
-    pass
 
-
-def _unreadable(cache: Path) -> str:
+def _why_unreadable(cache: Path) -> str:
+    """What to show behind the path of a cache that cannot be listed; else an empty string."""
     try:
         any((cache / "bundles").iterdir())
     except FileNotFoundError:
@@ -23,33 +20,40 @@ def _unreadable(cache: Path) -> str:
 
 
 def _cache_lines() -> dict[str, str]:
-    """The cache, and what is in it."""
+    """The cache's directory, and each bundle in it."""
     from embedge.bundle.cache_paths import cache_home
     from embedge.hub.cache import cached_bundles
 
     try:
         home = cache_home()
-    except EmbedgeError as error:  # a report tells that, too
+    except EmbedgeError as error:  # belongs into the report, too
         return {"cache": f"none: {error}"}
-    held = {f"  {bundle.path.name}": _describe(bundle.manifest) for bundle in cached_bundles()}
-    return {"cache": f"{home}{_unreadable(home)}", **held}
+    bundles = {f"  {bundle.path.name}": _describe(bundle.manifest) for bundle in cached_bundles()}
+    return {"cache": f"{home}{_why_unreadable(home)}", **bundles}
 
 
 @click.command()
-@click.option("--footprint", is_flag=True, help="What a deployment ships instead: packages and bundles, in bytes.")
-@click.option("-m", "--model", help="With --footprint: of that cached bundle or path; all cached ones without it.")
-@click.option("--json", "as_json", is_flag=True, help="With --footprint: as JSON.")
+@click.option("--footprint", is_flag=True, help="Print the size of the installed packages and bundles instead.")
+@click.option(
+    "-m", "--model", help="With --footprint: name or path of the bundle to measure. Default: all cached bundles."
+)
+@click.option("--json", "as_json", is_flag=True, help="With --footprint: print JSON, with sizes in bytes.")
 def info(footprint: bool, model: str | None, as_json: bool) -> None:
-    """Print what a bug report needs: versions, processor, cores, providers, cache.
+    """Print versions and system information for a bug report.
+
+    The output has the versions of embedge, Python and the packages that it needs, the processor's int8 instructions,
+    the cores, the ONNX Runtime providers, and the bundles in the cache. With --footprint it shows instead what a
+    deployment ships, and which files you can delete.
 
     \b
-    embedge info
-    embedge info --footprint -m bge-small-en-v1.5
+    Examples:
+      embedge info
+      embedge info --footprint -m bge-small-en-v1.5
     """
     if footprint:
         _footprint(model, as_json)
     elif model or as_json:
-        raise click.UsageError(f"{'--model' if model else '--json'} is for --footprint; give that too")
+        raise click.UsageError(f"{'--model' if model else '--json'} needs --footprint; give that too")
     else:
         _info()
 
@@ -58,22 +62,28 @@ def _footprint(model: str | None, as_json: bool) -> None:
     from embedge.command.footprint import measure
     from embedge.command.footprint_table import table
 
-    found = measure(model)
-    click.echo(found.to_json() if as_json else "\n".join(map(escape, table(found).split("\n"))))
+    footprint = measure(model)
+    click.echo(footprint.to_json() if as_json else "\n".join(map(escape, table(footprint).split("\n"))))
 
 
 def _describe(manifest: Manifest) -> str:
-    """The precisions of a bundle, and what it gives beside vectors or scores."""
-    beside = {"lexical weights": manifest.sparse, "multi-vectors": manifest.multi_vector}
-    given = [name for name, held in beside.items() if held]
-    return ", ".join(sorted(manifest.precisions)) + (f"; gives {' and '.join(given)}, too" if given else "")
+    """The precisions of a bundle, and its outputs beside vectors or scores."""
+    more = {"lexical weights": manifest.sparse, "multi-vectors": manifest.multi_vector}
+    outputs = [name for name, has_it in more.items() if has_it]
+    return ", ".join(sorted(manifest.precisions)) + (f" (also: {', '.join(outputs)})" if outputs else "")
 
 
 def _info() -> None:
+    shown = {escape(name): escape(value) for name, value in (_versions() | _machine() | _cache_lines()).items()}
+    width = max(map(len, shown))
+    for name, value in shown.items():
+        click.echo(f"{name:<{width}}  {value}")
+
+
+def _versions() -> dict[str, str]:
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
-    from embedge.inference import cpu
     from embedge.version import __version__
 
     def installed(package: str) -> str:
@@ -82,26 +92,27 @@ def _info() -> None:
         except PackageNotFoundError:
             return "not installed"
 
-    import onnxruntime
-
-    features = cpu.features()
-    quota = cpu.cgroup_quota()
-    lines = {
+    packages = ("onnxruntime", "tokenizers", "numpy", "huggingface_hub", "onnx", "optimum-onnx", "torch")
+    return {
         "embedge": f"{__version__} ({Path(__file__).parent.parent})",
         "python": f"{platform.python_version()} {platform.python_implementation()}",
         "system": platform.platform(),
+        **{package: installed(package) for package in packages},
     }
-    packages = ("onnxruntime", "tokenizers", "numpy", "huggingface_hub", "onnx", "optimum-onnx", "torch")
-    lines |= {package: installed(package) for package in packages}
-    lines |= {
-        "processor": f"{platform.machine()}, {', '.join(features) or 'none of the int8 features'}"
-        if features is not None
-        else f"{platform.machine()}, features unknown",
+
+
+def _machine() -> dict[str, str]:
+    """The processor, the cores that the process may use, and the ONNX Runtime providers."""
+    import platform
+
+    import onnxruntime
+
+    from embedge.inference import cpu
+
+    features, quota = cpu.features(), cpu.cgroup_quota()
+    instructions = "int8 instructions unknown" if features is None else ", ".join(features) or "no int8 instructions"
+    return {
+        "processor": f"{platform.machine()}, {instructions}",
         "cores": f"{cpu.usable_cores()} usable" + (f" (cgroup quota {quota:g})" if quota is not None else ""),
         "providers": ", ".join(onnxruntime.get_available_providers()),
-        **_cache_lines(),
     }
-    shown = {escape(name): escape(value) for name, value in lines.items()}
-    width = max(map(len, shown))
-    for name, value in shown.items():
-        click.echo(f"{name:<{width}}  {value}")

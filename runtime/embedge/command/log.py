@@ -1,4 +1,4 @@
-"""The library's log, for who types a command."""
+"""The library's log on stderr, while a command runs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,14 +8,14 @@ from embedge.progress import tell
 
 @contextmanager
 def log_shown() -> Iterator[None]:
-    """What the library logs, such as the steps of a first export, as lines on stderr."""
+    """Show what the library logs, such as the steps of a first export, as lines on stderr while the block runs."""
     import logging
 
-    class Told(logging.Handler):
+    class StderrHandler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             tell(self.format(record))
 
-    logger, handler = logging.getLogger("embedge"), Told()
+    logger, handler = logging.getLogger("embedge"), StderrHandler()
     before = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

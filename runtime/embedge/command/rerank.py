@@ -1,31 +1,38 @@
-"""`embedge rerank`: documents by how well they answer a query, as JSON lines."""
-
-import sys
-from contextlib import nullcontext
+"""`embedge rerank`: documents -> the same, sorted by their relevance to a query."""
 
 import click
 
-from embedge.bundle.manifest import PRECISIONS, Precision
+from embedge.bundle.manifest import Precision
+from embedge.command.options import (
+    format_option,
+    input_option,
+    local_files_only_option,
+    model_option,
+    open_input,
+    precision_option,
+    threads_option,
+)
 from embedge.command.write_vectors import json_line
-from embedge.progress import is_terminal
-from embedge.text_files import FORMATS, Format, Item, open_items
+from embedge.text_files import Format
 
 
 @click.command()
 @click.argument("query")
 @click.argument("document", nargs=-1)
-@click.option("-m", "--model", default="bge-reranker-base", show_default=True, help="Recipe's name, hub id or bundle.")
-@click.option("-i", "--input", "source", metavar="FILE", help='One text per line, or .jsonl with "text"; - is stdin.')
-@click.option("--format", "form", type=click.Choice(FORMATS), help="Of the input; by the name's ending without it.")
-@click.option("-k", "--top-k", type=click.IntRange(min=1), metavar="N", help="Only the N best; all by default.")
+@model_option("bge-reranker-base")
+@input_option
+@format_option
+@click.option(
+    "-k", "--top-k", type=click.IntRange(min=1), metavar="N", help="Print only the N best documents. Default: all."
+)
 @click.option(
     "--normalize",
     is_flag=True,
-    help="Scores between 0 and 1, by the sigmoid; logits without it. The order is the same.",
+    help="Apply the sigmoid, so that scores are between 0 and 1. Default: logits. The order is the same.",
 )
-@click.option("--precision", type=click.Choice(PRECISIONS), help="Of the graph; int8 if the bundle holds it.")
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Cores to use; all by default.")
-@click.option("--local-files-only", is_flag=True, help="Never touch the network.")
+@precision_option
+@threads_option
+@local_files_only_option
 def rerank(
     query: str,
     document: tuple[str, ...],
@@ -38,22 +45,19 @@ def rerank(
     threads: int | None,
     local_files_only: bool,
 ) -> None:
-    """Sort documents by how well they answer QUERY, best first.
+    """Sort documents by their relevance to QUERY, best first.
 
-    Reads DOCUMENTs, or a file: one text per line, or JSON lines with "text" (and "title", joined to it by a space).
-    Writes a JSON line for each: its "index" in the input, its "id" where it has one, its exact "score" and "text".
+    The documents are the arguments, or the lines of a file or of stdin. A line of a .jsonl file is an object with a
+    "text"; a "title" is prepended to the text. The output has a JSON line for each document: its "index" in the input,
+    its "id" if it has one, its "score" with all digits, and its "text".
 
     \b
-    embedge rerank "how do I bake bread?" "Yeast makes dough rise." "The bike has a flat tyre."
-    embedge rerank "how do I bake bread?" -i passages.jsonl --top-k 10
-    cat passages.txt | embedge rerank "how do I bake bread?" --normalize
+    Examples:
+      embedge rerank "how do I bake bread?" "Yeast makes dough rise." "The bike has a flat tyre."
+      embedge rerank "how do I bake bread?" -i passages.jsonl --top-k 10
+      cat passages.txt | embedge rerank "how do I bake bread?" --normalize
     """
-    if document and (source or form):
-        raise click.UsageError("give documents or -i FILE, not both" if source else "--format is for -i FILE and stdin")
-    if not document and not source and is_terminal(sys.stdin):
-        raise click.UsageError("give documents, or -i FILE; `embedge rerank --help` has examples")
-    opened = nullcontext(map(Item, document)) if document else open_items(source or "-", format=form)
-    with opened as lines:
+    with open_input(document, source, form, what="documents", command="rerank") as lines:
         items = list(lines)
     from embedge.reranker import Reranker
 

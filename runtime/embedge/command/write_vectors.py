@@ -1,4 +1,4 @@
-"""Vectors out: the files that `embedge embed` writes."""
+"""The files that `embedge embed` writes."""
 
 import contextlib
 import json
@@ -20,31 +20,31 @@ if TYPE_CHECKING:
 
 
 class Writer(Protocol):
-    """Takes vectors one by one."""
+    """Writes vectors one by one."""
 
     def begin(self, empty: "NDArray[np.generic]") -> None:
-        """Take the shape and type of what will come, as an array [0, dimension]. Called once, first."""
+        """Take the shape and type of the vectors, as an array [0, dimension]. Called once, first."""
 
     def write(self, item: Item, vector: "NDArray[np.generic]") -> None:
-        """Take the vector of an item."""
+        """Write or store the vector of an item."""
 
     def close(self) -> None:
-        """Write whatever has to wait for the last vector."""
+        """Write what can only be written after the last vector."""
 
 
 @contextlib.contextmanager
 def open_writer(output: str | None) -> Iterator[Writer]:
-    """A writer for a file by its name's ending, or for JSON lines on stdout where ``output`` is None or ``-``.
+    """Open a writer for a file by the ending of its name, or for JSON lines on stdout if ``output`` is None or ``-``.
 
-    The file appears whole when the block ends, or not at all.
+    The file appears, complete, when the block ends without an exception.
 
     Raises:
-        UsageError: no file of that name can be written.
+        UsageError: the name has another ending, or is that of a directory or a pipe.
         InputValueError: stdout is closed, or the file cannot be written.
     """
     if output is None or output == "-":
         if sys.stdout is None:
-            raise InputValueError("standard output is closed; give -o FILE")
+            raise InputValueError("stdout is closed; give -o FILE")
         yield JsonLines(sys.stdout.buffer)
         sys.stdout.buffer.flush()
         return
@@ -66,18 +66,18 @@ def open_writer(output: str | None) -> Iterator[Writer]:
 
 
 def _check_path(output: str) -> Path:
-    """Where the file goes: what a link points to, so that the link stays one."""
+    """Return the file to write. For a link that is the file that it points to, so that the link stays a link."""
     if Path(output).suffix.lower() not in _WRITERS:
         name = output.rpartition("/")[2]
-        raise click.UsageError(f"-o must end in {', '.join(_WRITERS)}, found {name!r}; - is stdout")
+        raise click.UsageError(f"-o must end in {', '.join(_WRITERS)}, found {name!r}; use - for stdout")
     path = resolve_links(expand(output, what="-o", error=InputValueError), what="-o", error=InputValueError)
     try:
         if not path.parent.is_dir():
             raise click.UsageError(f"-o {output}: no such directory, {path.parent}")
         if path.is_dir():
-            raise click.UsageError(f"-o {output} is a directory; give a file's name")
-        if path.exists() and not path.is_file():  # a pipe would be replaced by a file, and its reader wait
-            raise click.UsageError(f"-o {output} is no regular file; leave -o out, and redirect stdout there")
+            raise click.UsageError(f"-o {output} is a directory; give the name of a file")
+        if path.exists() and not path.is_file():  # a file would replace a pipe, and the pipe's reader would wait
+            raise click.UsageError(f"-o {output} is not a regular file; leave -o out and redirect stdout to it")
     except OSError as error:
         raise _unusable(output, error) from error
     return path
@@ -85,12 +85,12 @@ def _check_path(output: str) -> Path:
 
 def _unusable(output: str, error: OSError) -> InputValueError:
     return InputValueError(
-        f"-o {output} cannot be written ({error.strerror or error}); give another file, or make room"
+        f"-o {output} cannot be written ({error.strerror or error}); give another file, or free some space"
     )
 
 
 def json_line(data: Mapping[str, Any]) -> str:
-    r"""JSON in one line, as readable as any terminal can show: nothing in it ends a line or moves a cursor.
+    r"""JSON in one line, with escapes for the characters that end a line or move a terminal's cursor.
 
     >>> json_line({"text": "東\u2028\x9b"})
     '{"text": "東\\u2028\\u009b"}'
@@ -102,17 +102,17 @@ def json_line(data: Mapping[str, Any]) -> str:
 
 
 class JsonLines:
-    """{"index": 0, "embedding": [...]} a line, with the input's "id" if it had one; floats to the last bit."""
+    """A line {"index": 0, "embedding": [...]} for each text, with the input's "id" if it has one; floats are exact."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._index = 0
 
     def begin(self, empty: "NDArray[np.generic]") -> None:
-        """A line says itself what it holds."""
+        """Write nothing: JSON lines have no header."""
 
     def write(self, item: Item, vector: "NDArray[np.generic]") -> None:
-        """One line."""
+        """Write one line."""
         head: dict[str, str | int] = {"index": self._index}
         if item.id is not None:
             head["id"] = item.id
@@ -123,7 +123,7 @@ class JsonLines:
         self._index += 1
 
     def close(self) -> None:
-        """Nothing waits."""
+        """Write nothing more."""
 
 
 class Npy:
@@ -134,17 +134,17 @@ class Npy:
         self._rows = 0
 
     def begin(self, empty: "NDArray[np.generic]") -> None:
-        """The header, with no rows yet."""
+        """Write the header, with 0 rows."""
         self._empty = empty
         self._header()
 
     def write(self, item: Item, vector: "NDArray[np.generic]") -> None:
-        """One row."""
+        """Write one row."""
         self._file.write(vector.tobytes())
         self._rows += 1
 
     def close(self) -> None:
-        """The header again, with the number of rows; numpy pads it so that any number fits."""
+        """Write the header again, with the number of rows. numpy pads the header, so that any number fits."""
         end = self._file.tell()
         self._file.seek(0)
         self._header()
@@ -159,39 +159,39 @@ class Npy:
 
 
 class Npz:
-    """A .npz with "embeddings" [n, dimension] and, where the input had any, "ids" [n].
+    """A .npz with "embeddings" [n, dimension] and, if a text has an id, "ids" [n].
 
-    Ids are strings; a text without one goes by its position, the "index" of JSON lines.
+    Ids are strings. A text without an id has its index as one.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._ids: list[str] = []
-        self._meant: dict[str, str | int | None] = {}  # what each string was
+        self._ids_by_string: dict[str, str | int | None] = {}  # None for an index
         self._vectors: list[NDArray[np.generic]] = []
 
     def begin(self, empty: "NDArray[np.generic]") -> None:
-        """Kept until close."""
+        """Store the shape and type until close."""
         self._empty = empty
 
     def write(self, item: Item, vector: "NDArray[np.generic]") -> None:
-        """Kept until close."""
+        """Store the id and the vector until close."""
         row = len(self._ids)
         string = str(row if item.id is None else item.id)
-        if self._meant.setdefault(string, item.id) != item.id:
+        if self._ids_by_string.setdefault(string, item.id) != item.id:
             raise InputValueError(
-                f"text {row} and one before it would both have id {string!r} in a .npz, where ids are strings and a "
-                "text without one goes by its position; -o FILE.jsonl keeps them apart"
+                f"text {row} and an earlier one would both have the id {string!r} in a .npz, because its ids are "
+                "strings and a text without an id has its index; use -o FILE.jsonl"
             )
         self._ids.append(string)
         self._vectors.append(vector)
 
     def close(self) -> None:
-        """The archive."""
+        """Write the archive."""
         import numpy as np
 
         arrays = {"embeddings": np.concatenate([self._empty, *(vector[None] for vector in self._vectors)])}
-        if any(meant is not None for meant in self._meant.values()):
+        if any(one is not None for one in self._ids_by_string.values()):
             arrays["ids"] = np.array(self._ids)
         np.savez(self._file, **arrays)  # type: ignore[arg-type]
 

@@ -1,1 +1,1 @@
-"""From a model's name to its bundle: the cache, the Hugging Face hub, the exporter."""
+"""A model's name -> its bundle: from the cache, from the Hugging Face Hub, or by the exporter."""

@@ -1,10 +1,10 @@
-"""The README.md that a repository on the hub shows of a bundle, by its manifest."""
+"""The README.md (model card) of a bundle's repository on the hub, made from its manifest."""
 
 from collections.abc import Mapping
 
 from embedge.bundle.manifest import CLASSES, PRECISIONS, Manifest, Task
 
-# The hub's own words for what a model is for.
+# The hub's own words for a model's task.
 _METADATA: Mapping[Task, tuple[str, str]] = {
     "embed": (
         "pipeline_tag: feature-extraction",
@@ -18,37 +18,20 @@ _USES: Mapping[Task, tuple[str, ...]] = {
 }
 
 
-def card(manifest: Manifest, hub_id: str) -> str:
-    """A model card in Markdown; in front its metadata, as the hub reads them.
-
-    The licence is the weights' own: an SPDX identifier, which the hub spells in small letters.
-    """
+def model_card(manifest: Manifest, hub_id: str) -> str:
+    """The model card in Markdown, with the metadata that the hub reads at its top."""
     source = manifest.source
     origin = f"[{source.hub_id}](https://huggingface.co/{source.hub_id})" if source.hub_id else source.origin
-    opener = CLASSES[manifest.task]
-    metadata = [
-        f"license: {manifest.licence.lower()}" if manifest.licence else "",
-        f"base_model: {source.hub_id}" if source.hub_id else "",
-        "library_name: embedge",
-        *_METADATA[manifest.task],
-    ]
     lines = [
         "---",
-        *filter(None, metadata),
+        *_metadata(manifest),
         "---",
         "",
         f"# {hub_id.rpartition('/')[2]}",
         "",
-        f"{origin} as an embedge bundle: ONNX graphs, tokenizer and a manifest with every file's SHA-256.",
+        f"{origin} as an embedge bundle: ONNX graphs, the tokenizer, and a manifest with each file's SHA-256.",
         "",
-        "```python",
-        f"from embedge import {opener}",
-        "",
-        f'model = {opener}("{hub_id}")',
-        *_USES[manifest.task],
-        *(['weights = model.encode_sparse(["some text"])'] if manifest.sparse else []),
-        *(['multi_vectors = model.encode_multi_vector(["some text"])'] if manifest.multi_vector else []),
-        "```",
+        *_example(manifest, hub_id),
         "",
         f"{_shape(manifest)}. Licence of the weights: {manifest.licence or 'see ' + origin}.",
         "",
@@ -58,6 +41,31 @@ def card(manifest: Manifest, hub_id: str) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _metadata(manifest: Manifest) -> list[str]:
+    """Lines of YAML. The licence is that of the weights: an SPDX identifier, which the hub spells in small letters."""
+    lines = [
+        f"license: {manifest.licence.lower()}" if manifest.licence else "",
+        f"base_model: {manifest.source.hub_id}" if manifest.source.hub_id else "",
+        "library_name: embedge",
+        *_METADATA[manifest.task],
+    ]
+    return [line for line in lines if line]
+
+
+def _example(manifest: Manifest, hub_id: str) -> list[str]:
+    name = CLASSES[manifest.task]
+    return [
+        "```python",
+        f"from embedge import {name}",
+        "",
+        f'model = {name}("{hub_id}")',
+        *_USES[manifest.task],
+        *(['weights = model.encode_sparse(["some text"])'] if manifest.sparse else []),
+        *(['multi_vectors = model.encode_multi_vector(["some text"])'] if manifest.multi_vector else []),
+        "```",
+    ]
 
 
 def _shape(manifest: Manifest) -> str:

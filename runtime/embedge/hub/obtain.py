@@ -1,129 +1,108 @@
-"""A model that is not in the cache, or not all of it -> the cache: from the hub, or by the exporter."""
+"""Obtains a bundle that is not, or not completely, in the cache: downloads it from the hub, or has it exported."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
 from embedge.bundle.cache_paths import cache_home, cached_path
+from embedge.bundle.commit import read_commit
 from embedge.bundle.directory import Bundle
 from embedge.bundle.manifest import MANIFEST
 from embedge.bundle.paths import is_dir
 from embedge.errors import BundleError, BundleNotFoundError, CheckpointError, HubError, MissingExtraError
-from embedge.hub.cache import check_name, find_cached, is_path
+from embedge.hub.client import find_snapshot
+from embedge.hub.download import download
+from embedge.hub.exporter import load_exporter
 
 
-def pull(
-    model: str | PathLike[str],
-    *,
-    precisions: Sequence[str] | None = None,
-    revision: str | None = None,
-    cache_dir: str | PathLike[str] | None = None,
-) -> Bundle:
-    """The bundle of a model, with these precisions, every hash checked: at that path, or in the cache.
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A model whose bundle is to be obtained.
 
-    What is added to a bundle that was downloaded, or mended in it, is of the same commit.
-
-    Args:
-        model: as for ``resolve``.
-        precisions: of the graphs; None is what an Embedder would take.
-        revision: branch, tag or commit of a hub id's repository, which holds a bundle. It takes the place of another
-            revision's in the cache.
+    Attributes:
+        name: a recipe's name or a hub id.
+        precisions: of the graphs; None is int8, or the only one that the hub has.
         cache_dir: the cache; see ``cache_home``.
+        local_files_only: do not use the network.
+    """
+
+    name: str
+    precisions: Sequence[str] | None
+    cache_dir: str | PathLike[str] | None
+    local_files_only: bool = False
+
+
+def obtain(request: Request) -> Bundle:
+    """Put a model's bundle into the cache and return it: from the hub if it holds a bundle, else by the exporter.
 
     Raises:
-        PrecisionNotFoundError: what is at that path or on the hub lacks a precision.
-        InputValueError: ``revision`` is empty, or ``model`` is no hub id.
-        EmbedgeError: as for ``resolve``.
+        BundleNotFoundError: the hub holds no bundle and none can be exported here.
+        BundleError: the cache cannot be written, or the hub's bundle cannot be used.
     """
-    check_name(model)
-    if revision is not None:
-        from embedge.hub.pull import check_hub_id, pull_revision
-
-        name = check_hub_id(model, revision, is_path=is_path(model))
-        return pull_revision(name, revision, cached_path(name, cache_dir), precisions=precisions)
-    if is_path(model):
-        found = Bundle.open(model)
-        for precision in precisions or ():
-            found.pick_precision(precision)
-        found.check()
-        return found
-    name = str(model)
-    cached = find_cached(name, cache_dir)
-    if cached and set(precisions or ()) <= set(cached.manifest.precisions) and cached.is_whole():
-        return cached
-    held = cached.manifest.precisions if cached else ()
-    wanted = tuple(dict.fromkeys([*held, *(precisions or ())])) or None
-    return bring(name, wanted, cache_dir)
-
-
-def bring(
-    name: str,
-    precisions: Sequence[str] | None,
-    cache_dir: str | PathLike[str] | None,
-    *,
-    local_files_only: bool = False,
-) -> Bundle:
-    """Into the cache: from the hub if a bundle is there, else by the exporter if it is installed."""
-    failed: HubError | ModuleNotFoundError | None = None
-    if "/" in name and not local_files_only and not is_dir(Path(name)):
-        from embedge.bundle.commit import read_commit
-        from embedge.hub.client import find_snapshot
-
+    hub_failure: HubError | ModuleNotFoundError | None = None
+    if "/" in request.name and not request.local_files_only and not is_dir(Path(request.name)):
+        place = cached_path(request.name, request.cache_dir)
         try:
-            snapshot = find_snapshot(name, read_commit(cached_path(name, cache_dir)))
-        except (HubError, ModuleNotFoundError) as error:  # the exporter may have the checkpoint all the same
-            failed = error
+            snapshot = find_snapshot(request.name, read_commit(place))
+        except (HubError, ModuleNotFoundError) as error:  # the exporter may still have the checkpoint on this machine
+            hub_failure = error
         else:
             if MANIFEST in snapshot.files:
-                from embedge.hub.pull import pull_bundle
-
-                return pull_bundle(snapshot, cached_path(name, cache_dir), precisions=precisions)
-    return _export(name, precisions, cache_dir, local_files_only, failed)
+                return download(snapshot, place, precisions=request.precisions)
+    return _export(request, hub_failure)
 
 
-def _export(
-    name: str,
-    precisions: Sequence[str] | None,
-    cache_dir: str | PathLike[str] | None,
-    local_files_only: bool,
-    failed: Exception | None,
-) -> Bundle:
-    """The one place where the runtime calls the exporter, if it is installed. A hub that failed is not asked again."""
+def _export(request: Request, hub_failure: Exception | None) -> Bundle:
+    """Have the bundle exported. This is the one place where the runtime exports."""
+    with _export_errors(request, hub_failure):
+        exporter = load_exporter()
+        # An exporter would accept a directory, but "ckpt" must mean the same as "./ckpt", a bundle's path. A recipe's
+        # name means the recipe in any current directory.
+        if is_dir(Path(request.name)) and not exporter.knows(request.name):
+            return Bundle.open(request.name)
+        return exporter.export(
+            request.name,
+            precisions=request.precisions or ("int8",),
+            cache_dir=request.cache_dir,
+            local_files_only=request.local_files_only,
+            hub_failure=hub_failure,
+        )
+
+
+@contextmanager
+def _export_errors(request: Request, hub_failure: Exception | None) -> Iterator[None]:
+    """Raise a BundleError that says what you can do, for each way in which the export in the block can fail."""
+    name, cache_dir = request.name, request.cache_dir
     try:
-        from embedge_export import export  # noqa: TID251
-        from embedge_export.checkpoint.recipe import find_recipe  # noqa: TID251
-
-        # The exporter would take a directory; here "ckpt" is to mean what "./ckpt" does. (A recipe's name is a recipe's
-        # wherever the process was started.)
-        recipe = find_recipe(name)
-        if is_dir(Path(name)) and recipe is None:
-            return Bundle.open(name)
-        from embedge.hub.client import not_asked_again
-
-        with not_asked_again(failed):
-            return export(
-                name,
-                precisions=precisions or ("int8",),  # type: ignore[arg-type]  # the exporter checks them
-                cache_dir=cache_dir,
-                # A wheel is another host's.
-                local_files_only=local_files_only or (failed is not None and not (recipe and recipe.package)),
-            )
+        yield
     except CheckpointError as error:
-        reason = failed if isinstance(error.__cause__, HubError) and failed else error
+        reason = hub_failure if hub_failure and isinstance(error.__cause__, HubError) else error
         raise BundleNotFoundError(
-            f"no bundle of {name!r} in {cache_home(cache_dir)} and none can be made: {reason}; "
-            "or copy a bundle's directory here and give its path"
+            f"no bundle of {name!r} in {cache_home(cache_dir)}, and it cannot be exported: {reason}; "
+            "or copy a bundle's directory to this machine and give its path"
         ) from error
     except OSError as error:
         place = f"{cache_home(cache_dir)} ({error.strerror or error})"
-        raise BundleError(f"no bundle of {name!r} can be made in {place}; set EMBEDGE_HOME to a directory") from error
+        raise BundleError(
+            f"the bundle of {name!r} cannot be written to {place}; set EMBEDGE_HOME to a writable directory"
+        ) from error
     except ImportError as error:
         if not isinstance(error, MissingExtraError | ModuleNotFoundError):
             raise
-        raise BundleNotFoundError(
-            f"no bundle of {name!r} in {cache_home(cache_dir)}{f', and {failed}' if failed else ''}; three ways on: "
-            f"(1) `embedge export {shlex.quote(name)}` on a machine with the network makes one, "
-            f"(2) copy a bundle's directory here and give its path, "
-            f"(3) `pip install 'embedge[export]'` and it is made on first use"
-        ) from error
+        raise BundleNotFoundError(_three_ways(request, hub_failure, error)) from error
+
+
+def _three_ways(request: Request, hub_failure: Exception | None, missing: ImportError) -> str:
+    """The message where there is no bundle, and no working exporter either."""
+    reason = str(missing).partition("; ")[0]
+    asked = f", and {hub_failure}" if hub_failure else ""
+    return (
+        f"no bundle of {request.name!r} in {cache_home(request.cache_dir)}{asked}, and it cannot be exported here "
+        f"({reason}); do one of three things: "
+        f"(1) run `pip install 'embedge[export]'`, and the first use exports it, "
+        f"(2) run `embedge export {shlex.quote(request.name)}` on a machine with a network, "
+        "(3) copy a bundle's directory to this machine and give its path"
+    )

@@ -1,88 +1,64 @@
-"""A bundle that a repository on the hub holds -> the cache: its files checked, whole or not at all."""
+"""pull(): a model's bundle in the cache, checked and complete."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
-from embedge.bundle.commit import read_commit, write_commit
-from embedge.bundle.copy_files import local_blocks, narrow, pick_precisions, transfer
+from embedge.bundle.cache_paths import cached_path
 from embedge.bundle.directory import Bundle
-from embedge.bundle.manifest import LARGEST_MANIFEST, MANIFEST, PRECISIONS, Manifest
 from embedge.bundle.paths import is_dir
-from embedge.bundle.staging import existing_bundle, lock_destination, staging, writing
-from embedge.errors import BundleError, BundleNotFoundError, InputTypeError, InputValueError
-from embedge.hub.client import Snapshot, find_snapshot, read_blocks
-from embedge.progress import log_step
+from embedge.errors import InputTypeError, InputValueError
+from embedge.hub.cache import check_name, find_cached, is_path
+from embedge.hub.download import download_revision
+from embedge.hub.obtain import Request, obtain
 
 
-def pull_bundle(snapshot: Snapshot, destination: Path, *, precisions: Sequence[str] | None) -> Bundle:
-    """Download a repository's bundle, or what the one that is there lacks of it: another revision's is replaced.
+def pull(
+    model: str | PathLike[str],
+    *,
+    precisions: Sequence[str] | None = None,
+    revision: str | None = None,
+    cache_dir: str | PathLike[str] | None = None,
+) -> Bundle:
+    """Return a model's bundle with these precisions, from that path or the cache, after every hash was checked.
 
-    Only the precisions that are asked for, beside those that are there already: an int8 graph is a quarter of fp32's
-    size. The manifest is cut down to them, so that what is in the cache is whole.
+    A bundle that is incomplete or damaged in the cache is completed: a downloaded one at the same commit.
 
     Args:
-        snapshot: of a repository with a manifest.
-        destination: the bundle's directory.
-        precisions: of the graphs; None is int8, or the only one that there is.
+        model: as for ``resolve``.
+        precisions: of the graphs; None is the one that an Embedder would load.
+        revision: branch, tag or commit of a hub id's repository that holds a bundle. It replaces a bundle of another
+            revision in the cache.
+        cache_dir: the cache; see ``cache_home``.
 
     Raises:
-        HubError: the hub cannot be reached, refuses or fails.
-        BundleCorruptError: a file is not what the manifest says.
-        BundleError: the manifest cannot be used, or the destination cannot be written.
-        PrecisionNotFoundError: the repository lacks a precision.
+        PrecisionNotFoundError: the bundle at that path or on the hub lacks a precision.
+        InputValueError: ``revision`` is empty, or ``model`` is no hub id.
+        EmbedgeError: as for ``resolve``.
     """
-    where = f"{snapshot.hub_id} on the hub"
-    text = _read_manifest(snapshot, where)
-    offered = Manifest.from_json(text, where=f"{MANIFEST} of {where}")
-    wanted = pick_precisions(offered, precisions, where=where)
-    with writing(destination), lock_destination(destination):
-        before = existing_bundle(destination)
-        held = before.manifest.precisions if before else {}
-        text = narrow(text, [name for name in PRECISIONS if name in wanted or name in held])
-        manifest = Manifest.from_json(text)
-        if before and before.manifest == manifest and before.is_whole():
-            if read_commit(destination) != snapshot.commit:
-                write_commit(destination, snapshot.commit)
-            return before  # another process was faster, or the commit changed other files
-        size = sum(record.size for record in manifest.files.values())
-        log_step(f"{'download':<11}{snapshot.hub_id}@{snapshot.commit[:12]}, {size / 1e6:.1f} MB")
-
-        def source(name: str) -> Iterable[bytes]:
-            record = manifest.files[name]
-            if before and before.manifest.files.get(name) == record and before.is_whole([name]):
-                return local_blocks(before.path / name)
-            return _read_remote(snapshot, name, record.size)
-
-        with staging(destination, keep=None, drop=before) as (folder, _):
-            transfer(text, source, folder, where=where)
-            write_commit(folder, snapshot.commit)
-    log_step(f"{'bundle':<11}{destination}")
-    return Bundle(destination, manifest)
+    check_name(model)
+    if revision is not None:
+        hub_id = _check_revision(model, revision)
+        return download_revision(hub_id, revision, cached_path(hub_id, cache_dir), precisions=precisions)
+    if is_path(model):
+        return _checked(Bundle.open(model), precisions)
+    cached = find_cached(str(model), cache_dir)
+    present = cached.manifest.precisions if cached else {}
+    if cached and set(precisions or ()) <= set(present) and cached.is_whole():
+        return cached
+    wanted = tuple(dict.fromkeys([*present, *(precisions or ())])) or None
+    return obtain(Request(str(model), wanted, cache_dir))
 
 
-def _read_remote(snapshot: Snapshot, name: str, size: int) -> Iterable[bytes]:
-    if name not in snapshot.files:
-        raise BundleError(
-            f"{snapshot.hub_id} on the hub lacks {name}, which its {MANIFEST} names; have it pushed again"
-        )
-    return read_blocks(snapshot, name, size)
+def _checked(bundle: Bundle, precisions: Sequence[str] | None) -> Bundle:
+    for precision in precisions or ():
+        bundle.pick_precision(precision)
+    bundle.check()
+    return bundle
 
 
-def _read_manifest(snapshot: Snapshot, where: str) -> str:
-    data = b""
-    for block in read_blocks(snapshot, MANIFEST, snapshot.files[MANIFEST].size):
-        data += block
-        if len(data) > LARGEST_MANIFEST:
-            raise BundleError(f"{MANIFEST} of {where} is over {LARGEST_MANIFEST} bytes; push it again")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise BundleError(f"{MANIFEST} of {where} is not UTF-8 ({error.reason}); push it again") from error
-
-
-def check_hub_id(model: str | PathLike[str], revision: object, *, is_path: bool) -> str:
-    """The hub id that a revision may be asked of.
+def _check_revision(model: str | PathLike[str], revision: object) -> str:
+    """Return the hub id of which a revision was asked for.
 
     Raises:
         InputTypeError: the revision is no string.
@@ -93,45 +69,11 @@ def check_hub_id(model: str | PathLike[str], revision: object, *, is_path: bool)
     if not revision:
         raise InputValueError("revision is empty; give a branch, tag or commit, or leave it out")
     name = str(model)
-    if is_path or is_dir(Path(model)):
-        raise InputValueError(f"revision is for a hub id, found a path, {name}; leave it out")
+    if is_path(model) or is_dir(Path(model)):
+        raise InputValueError(f"revision needs a hub id (organisation/name), found a path, {name}; leave it out")
     if "/" not in name:
         raise InputValueError(
-            f"revision is for a hub id (organisation/name), found a name, {name}; leave it out: recipes pin a commit"
+            f"revision needs a hub id (organisation/name), found a name, {name}; leave it out, because a recipe "
+            "has a fixed commit"
         )
     return name
-
-
-def pull_revision(hub_id: str, revision: str, destination: Path, *, precisions: Sequence[str] | None) -> Bundle:
-    """The bundle that a repository holds at a revision. A commit that is there, whole, is not asked for.
-
-    Args:
-        hub_id: organisation/name.
-        revision: branch, tag or commit.
-        destination: the bundle's directory.
-        precisions: of the graphs, as in ``pull_bundle``, beside those that are there.
-
-    Raises:
-        HubError: there is no such revision, or the hub cannot be reached, refuses or fails.
-        BundleNotFoundError: what is there at this revision is no bundle.
-        BundleError: as ``pull_bundle``. What was at the destination is there still.
-    """
-    if held := _held(revision, destination, precisions):
-        return held
-    snapshot = find_snapshot(hub_id, revision)
-    if MANIFEST not in snapshot.files:
-        raise BundleNotFoundError(
-            f"{hub_id} holds no bundle at revision {revision!r} (no {MANIFEST}); give one at which it does, or none"
-        )
-    held = _held(snapshot.commit, destination, precisions)
-    return held or pull_bundle(snapshot, destination, precisions=precisions)
-
-
-def _held(commit: str, destination: Path, precisions: Sequence[str] | None) -> Bundle | None:
-    """The bundle at the destination, if it is that commit's, whole, with these precisions."""
-    if read_commit(destination) != commit:
-        return None
-    found = existing_bundle(destination)
-    has_all = found is not None and set(precisions or ()) <= set(found.manifest.precisions)
-    is_held = found is not None and has_all and found.is_whole() and read_commit(destination) == commit
-    return found if is_held else None  # not if another pull has swapped it meanwhile

@@ -1,4 +1,4 @@
-"""A bundle -> a repository on the hub, in the same layout, in one commit."""
+"""Uploads a bundle to a repository on the hub, in the same layout and in one commit."""
 
 import hashlib
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from embedge.bundle.manifest import MANIFEST
 from embedge.errors import HubError
 from embedge.hub.client import Snapshot, ask, find_snapshot, hub_api, is_offline
 from embedge.hub.client_errors import translated
-from embedge.hub.model_card import card
+from embedge.hub.model_card import model_card
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -21,46 +21,53 @@ if TYPE_CHECKING:
 _CARD = "README.md"
 
 
-def push_bundle(
+def push(
     bundle: Bundle, hub_id: str, *, private: bool = False, revision: str | None = None, message: str | None = None
 ) -> str:
-    """Upload the files that the manifest names, with the manifest, and a model card where there is none.
+    """Upload the manifest and the files that it names, and a model card if the repository has none.
 
     Args:
-        bundle: whose files are checked first.
-        hub_id: organisation/name; the repository is made if it is not there.
-        private: of a repository that is made; one that is there stays as it is.
-        revision: branch, made if it is not there; None is ``main``.
+        bundle: its files are checked first.
+        hub_id: organisation/name; the repository is created if it does not exist.
+        private: whether a repository that is created is private; an existing one stays as it is.
+        revision: branch, created if it does not exist; None is ``main``.
         message: of the commit.
 
     Returns:
         The commit's address.
 
     Raises:
-        BundleCorruptError: a file is not what was exported.
-        HubError: the hub cannot be reached or refuses, such as without a token that may write, or does not hold then
-            what was uploaded.
+        BundleCorruptError: a file differs from what was exported.
+        HubError: the hub cannot be reached or refuses, for example without a token that may write; or it does not hold
+            the uploaded files afterwards.
     """
-    if "/" not in hub_id:  # the hub would take it, and Embedder would take it for a recipe's name
+    _check_can_push(bundle, hub_id)
+    api = hub_api()
+    repository = _find_repository(api, hub_id, None)
+    if repository and private and not repository.private:
+        raise HubError(f"{hub_id} exists and is public; make it private on the hub, or leave --private out")
+    if repository is None:
+        ask(hub_id, lambda: api.create_repo(hub_id, private=private, exist_ok=True))
+    if revision:
+        ask(hub_id, lambda: api.create_branch(hub_id, branch=revision, exist_ok=True))
+        repository = _find_repository(api, hub_id, revision)
+    names = {file.rfilename for file in repository.siblings or ()} if repository else set()
+    contents = _contents(bundle)
+    if _CARD not in names:
+        contents[_CARD] = model_card(bundle.manifest, hub_id).encode()
+    return _commit(api, contents, hub_id, revision, message or f"embedge bundle of {bundle.manifest.model}")
+
+
+def _check_can_push(bundle: Bundle, hub_id: str) -> None:
+    if "/" not in hub_id:  # the hub would accept it, but Embedder would take it for a recipe's name
         raise HubError(f"{hub_id} cannot be a bundle's hub id; give organisation/name")
     bundle.check()
     if is_offline():
         raise HubError(f"{hub_id} cannot be pushed to while HF_HUB_OFFLINE is set; unset it")
-    api = hub_api()
-    found = _find(api, hub_id, None)
-    if found and private and not found.private:
-        raise HubError(f"{hub_id} is there and is not private; make it so on the hub, or leave --private out")
-    if found is None:
-        ask(hub_id, lambda: api.create_repo(hub_id, private=private, exist_ok=True))
-    if revision:
-        ask(hub_id, lambda: api.create_branch(hub_id, branch=revision, exist_ok=True))
-        found = _find(api, hub_id, revision)
-    names = {file.rfilename for file in found.siblings or ()} if found else set()
-    return _commit(api, bundle, hub_id, revision, message, with_card=_CARD not in names)
 
 
-def _find(api: "HfApi", hub_id: str, revision: str | None) -> "ModelInfo | None":
-    """What the hub says of a repository; None where there is none, or none that this token may see."""
+def _find_repository(api: "HfApi", hub_id: str, revision: str | None) -> "ModelInfo | None":
+    """The hub's description of a repository; None if there is none that this token may see."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     def question() -> "ModelInfo | None":
@@ -74,39 +81,40 @@ def _find(api: "HfApi", hub_id: str, revision: str | None) -> "ModelInfo | None"
     return ask(hub_id, question)
 
 
-def _commit(
-    api: "HfApi", bundle: Bundle, hub_id: str, revision: str | None, message: str | None, *, with_card: bool
-) -> str:
-    from huggingface_hub import CommitOperationAdd
-
+def _contents(bundle: Bundle) -> dict[str, Path | bytes]:
+    """What is uploaded, by its path in the repository."""
     contents: dict[str, Path | bytes] = {name: bundle.path / name for name in bundle.manifest.files}
     contents[MANIFEST] = narrow(Bundle.read_manifest(bundle.path), tuple(bundle.manifest.precisions)).encode()
-    if with_card:
-        contents[_CARD] = card(bundle.manifest, hub_id).encode()
+    return contents
+
+
+def _commit(api: "HfApi", contents: Mapping[str, Path | bytes], hub_id: str, revision: str | None, message: str) -> str:
+    from huggingface_hub import CommitOperationAdd
+
     with translated(hub_id):
-        done = api.create_commit(
+        commit = api.create_commit(
             hub_id,
             [CommitOperationAdd(name, content) for name, content in contents.items()],
-            commit_message=message or f"embedge bundle of {bundle.manifest.model}",
+            commit_message=message,
             revision=revision,
         )
-    _check_arrived(find_snapshot(hub_id, done.oid), contents)
-    return str(done.commit_url)
+    _check_uploaded(find_snapshot(hub_id, commit.oid), contents)
+    return str(commit.commit_url)
 
 
-def _check_arrived(snapshot: Snapshot, contents: Mapping[str, Path | bytes]) -> None:
-    """Raises HubError where the hub lacks a file of a commit or has another, as far as it says their hashes."""
+def _check_uploaded(snapshot: Snapshot, contents: Mapping[str, Path | bytes]) -> None:
+    """Raises HubError if the commit lacks a file or holds another. A file without a hash there is not compared."""
     for name, content in contents.items():
-        found = snapshot.files.get(name)
-        if found is None:
+        file = snapshot.files.get(name)
+        if file is None:
             raise HubError(f"{snapshot.hub_id} on the hub lacks {name}, which was just uploaded; push it again")
-        recorded = found.sha256 or found.git_sha1
-        if recorded not in (None, _hash(content, is_large=found.sha256 is not None)):
+        recorded = file.sha256 or file.git_sha1
+        if recorded not in (None, _hash(content, is_large=file.sha256 is not None)):
             raise HubError(f"{name} of {snapshot.hub_id} on the hub is not what was uploaded; push it again")
 
 
 def _hash(content: Path | bytes, *, is_large: bool) -> str:
-    """What the hub says of a file, in hex: SHA-256 where it is a large one, else the SHA-1 of git's blob."""
+    """The hash that the hub states for a file, in hex: SHA-256 of a large file, else SHA-1 of its git blob."""
     if is_large:
         return sha256(content) if isinstance(content, Path) else hashlib.sha256(content).hexdigest()
     data = content.read_bytes() if isinstance(content, Path) else content

@@ -1,4 +1,4 @@
-"""A model's name, hub id or path to its bundle; and where the cache is."""
+"""resolve(): a model's name, hub id or path -> its bundle."""
 
 import shlex
 from os import PathLike
@@ -16,34 +16,34 @@ def resolve(
     cache_dir: str | PathLike[str] | None = None,
     local_files_only: bool = False,
 ) -> Bundle:
-    """The bundle of a model: at that path, or in the cache, where it is brought on first use.
+    """Return the bundle of a model: from that path or the cache. The first use of a name puts its bundle there.
 
-    What is brought is told step by step to the logger ``embedge``, at level INFO. A bundle in the cache is taken as it
-    is, and nobody is asked whether there is a newer one.
+    A download or an export logs each step to the logger ``embedge`` at level INFO. A cached bundle is used as it is:
+    the hub is not asked for a newer one.
 
     Args:
         model: path of a bundle, recipe's name (``bge-small-en-v1.5``) or hub id (``BAAI/bge-small-en-v1.5``).
-        precision: what to bring where there is no bundle yet; int8 where None.
+        precision: of the graph to obtain where there is no bundle yet; None is int8.
         cache_dir: the cache; see ``cache_home``.
-        local_files_only: never touch the network.
+        local_files_only: do not use the network.
 
     Raises:
-        BundleNotFoundError: there is none and none can be had; names the ways on.
-        BundleError: what is there cannot be used.
-        HubError: the hub holds it, and fails or breaks off.
+        BundleNotFoundError: there is no bundle and none can be obtained; the message says what you can do.
+        BundleError: the bundle cannot be used.
+        HubError: the hub holds the bundle, and fails or breaks off.
         InputTypeError: ``model`` is neither a string nor a path.
     """
     check_name(model)
     if is_path(model):
         return Bundle.open(model)
     name = str(model)
-    found = find_cached(name, cache_dir)
-    if found is None:
-        from embedge.hub.obtain import bring  # much that a cached bundle does without
+    cached = find_cached(name, cache_dir)
+    if cached is None:
+        from embedge.hub.obtain import Request, obtain  # a cached bundle needs none of its imports
 
-        return bring(name, (precision,) if precision else None, cache_dir, local_files_only=local_files_only)
-    if precision in PRECISIONS and precision not in found.manifest.precisions:
-        held = ", ".join(sorted(found.manifest.precisions))
-        add = f"`embedge pull {shlex.quote(name)} --precision {precision}` adds it"
-        raise PrecisionNotFoundError(f"{found.path} holds {held}, not {precision}; {add}")
-    return found
+        return obtain(Request(name, (precision,) if precision else None, cache_dir, local_files_only))
+    if precision in PRECISIONS and precision not in cached.manifest.precisions:
+        present = ", ".join(sorted(cached.manifest.precisions))
+        command = f"`embedge pull {shlex.quote(name)} --precision {precision}`"
+        raise PrecisionNotFoundError(f"{cached.path} has {present}, not {precision}; run {command}")
+    return cached

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from embedge import Bundle, CheckpointError, Reranker
 from embedge_export import export
-from embedge_export.command.commands import export as export_command
+from embedge_export.command.export import export as export_command
 from embedge_export.job import Exporter
 from embedge_export.verify.passages import passages, questions
 from seeded_roberta import write_roberta

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from embedge import Bundle, BundleError, Embedder, Reranker
 from embedge.bundle.manifest import HIDDEN, SCORES
-from embedge.hub.model_card import card
+from embedge.hub.model_card import model_card
 from embedge_export.checkpoint.fetch import fetch
 from embedge_export.checkpoint.read import Checkpoint, read_checkpoint
 from embedge_export.graph.encoder import build_graph
@@ -89,7 +89,7 @@ def test_each_bundle_opens_as_what_it_is(reranker_bundle: Bundle, m3_bundle: Bun
 )
 def test_the_lines_of_a_model_card_run(request: pytest.FixtureRequest, name: str, made: set[str]) -> None:
     bundle: Bundle = request.getfixturevalue(name)
-    code = card(bundle.manifest, str(bundle.path)).partition("```python\n")[2].partition("```")[0]
+    code = model_card(bundle.manifest, str(bundle.path)).partition("```python\n")[2].partition("```")[0]
     names: dict[str, Any] = {}
     exec(code, names)
     assert made <= set(names)

@@ -16,13 +16,13 @@ from embedge import Bundle, BundleError, CheckpointError, Embedder, QualityError
 from embedge.bundle.cache_paths import cached_path
 from embedge.bundle.manifest import TOKEN_VECTORS, Precision
 from embedge.command.info import info
+from embedge.command.verify import describe_quality
 from embedge.inference.providers import CPU
 from embedge.inference.session import Session
 from embedge_export import export
 from embedge_export.checkpoint.fetch import fetch
 from embedge_export.checkpoint.read import read_checkpoint
 from embedge_export.checkpoint.tensors import Tensors
-from embedge_export.command.commands import _describe
 from embedge_export.verify.measure import documents
 from embedge_export.verify.passages import passages, questions
 from embedge_export.verify.quality import reverify, traced_reference
@@ -181,7 +181,7 @@ def test_the_report_has_the_cosines_of_tokens(m3_checkpoint: Path, m3_bundle: Bu
         assert quality.multi_vector_mean == pytest.approx(cosines.mean(), abs=1e-6)
         assert quality.multi_vector_min == pytest.approx(cosines.min(), abs=1e-6)
         assert quality.batch_difference == 0
-        shown = re.search(r"multi-vectors ([0-9.]+) mean, ([0-9.]+) min", _describe(quality))
+        shown = re.search(r"multi-vectors ([0-9.]+) mean, ([0-9.]+) min", describe_quality(quality))
         assert shown
         # not as text: where a mean lies between two figures of five digits, its last bits choose which one is shown
         assert [float(figure) for figure in shown.groups()] == pytest.approx([cosines.mean(), cosines.min()], abs=6e-6)
@@ -248,7 +248,7 @@ def test_info_names_what_a_cached_bundle_gives(m3_bundle: Bundle, tiny_bundle: B
         shutil.copytree(bundle.path, cached_path(name))
     lines = CliRunner().invoke(info, catch_exceptions=False).output.splitlines()
     found = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines if line.startswith("  ")}
-    assert found["someone--m3"] == "fp32, int8; gives lexical weights and multi-vectors, too"
+    assert found["someone--m3"] == "fp32, int8 (also: lexical weights, multi-vectors)"
     assert "gives" not in found["someone--tiny"]
 
 
@@ -265,7 +265,7 @@ def test_a_manifest_that_knows_of_no_multi_vectors_is_read(m3_bundle: Bundle, tm
     quality = model.bundle.manifest.precisions["int8"].quality
     assert quality
     assert quality.multi_vector_min is None
-    assert "multi-vectors" not in _describe(quality)
+    assert "multi-vectors" not in describe_quality(quality)
     with pytest.raises(BundleError, match="gives no multi-vectors"):
         model.encode_multi_vector("bread")
 

@@ -144,7 +144,7 @@ def trial(bench: Bench, random: Random) -> None:
     """Pull one bundle."""
     if "huggingface_hub" not in sys.modules:
         os.environ.update(settings(bench))
-    from embedge.hub.obtain import pull
+    from embedge.hub.pull import pull
 
     hub, cache_dir = hub_here(bench), bench.folder / "cache"
     whole = dict(hub.repositories[NAME].files)

@@ -23,8 +23,8 @@ from embedge.bundle.commit import read_commit
 from embedge.bundle.copy_out import copy_bundle
 from embedge.bundle.paths import open_regular, read_regular
 from embedge.command.write_vectors import open_writer
-from embedge.hub.cache import cached_bundles, open_held
-from embedge.hub.obtain import pull
+from embedge.hub.cache import cached_bundles, open_local
+from embedge.hub.pull import pull
 from embedge.hub.resolve import resolve
 from embedge.text_files import open_items
 
@@ -159,7 +159,7 @@ def test_a_path_that_no_system_has_is_one_of_our_errors(name: str, as_path: bool
     calls: list[Callable[[], object]] = [
         lambda: Bundle.open(model),
         lambda: resolve(model, local_files_only=True),
-        lambda: open_held(model),
+        lambda: open_local(model),
         lambda: copy_bundle(tiny_bundle, Path(name) / ("x" * 400)),
         lambda: pull("some/model", cache_dir=Path(name) / ("x" * 400)),
         lambda: resolve("bge-small-en-v1.5", cache_dir=f"{name}/{'x' * 400}", local_files_only=True),

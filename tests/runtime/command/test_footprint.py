@@ -22,12 +22,11 @@ from embedge.command.footprint import (
     Footprint,
     Package,
     Size,
-    find_packages,
     find_trim,
-    installed_files,
     measure,
 )
 from embedge.command.footprint_table import table
+from embedge.command.installed_packages import find_packages, installed_files
 from embedge.command.main import cli
 
 DEPLOY = Path(__file__).parents[3] / "docs" / "deploy.md"

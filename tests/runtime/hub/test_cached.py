@@ -41,7 +41,7 @@ def test_a_manifest_in_the_cache_that_cannot_be_read_is_a_way_on(hub: Hub) -> No
     run(hub, "pull", NAME)
     (cached_path(NAME) / "embedge.json").write_text("{")
     for words in (["pull", NAME], ["embed", "-m", NAME, "a text"]):
-        assert f"delete {cached_path(NAME)}, and `embedge pull {NAME}` brings it anew" in run(hub, *words).stderr
+        assert f"delete {cached_path(NAME)} and run `embedge pull {NAME}`" in run(hub, *words).stderr
     (cached_path(NAME) / "embedge.json").unlink()
     assert "delete it" in run(hub, "pull", NAME).stderr
 

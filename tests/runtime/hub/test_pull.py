@@ -66,7 +66,7 @@ def test_the_vectors_are_those_of_what_was_pushed(hub: Hub, tiny_bundle: Bundle)
 
 def test_another_precision_is_added_without_the_files_that_are_there(hub: Hub) -> None:
     run(hub, "pull", NAME)
-    with pytest.raises(Exception, match=f"holds int8, not fp32; `embedge pull {NAME} --precision fp32` adds it"):
+    with pytest.raises(Exception, match=f"has int8, not fp32; run `embedge pull {NAME} --precision fp32`"):
         Embedder(NAME, precision="fp32", local_files_only=True)
     hub.requests.clear()
     assert "int8 + fp32" in run(hub, "pull", NAME, "--precision", "fp32").stdout
@@ -144,7 +144,7 @@ def test_the_runtime_alone_downloads_a_bundle_and_says_what_the_hub_said_of_othe
     assert embed(NAME).stdout == "(32,)\n"
     last = embed("someone/else").stderr.splitlines()[-1]
     assert "the hub has no someone/else, or it is private (then set HF_TOKEN)" in last
-    assert all(way in last for way in ("(1) `embedge export someone/else`", "(2) copy", "(3) `pip install"))
+    assert all(way in last for way in ("(1) run `pip install", "(2) run `embedge export someone/else`", "(3) copy"))
 
 
 def test_a_bar_is_shown_to_who_looks(

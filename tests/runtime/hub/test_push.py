@@ -65,7 +65,8 @@ def test_push_to_a_branch(hub: Hub, tiny_bundle: Bundle) -> None:
 
 
 @pytest.mark.parametrize(
-    ("token", "message"), [("", "wants a token that it knows"), (READER, "forbids .*You need a token that may write")]
+    ("token", "message"),
+    [("", "does not accept the token for"), (READER, "has no access to .*You need a token that may write")],
 )
 def test_push_without_the_right_token(hub: Hub, tiny_bundle: Bundle, token: str, message: str) -> None:
     for name in (NAME, "someone/new"):
@@ -89,7 +90,7 @@ def test_push_to_a_name_that_embedder_would_not_find(hub: Hub, tiny_bundle: Bund
 
 def test_push_as_private_to_what_is_public_is_refused(hub: Hub, tiny_bundle: Bundle) -> None:
     done = run(hub, "push", str(tiny_bundle.path), NAME, "--private", HF_TOKEN=WRITER)
-    assert f"{NAME} is there and is not private" in one_error(done)
+    assert f"{NAME} exists and is public" in one_error(done)
 
 
 @pytest.mark.parametrize("fault", [None, is_silent("/api/"), fails(500, "/api/"), fails(400, "/lfs/")])

@@ -12,7 +12,7 @@ from commands import runner
 from embedge import Bundle, BundleError, BundleNotFoundError, Embedder, InputTypeError, PrecisionNotFoundError
 from embedge.bundle.cache_paths import cache_home, cached_path
 from embedge.command.main import cli
-from embedge.hub.cache import cached_bundles, open_held
+from embedge.hub.cache import cached_bundles, open_local
 from embedge.progress import log_step
 
 
@@ -27,7 +27,7 @@ def exporter(monkeypatch: pytest.MonkeyPatch, tiny_bundle: Bundle) -> list[dict[
         log_step("bundle     100 % of it")
         return tiny_bundle
 
-    monkeypatch.setattr("embedge_export.export", export, raising=False)
+    monkeypatch.setattr("embedge_export.exporter.export", export)
     return asked
 
 
@@ -77,8 +77,8 @@ def test_what_is_neither_name_nor_path_is_refused(model: Any) -> None:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("", "name or a path, found an empty one"),
-        ("x" * 300, "name or a path, found one of 300 characters"),
+        ("", "name or a path, found an empty string"),
+        ("x" * 300, "name or a path, found a name of 300 characters"),
         ("./" + "x" * 300, "cannot be read|no such directory"),
     ],
 )
@@ -89,7 +89,7 @@ def test_no_model_has_such_a_name(model: str, message: str) -> None:
 
 @pytest.mark.usefixtures("export")
 def test_where_the_exporter_is_there_nobody_is_told_to_install_it() -> None:
-    with pytest.raises(BundleNotFoundError, match="and none can be made: .*did you mean") as seen:
+    with pytest.raises(BundleNotFoundError, match="and it cannot be exported: .*did you mean") as seen:
         Embedder("bge-smal-en-v1.5")
     assert "pip install" not in str(seen.value)
 
@@ -149,4 +149,4 @@ def test_a_directory_that_is_no_bundle_is_told_from_a_name(
 ) -> None:
     monkeypatch.chdir(tiny_checkpoint.parent)
     with pytest.raises(BundleNotFoundError, match="holds a checkpoint, not a bundle"):
-        open_held(tiny_checkpoint.name)
+        open_local(tiny_checkpoint.name)

@@ -99,7 +99,7 @@ def test_a_revision_that_is_not_there_is_one_error(hub: Hub, cached: bool) -> No
     before = {path: path.read_bytes() for path in cached_path(NAME).rglob("*") if path.is_file()}
     done = run(hub, "pull", NAME, "--revision", "v9")
     assert (done.returncode, done.stdout) == (1, "")
-    message = f"the hub has no revision 'v9' of {NAME}; `--revision` takes a branch, tag or commit that is there"
+    message = f"the hub has no revision 'v9' of {NAME}; give an existing branch, tag or commit"
     assert done.stderr == f"Error: {message}\n"
     assert before == {path: path.read_bytes() for path in cached_path(NAME).rglob("*") if path.is_file()}
 
@@ -121,9 +121,9 @@ def test_a_revision_without_a_bundle_is_not_exported(hub: Hub) -> None:
 @pytest.mark.parametrize(
     ("model", "revision", "message"),
     [
-        ("bge-small-en-v1.5", "main", "revision is for a hub id (organisation/name), found a name, bge-small-en-v1.5"),
-        ("./bundle", "main", "revision is for a hub id, found a path, ./bundle"),
-        ("tests", "main", "revision is for a hub id"),
+        ("bge-small-en-v1.5", "main", "revision needs a hub id (organisation/name), found a name, bge-small-en-v1.5"),
+        ("./bundle", "main", "revision needs a hub id (organisation/name), found a path, ./bundle"),
+        ("tests", "main", "revision needs a hub id"),
         (NAME, "", "revision is empty"),
     ],
 )

@@ -1,0 +1,72 @@
+"""`embedge verify`: a bundle's files against their hashes, and its vectors against a reference."""
+
+import click
+
+from embedge.bundle.directory import Bundle
+from embedge.bundle.manifest import Quality
+from embedge.errors import MissingExtraError
+
+
+@click.command()
+@click.argument("bundle")
+@click.option(
+    "--checkpoint",
+    metavar="DIR",
+    help="Directory of the checkpoint that the bundle was exported from, where embedge cannot find it by its name. "
+    "Needs `pip install 'embedge[optimum]'`.",
+)
+def verify(bundle: str, checkpoint: str | None) -> None:
+    """Check a bundle's files and vectors.
+
+    BUNDLE is a path, or the name of a bundle in the cache. The command compares every file with its SHA-256. Then it
+    compares the vectors with a reference, which needs `pip install 'embedge[export]'`. The reference is the graph that
+    Optimum exports from the same checkpoint, if you installed `embedge[optimum]`. Otherwise it is the fp32 graph of the
+    bundle.
+
+    \b
+    Examples:
+      embedge verify bge-small-en-v1.5
+      embedge verify ./my-bundle --checkpoint ./my-fine-tune
+    """
+    from embedge.hub.cache import open_local
+
+    opened = open_local(bundle)
+    opened.check()
+    size = sum(record.size for record in opened.manifest.files.values())
+    click.echo(f"{opened.path}: {len(opened.manifest.files)} files, {size / 1e6:.1f} MB, every SHA-256 matches")
+    try:
+        _compare(opened, checkpoint)
+    except MissingExtraError as error:
+        if checkpoint is not None:  # then the comparison was asked for
+            raise
+        click.echo(f"vectors not compared: {error}")
+
+
+def _compare(bundle: Bundle, checkpoint: str | None) -> None:
+    """Print the quality of each precision as it is measured."""
+    from embedge.hub.exporter import load_exporter
+
+    for precision, quality in load_exporter().compare(bundle, checkpoint=checkpoint):
+        recorded = bundle.manifest.precisions[precision].quality
+        if quality is not None:
+            click.echo(f"{precision}: {describe_quality(quality)}")
+        elif recorded is not None:
+            click.echo(f"{precision}: no reference here; measured at the export: {describe_quality(recorded)}")
+        else:
+            click.echo(f"{precision}: no reference here and none at the export; vectors not compared")
+
+
+def describe_quality(quality: Quality) -> str:
+    """A quality in one line, without the figures that were not measured."""
+    parts = [
+        f"cosine to {quality.reference} {quality.cosine_mean:.5f} mean, {quality.cosine_min:.5f} min over "
+        f"{quality.texts} texts",
+        None if quality.top10_overlap is None else f"{quality.top10_overlap:.1%} of the ten best passages",
+        None if quality.max_abs_difference is None else f"largest difference {quality.max_abs_difference:.2g}",
+        None if quality.lexical_mean is None else f"lexical weights {quality.lexical_mean:.5f} mean",
+        None if quality.lexical_min is None else f"{quality.lexical_min:.5f} min",
+        None if quality.multi_vector_mean is None else f"multi-vectors {quality.multi_vector_mean:.5f} mean",
+        None if quality.multi_vector_min is None else f"{quality.multi_vector_min:.5f} min",
+        None if quality.batch_difference is None else f"changes with the batch: {quality.batch_difference:.2g}",
+    ]
+    return ", ".join(part for part in parts if part)

@@ -1,0 +1,123 @@
+"""Downloads a bundle from a repository on the hub to a directory, which holds the whole bundle or stays as it was."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from embedge.bundle.commit import read_commit, write_commit
+from embedge.bundle.copy_files import local_blocks, narrow, pick_precisions, transfer
+from embedge.bundle.directory import Bundle
+from embedge.bundle.manifest import LARGEST_MANIFEST, MANIFEST, PRECISIONS, Manifest
+from embedge.bundle.staging import existing_bundle, lock_destination, staging, writing
+from embedge.errors import BundleError, BundleNotFoundError
+from embedge.hub.client import Snapshot, find_snapshot
+from embedge.hub.download_file import read_blocks
+from embedge.progress import log_step
+
+
+def download_revision(hub_id: str, revision: str, destination: Path, *, precisions: Sequence[str] | None) -> Bundle:
+    """Download the bundle of a repository at a revision. A commit that is there already, whole, is not asked for.
+
+    Args:
+        hub_id: organisation/name.
+        revision: branch, tag or commit.
+        destination: the bundle's directory.
+        precisions: as for ``download``.
+
+    Raises:
+        HubError: there is no such revision, or the hub cannot be reached, refuses or fails.
+        BundleNotFoundError: the repository holds no bundle at this revision.
+        BundleError: as for ``download``. The destination is then as it was before.
+    """
+    if bundle := _bundle_of_commit(revision, destination, precisions):
+        return bundle
+    snapshot = find_snapshot(hub_id, revision)
+    if MANIFEST not in snapshot.files:
+        raise BundleNotFoundError(
+            f"{hub_id} holds no bundle at revision {revision!r} (no {MANIFEST}); choose a revision that holds one, "
+            "or leave the revision out"
+        )
+    bundle = _bundle_of_commit(snapshot.commit, destination, precisions)
+    return bundle or download(snapshot, destination, precisions=precisions)
+
+
+def _bundle_of_commit(commit: str, destination: Path, precisions: Sequence[str] | None) -> Bundle | None:
+    """The bundle at the destination, if it is whole, was downloaded at that commit and has these precisions."""
+    if read_commit(destination) != commit:
+        return None
+    bundle = existing_bundle(destination)
+    if bundle is None or not set(precisions or ()) <= set(bundle.manifest.precisions) or not bundle.is_whole():
+        return None
+    return bundle if read_commit(destination) == commit else None  # another process may have replaced it meanwhile
+
+
+def download(snapshot: Snapshot, destination: Path, *, precisions: Sequence[str] | None) -> Bundle:
+    """Download a repository's bundle, or the files that the bundle at the destination lacks.
+
+    A bundle of another revision is replaced. Of the graphs, only the precisions that are asked for are downloaded,
+    beside those that are there already: an int8 graph is a quarter of fp32's size. The manifest is reduced to the same
+    precisions, so that the bundle is complete by its own manifest.
+
+    Args:
+        snapshot: of a repository with a manifest.
+        destination: the bundle's directory.
+        precisions: of the graphs; None is int8, or the only one that the repository has.
+
+    Raises:
+        HubError: the hub cannot be reached, refuses or fails.
+        BundleCorruptError: a file has another size or hash than the manifest says.
+        BundleError: the manifest cannot be used, or the destination cannot be written.
+        PrecisionNotFoundError: the repository lacks a precision.
+    """
+    where = f"{snapshot.hub_id} on the hub"
+    text = _read_manifest(snapshot, where)
+    wanted = pick_precisions(Manifest.from_json(text, where=f"{MANIFEST} of {where}"), precisions, where=where)
+    with writing(destination), lock_destination(destination):
+        before = existing_bundle(destination)
+        present = before.manifest.precisions if before else {}
+        text = narrow(text, [name for name in PRECISIONS if name in wanted or name in present])
+        if before and before.manifest == Manifest.from_json(text) and before.is_whole():
+            # Another process was faster, or the commit changed only files that are not the bundle's.
+            if read_commit(destination) != snapshot.commit:
+                write_commit(destination, snapshot.commit)
+            return before
+        return _replace(destination, before, snapshot, text)
+
+
+def _replace(destination: Path, before: Bundle | None, snapshot: Snapshot, text: str) -> Bundle:
+    """Build the bundle of a manifest's text beside the destination, then put it there in one step."""
+    manifest = Manifest.from_json(text)
+    size = sum(record.size for record in manifest.files.values())
+    log_step(f"{'download':<11}{snapshot.hub_id}@{snapshot.commit[:12]}, {size / 1e6:.1f} MB")
+
+    def source(name: str) -> Iterable[bytes]:
+        record = manifest.files[name]
+        if before and before.manifest.files.get(name) == record and before.is_whole([name]):
+            return local_blocks(before.path / name)
+        return _remote_blocks(snapshot, name, record.size)
+
+    with staging(destination, keep=None, drop=before) as (folder, _):
+        transfer(text, source, folder, where=f"{snapshot.hub_id} on the hub")
+        write_commit(folder, snapshot.commit)
+    log_step(f"{'bundle':<11}{destination}")
+    return Bundle(destination, manifest)
+
+
+def _remote_blocks(snapshot: Snapshot, name: str, size: int) -> Iterable[bytes]:
+    if name not in snapshot.files:
+        raise BundleError(
+            f"{snapshot.hub_id} on the hub lacks {name}, which its {MANIFEST} names; ask its owner to push it again"
+        )
+    return read_blocks(snapshot, name, size)
+
+
+def _read_manifest(snapshot: Snapshot, where: str) -> str:
+    data = b""
+    for block in read_blocks(snapshot, MANIFEST, snapshot.files[MANIFEST].size):
+        data += block
+        if len(data) > LARGEST_MANIFEST:
+            raise BundleError(f"{MANIFEST} of {where} is over {LARGEST_MANIFEST} bytes; ask its owner to push it again")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        reason = f"{MANIFEST} of {where} is not UTF-8 ({error.reason})"
+        raise BundleError(f"{reason}; ask its owner to push it again") from error
