@@ -1,5 +1,6 @@
 """The demo: a model from nothing to answers, with what every step took."""
 
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -42,7 +43,7 @@ def run_demo(questions: Sequence[str] | None, *, model: str, top: int, say: Say)
     for question, row in zip(asked, scores, strict=True):
         say(f"\n{question}")
         for place in row.argsort()[::-1][:top]:
-            say(f"  {row[place]:.3f}  {_short(corpus[place])}")
+            say(f"  {row[place]:.3f}  {_line(corpus[place])}")
     say(
         f"\n{time.perf_counter() - start:.1f} s in all, with {embedder.precision} {bundle.manifest.model}, "
         "no GPU, no torch."
@@ -67,6 +68,5 @@ def _timed(what: str, say: Say) -> Iterator[None]:
     say(f"{what} ({time.perf_counter() - start:.2f} s)")
 
 
-def _short(passage: Passage) -> str:
-    text = f"{passage.title}: {passage.text}"
-    return text if len(text) <= 100 else text[:97].rsplit(" ", 1)[0] + " ..."
+def _line(passage: Passage) -> str:
+    return textwrap.shorten(f"{passage.title}: {passage.text}", 100, placeholder=" ...")

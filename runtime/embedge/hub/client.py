@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from embedge.background import Task
+from embedge.background import BackgroundTask
 from embedge.bundle.copy_files import counted, write_checked
 from embedge.errors import HubError
 from embedge.hub.client_errors import network_errors, status_of, translated
@@ -135,7 +135,7 @@ def ask(hub_id: str, question: Callable[[], Answer], revision: str | None = None
     """The hub's answer to a short question; HubError where it is none, or late: a dead name server has no timeout."""
     patience = _patience("HF_HUB_ETAG_TIMEOUT")
     with translated(hub_id, revision):
-        return Task(question, daemon=True).result(patience + 0.5)
+        return BackgroundTask(question, daemon=True).result(patience + 0.5)
 
 
 def read_blocks(snapshot: Snapshot, name: str, size: int | None) -> Iterator[bytes]:
