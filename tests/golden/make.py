@@ -52,7 +52,7 @@ def write_vectors(bundle: Path) -> None:
 
     expected: dict[str, object] = {"texts": TEXTS}
     for precision in ("int8", "fp32"):
-        model = Embedder(bundle, precision=precision)  # type: ignore[arg-type]  # a literal to a reader, not to mypy
+        model = Embedder(bundle, precision=precision)
         expected[precision] = {
             "queries": model.encode_query(TEXTS, on_truncate="ignore").tolist(),
             "documents": model.encode_document(TEXTS, on_truncate="ignore").tolist(),

@@ -1,10 +1,8 @@
 """The exporter's commands: `embedge export`, `verify`, `models` and `demo`."""
 
-from typing import Literal
-
 import click
 
-from embedge.bundle.manifest import CLASSES, PRECISIONS, Precision, Quality
+from embedge.bundle.manifest import CLASSES, EXPORTERS, PRECISIONS, ExporterName, Precision, Quality
 from embedge.progress import tell
 
 
@@ -22,7 +20,7 @@ from embedge.progress import tell
 )
 @click.option(
     "--exporter",
-    type=click.Choice(("native", "optimum")),
+    type=click.Choice(EXPORTERS),
     default="native",
     show_default=True,
     help="native: fast, torch-free, BERT and RoBERTa. optimum: other encoders; pip install 'embedge[optimum]'.",
@@ -40,7 +38,7 @@ def export(
     source: str,
     output: str | None,
     precisions: tuple[Precision, ...],
-    exporter: Literal["native", "optimum"],
+    exporter: ExporterName,
     verify: bool,
     force: bool,
     like: str | None,

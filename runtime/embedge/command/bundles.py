@@ -78,7 +78,7 @@ def bundle(model: str, output: str, precisions: tuple[Precision, ...]) -> None:
     embedge bundle ./my-bundle -o ./my-bundle-int8 --precision int8
     embedge embed -m /media/stick/bge-small "some text"       # over there
     """
-    from embedge.bundle.copy_out import copy_bundle
+    from embedge.bundle.copy import copy_bundle
 
     source = bring_model(model, precisions=precisions or None)
     copy = copy_bundle(source, Path(output), precisions=precisions or None)

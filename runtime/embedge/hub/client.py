@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from embedge.background import BackgroundTask
-from embedge.bundle.copy_files import counted, write_checked
+from embedge.bundle.write_files import with_progress, write_checked
 from embedge.errors import HubError
 from embedge.hub.client_errors import network_errors, status_of, translated
 from embedge.version import __version__
@@ -181,7 +181,7 @@ def receive(snapshot: Snapshot, name: str, path: Path, *, advance: Callable[[int
     # The hash of a git blob is that of its kind, size and content.
     blob = hashlib.sha1(b"blob %d\0" % (file.size or 0), usedforsecurity=False)
     write_checked(
-        counted(read_blocks(snapshot, name, file.size), advance),
+        with_progress(read_blocks(snapshot, name, file.size), advance),
         path,
         what=f"{name} of {snapshot.hub_id}",
         size=file.size,

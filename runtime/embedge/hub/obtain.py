@@ -9,6 +9,7 @@ from embedge.bundle.cache_paths import cache_home, cached_path
 from embedge.bundle.directory import Bundle
 from embedge.bundle.manifest import MANIFEST
 from embedge.bundle.paths import is_dir
+from embedge.bundle.precision import check_precision
 from embedge.errors import BundleError, BundleNotFoundError, CheckpointError, HubError, MissingExtraError
 from embedge.hub.cache import check_name, find_cached, is_path
 
@@ -37,6 +38,8 @@ def pull(
         EmbedgeError: as for ``resolve``.
     """
     check_name(model)
+    for precision in precisions or ():
+        check_precision(precision)
     if revision is not None:
         from embedge.hub.pull import check_hub_id, pull_revision
 

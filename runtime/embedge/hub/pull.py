@@ -1,15 +1,18 @@
 """A bundle that a repository on the hub holds -> the cache: its files checked, whole or not at all."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
 from embedge.bundle.commit import read_commit, write_commit
-from embedge.bundle.copy_files import local_blocks, narrow, pick_precisions, transfer
 from embedge.bundle.directory import Bundle
 from embedge.bundle.manifest import LARGEST_MANIFEST, MANIFEST, PRECISIONS, Manifest
 from embedge.bundle.paths import is_dir
-from embedge.bundle.staging import existing_bundle, lock_destination, staging, writing
+from embedge.bundle.precision import pick_precisions
+from embedge.bundle.remedy import export_command
+from embedge.bundle.staging import existing_bundle, lock_destination, report_write_errors, staging
+from embedge.bundle.write_files import local_blocks, select_precisions, write_bundle
 from embedge.errors import BundleError, BundleNotFoundError, InputTypeError, InputValueError
 from embedge.hub.client import Snapshot, find_snapshot, read_blocks
 from embedge.progress import log_step
@@ -35,11 +38,12 @@ def pull_bundle(snapshot: Snapshot, destination: Path, *, precisions: Sequence[s
     where = f"{snapshot.hub_id} on the hub"
     text = _read_manifest(snapshot, where)
     offered = Manifest.from_json(text, where=f"{MANIFEST} of {where}")
-    wanted = pick_precisions(offered, precisions, where=where)
-    with writing(destination), lock_destination(destination):
+    command = partial(export_command, offered)
+    wanted = pick_precisions(offered, precisions, where=where, command=command)
+    with report_write_errors(destination), lock_destination(destination):
         before = existing_bundle(destination)
         held = before.manifest.precisions if before else {}
-        text = narrow(text, [name for name in PRECISIONS if name in wanted or name in held])
+        text = select_precisions(text, [name for name in PRECISIONS if name in wanted or name in held])
         manifest = Manifest.from_json(text)
         if before and before.manifest == manifest and before.is_whole():
             if read_commit(destination) != snapshot.commit:
@@ -54,8 +58,8 @@ def pull_bundle(snapshot: Snapshot, destination: Path, *, precisions: Sequence[s
                 return local_blocks(before.path / name)
             return _read_remote(snapshot, name, record.size)
 
-        with staging(destination, keep=None, drop=before) as (folder, _):
-            transfer(text, source, folder, where=where)
+        with staging(destination, replaces=before) as (folder, _):
+            write_bundle(text, source, folder, where=where)
             write_commit(folder, snapshot.commit)
     log_step(f"{'bundle':<11}{destination}")
     return Bundle(destination, manifest)

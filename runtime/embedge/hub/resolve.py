@@ -4,8 +4,7 @@ import shlex
 from os import PathLike
 
 from embedge.bundle.directory import Bundle
-from embedge.bundle.manifest import PRECISIONS
-from embedge.errors import PrecisionNotFoundError
+from embedge.bundle.precision import check_precision, pick_precision
 from embedge.hub.cache import check_name, find_cached, is_path
 
 
@@ -41,9 +40,13 @@ def resolve(
     if found is None:
         from embedge.hub.obtain import bring  # much that a cached bundle does without
 
-        return bring(name, (precision,) if precision else None, cache_dir, local_files_only=local_files_only)
-    if precision in PRECISIONS and precision not in found.manifest.precisions:
-        held = ", ".join(sorted(found.manifest.precisions))
-        add = f"`embedge pull {shlex.quote(name)} --precision {precision}` adds it"
-        raise PrecisionNotFoundError(f"{found.path} holds {held}, not {precision}; {add}")
+        return bring(
+            name,
+            None if precision is None else (check_precision(precision),),
+            cache_dir,
+            local_files_only=local_files_only,
+        )
+    if precision is not None:
+        pull = f"embedge pull {shlex.quote(name)} --precision {precision}"
+        pick_precision(found.manifest, precision, where=str(found.path), command=lambda _: pull)
     return found

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embedge.background import Semaphore, BackgroundTask
+from embedge.background import BackgroundTask, Semaphore
 from embedge.bundle.directory import Bundle
 from embedge.bundle.manifest import TOKENIZER, Precision
 from embedge.errors import EmbedgeError

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from embedge.background import Semaphore, BackgroundTask
+from embedge.background import BackgroundTask, Semaphore
 from embedge.errors import BundleError
 from embedge.inference.faster_way import Pace
 from embedge.inference.plan import Batch, total_tokens

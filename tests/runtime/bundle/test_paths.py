@@ -19,7 +19,7 @@ from embedge.bundle import paths
 from embedge.bundle.cache_paths import cache_home, cached_path
 from embedge.bundle.checksum import crc32
 from embedge.bundle.commit import read_commit
-from embedge.bundle.copy_out import copy_bundle
+from embedge.bundle.copy import copy_bundle
 from embedge.bundle.paths import open_regular, read_regular
 from embedge.command.write_vectors import open_writer
 from embedge.hub.cache import cached_bundles, open_held
@@ -344,6 +344,6 @@ def test_a_read_that_would_wait_is_an_error() -> None:
     """As of /proc/kmsg, which is a regular file to the system, and gave None instead of bytes."""
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
-    with io.BufferedReader(paths._Waitless(reading, "rb")) as file, pytest.raises(BlockingIOError):
+    with io.BufferedReader(paths._NonBlockingFile(reading, "rb")) as file, pytest.raises(BlockingIOError):
         file.read(10)
     os.close(writing)

@@ -10,7 +10,7 @@ import pytest
 
 from embedge import Bundle, BundleCorruptError, BundleError, Embedder
 from embedge.bundle.cache_paths import cached_path
-from embedge.bundle.copy_out import copy_bundle
+from embedge.bundle.copy import copy_bundle
 from hub_commands import NAME, one_error, run
 from loopback_hub import WRITER, Hub
 from manifests import change, sealed

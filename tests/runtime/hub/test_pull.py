@@ -11,7 +11,7 @@ import pytest
 import loopback_hub
 from embedge import Bundle, Embedder
 from embedge.bundle.cache_paths import cached_path
-from embedge.bundle.copy_out import copy_bundle
+from embedge.bundle.copy import copy_bundle
 from hub_commands import NAME, command, environment, one_error, run
 from loopback_hub import READER, Hub
 
