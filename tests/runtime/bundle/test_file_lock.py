@@ -132,7 +132,7 @@ def test_a_waiting_process_that_is_interrupted_leaves_the_lock_to_its_holder(tmp
         command = [sys.executable, "-c", HOLDING, str(place)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
             assert process.stdout
-            assert process.stdout.readline() == f"waiting    for another process that makes {place}\n"
+            assert process.stdout.readline() == f"waiting    for another process that writes {place}\n"
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=60) != 0
         assert names(tmp_path) == [".bundle.lock"]
@@ -154,7 +154,7 @@ def test_a_file_system_without_locks_is_told_and_nothing_is_swept(
     with lock_destination(tmp_path / "bundle"):
         pass
     assert caplog.messages == [
-        f"warning    no locks where {tmp_path / 'bundle'} is: let no other process write there now"
+        f"warning    the file system of {tmp_path / 'bundle'} has no locks: start no other process that writes it"
     ]
     (tmp_path / ".x.npy.partial-00").touch()
     with replacing(tmp_path / "x.npy") as file:

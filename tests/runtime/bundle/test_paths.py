@@ -136,7 +136,7 @@ def test_files_are_read_whole(tmp_path: Path) -> None:
     path.write_bytes(b"123456789")
     assert read_regular(path, 9) == b"123456789"
     assert crc32(path) == "cbf43926"  # the check value of CRC-32, in every list of them
-    with pytest.raises(OSError, match="over 8 bytes"):
+    with pytest.raises(OSError, match="more than 8 bytes"):
         read_regular(path, 8)
 
 
@@ -144,7 +144,7 @@ def test_a_manifest_of_gigabytes_is_not_read(copy: Path) -> None:
     """A sparse one, which no disk holds."""
     with (copy / "embedge.json").open("r+b") as file:
         file.truncate(1 << 40)
-    with pytest.raises(BundleError, match=r"embedge.json cannot be read \(it has over 16777216 bytes\)"):
+    with pytest.raises(BundleError, match=r"embedge.json cannot be read \(it has more than 16777216 bytes\)"):
         Bundle.open(copy)
 
 
@@ -209,7 +209,7 @@ def test_damage_is_told_though_the_cache_variable_is_nonsense(copy: Path, monkey
     (folder / "tokenizer.json").unlink()
     monkeypatch.setenv("EMBEDGE_HOME", "~nobody-of-that-name")
     with pytest.raises(
-        BundleCorruptError, match="tokenizer.json cannot be read .*`env EMBEDGE_HOME=.* brings it again"
+        BundleCorruptError, match="tokenizer.json cannot be read .*run `env EMBEDGE_HOME=.*` to download it again"
     ):
         Embedder(folder)
 

@@ -66,7 +66,7 @@ def test_the_vectors_are_those_of_what_was_pushed(hub: Hub, tiny_bundle: Bundle)
 
 def test_another_precision_is_added_without_the_files_that_are_there(hub: Hub) -> None:
     run(hub, "pull", NAME)
-    with pytest.raises(Exception, match=f"holds int8, not fp32; `embedge pull {NAME} --precision fp32` adds it"):
+    with pytest.raises(Exception, match=f"holds int8, not fp32; run `embedge pull {NAME} --precision fp32` to get it"):
         Embedder(NAME, precision="fp32", local_files_only=True)
     hub.requests.clear()
     assert "int8 + fp32" in run(hub, "pull", NAME, "--precision", "fp32").stdout

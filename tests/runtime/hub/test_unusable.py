@@ -19,7 +19,7 @@ from manifests import sealed
         ({"files": {"/evil": {"size": 1, "sha256": "0"}}}, "names a file outside the bundle, '/evil'"),
         ({"files": {"": {"size": 1, "sha256": "0"}}}, "names a file outside the bundle, ''"),
         ({"files": {"embedge.json": {"size": 1, "sha256": "0"}}}, "names a file outside the bundle, 'embedge.json'"),
-        ({"files": {}}, "uses tokenizer.json but records no hash of it"),
+        ({"files": {}}, "uses tokenizer.json but has no hash of it"),
         ({"dimension": 0}, "dimension must be between"),
     ],
 )
@@ -58,7 +58,7 @@ def test_a_graph_whose_weights_the_manifest_leaves_out_is_not_pulled(hub: Hub) -
     del manifest["files"]["onnx/model_int8.onnx_data"]
     files["embedge.json"] = sealed(manifest).encode()
     error = one_error(run(hub, "pull", NAME))
-    assert "is not whole: " in error
+    assert "is damaged: " in error
     assert "onnx/model_int8.onnx needs onnx/model_int8.onnx_data, which " in error
 
 
