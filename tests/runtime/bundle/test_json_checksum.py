@@ -121,7 +121,9 @@ def test_a_manifest_of_before_is_read_and_gets_a_checksum_when_it_is_copied(text
 
 
 def test_a_manifest_of_before_has_nothing_that_came_later(text: str) -> None:
-    with pytest.raises(BundleCorruptError, match="has changed since it was written \\(it has 'colour' but no checksum, 'crc32'\\)"):
+    with pytest.raises(
+        BundleCorruptError, match="has changed since it was written \\(it has 'colour' but no checksum, 'crc32'\\)"
+    ):
         Manifest.from_json(json.dumps({**before(text), "colour": "blue"}))
 
 
