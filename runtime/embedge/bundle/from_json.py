@@ -75,7 +75,7 @@ def to_record(kind: type[T], data: Any, at: str = "") -> T:
         MismatchError: a field is missing or has the wrong type.
     """
     if not isinstance(data, dict):
-        raise MismatchError(f"{at or 'the text'} must be a JSON object, found {short(data)}")
+        raise MismatchError(f"{at or 'the JSON text'} must be an object, found {short(data)}")
     values = {}
     for field in fields(kind):  # type: ignore[arg-type]  # kind is a dataclass
         if field.name in data:

@@ -153,7 +153,7 @@ def test_a_checkpoint_is_no_bundle_and_the_command_is_named(tiny_checkpoint: Pat
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format_version": 2}, "has format 2, newer than 1; `pip install -U embedge`"),
+        ({"format_version": 2}, "has format 2, newer than 1; run `pip install -U embedge`"),
         ({"dimension": "384"}, "dimension must be int, found '384'"),
         ({"dimension": True}, "dimension must be int, found True"),
         ({"format_version": 0}, "format_version must be between 1 and 1, found 0"),
