@@ -24,7 +24,6 @@ from embedge.bundle.manifest import (
 )
 from embedge.bundle.paths import expand, is_file, read_regular, size_of
 from embedge.bundle.precision import pick_precision
-from embedge.bundle.remedy import export_command, how_to_repair
 from embedge.errors import BundleCorruptError, BundleError, BundleNotFoundError
 
 
@@ -98,9 +97,14 @@ class Bundle:
             self.manifest,
             precision,
             where=str(self.path),
-            command=lambda name: export_command(self.manifest, name, output=self.path),
+            command=self._export_command,
             preferred=preferred,
         )
+
+    def _export_command(self, precision: Precision) -> str:
+        from embedge.bundle.remedy import export_command  # only errors need it
+
+        return export_command(self.manifest, precision, output=self.path)
 
     def graph(self, precision: Precision) -> Path:
         """Return the path of the graph of a precision that the bundle holds."""
@@ -167,6 +171,8 @@ class Bundle:
 
     def _how_to_repair(self, name: str) -> str:
         """The advice for a damaged file."""
+        from embedge.bundle.remedy import how_to_repair  # only errors need it
+
         held = list(self.manifest.precisions)
         precision = next((one for one in held if name in self.graph_files(one)), held[0])
         return how_to_repair(self.manifest, precision, self.path)
