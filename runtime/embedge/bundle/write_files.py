@@ -73,7 +73,7 @@ def write_bundle(text: str, read: ReadFile, folder: Path, *, where: str) -> Mani
                 expected=record.sha256,
             )
     if fault := write_manifest(folder, text).find_fault():
-        raise BundleCorruptError(f"the copy of {where} is damaged: {fault}; run the command again")
+        raise BundleCorruptError(f"the copy of {where} is damaged: {fault}; download or copy it again, or use another")
     return manifest
 
 
