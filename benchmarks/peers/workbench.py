@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from benchmarks.peers.base import Kit
 from benchmarks.peers.padded import open_tokenizer
 from embedge.bundle.cache_paths import cache_home
-from embedge.bundle.files import fresh
+from embedge.bundle.files import delete_existing
 from embedge_export.bundle_files import write_side_files, write_tokenizer
 from embedge_export.checkpoint.fetch import fetch
 from embedge_export.checkpoint.read import Checkpoint, read_checkpoint
@@ -59,7 +59,7 @@ class Workbench:
         if not folder.is_dir():
             write_side_files(self.checkpoint, folder)
             for file in self.checkpoint.weights:
-                fresh(folder / file.name).symlink_to(file.resolve())
+                delete_existing(folder / file.name).symlink_to(file.resolve())
         return folder
 
     def tokenizer(self) -> Tokenizer:

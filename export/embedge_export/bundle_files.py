@@ -7,7 +7,7 @@ from pathlib import Path
 from embedge.bundle import staging as place
 from embedge.bundle.checksum import crc32, sha256
 from embedge.bundle.directory import Bundle
-from embedge.bundle.files import fresh
+from embedge.bundle.files import delete_existing
 from embedge.bundle.manifest import GRAPHS, TOKENIZER, WEIGHTS_SUFFIX, FileRecord, Manifest
 from embedge_export.checkpoint.read import Checkpoint
 from embedge_export.checkpoint.sentence_settings import LENGTH_FILES, PROMPT_FILE
@@ -28,7 +28,7 @@ _OF_TOKENIZER = (SETTINGS, SPECIAL_TOKENS)  # all that a cross-encoder has
 def write_side_files(checkpoint: Checkpoint, folder: Path) -> None:
     """Tokenizer, configs and sentence-transformers' modules, so that other libraries load the same directory."""
     write_tokenizer(checkpoint, folder)
-    fresh(folder / _COPIED).write_bytes((checkpoint.directory / _COPIED).read_bytes())
+    delete_existing(folder / _COPIED).write_bytes((checkpoint.directory / _COPIED).read_bytes())
     for name, value in zip(_GENERATED, _generate(checkpoint), strict=True):
         if checkpoint.task == "embed" or name in _OF_TOKENIZER:
             _write_json(folder / name, value)
@@ -36,7 +36,7 @@ def write_side_files(checkpoint: Checkpoint, folder: Path) -> None:
 
 def write_tokenizer(checkpoint: Checkpoint, folder: Path) -> Path:
     """The tokenizer.json that a bundle runs, into a folder; its path."""
-    path = fresh(folder / TOKENIZER)
+    path = delete_existing(folder / TOKENIZER)
     path.write_bytes(checkpoint.tokenizer.data)
     return path
 
@@ -84,4 +84,6 @@ def write_manifest(folder: Path, manifest: Manifest) -> Bundle:
 
 
 def _write_json(path: Path, value: object) -> None:
-    fresh(path).write_text(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    delete_existing(path).write_text(
+        json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n", encoding="utf-8"
+    )

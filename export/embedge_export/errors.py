@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
-from embedge.errors import EmbedgeError
+from embedge.errors import EmbedgeError, find_surrogate, short
 
 _LONGEST_REASON = 300  # characters
 
@@ -21,13 +21,11 @@ def ours(kind: type[EmbedgeError], fact: str, mend: str) -> Iterator[None]:
 
 def check_unicode(kind: type[EmbedgeError], name: str, *, what: str) -> None:
     """Raises an error of ours where a name, which to the system is any bytes, is none that a manifest can hold."""
-    try:
-        name.encode()
-    except UnicodeEncodeError as error:
-        raise kind(f"the name of {what} {name!r} is no Unicode; rename it") from error
+    if find_surrogate(name):
+        raise kind(f"the name of {what} {name!r} is no Unicode; rename it")
 
 
 def reason_of(error: BaseException) -> str:
     """What an error says, in one line of a bounded length."""
     said = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0]
-    return said[:_LONGEST_REASON] if said and isinstance(said, str) else type(error).__name__
+    return short(said, write=str, most=_LONGEST_REASON) if said and isinstance(said, str) else type(error).__name__

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Literal
 
 from embedge.bundle.cache_paths import cached_path
-from embedge.bundle.manifest import PRECISIONS, Calibration, Precision
+from embedge.bundle.manifest import EXPORTERS, PRECISIONS, Calibration, ExporterName, Precision
+from embedge.bundle.precision import check_precision
 from embedge.errors import CheckpointError
 from embedge_export.checkpoint.read import Checkpoint
 from embedge_export.extras import require_export_extra, require_optimum_extra
 from embedge_export.int8.calibration_texts import calibration_texts
 
-Exporter = Literal["native", "optimum"]
 # Where graphs to compare with stand in the scratch folder.
 TRACED = "traced"
 OWN_REFERENCE = "fp32.onnx"
@@ -38,7 +37,7 @@ class ExportJob:
     checkpoint: Checkpoint
     destination: Path
     precisions: tuple[Precision, ...]
-    exporter: Exporter
+    exporter: ExporterName
     calibration: Calibration | None
     calibration_texts: tuple[str, ...]
     verify: bool
@@ -62,21 +61,21 @@ def check_choices(
     """The texts that int8 will be fitted to, and their record, once the choices are found to make sense.
 
     Raises:
-        CheckpointError: an unknown precision or exporter, or a calibration that nothing would use.
+        CheckpointError: no precision, an unknown exporter, or a calibration that nothing would use.
         MissingExtraError: a package that the exporter needs is not installed.
-        InputValueError: the calibration file cannot be read, or has too few texts.
+        InputValueError: an unknown precision; or the calibration file cannot be read, or has too few texts.
     """
     require_export_extra()
     if isinstance(precisions, str) or not isinstance(precisions, Sequence):
         raise CheckpointError(f"precisions must be a list such as ['int8'], found {precisions!r}")
     if calibration is not None and not isinstance(calibration, str | PathLike):
         raise CheckpointError(f"calibration must be a path, found {calibration!r}")
-    if not all(isinstance(name, str) and name in PRECISIONS for name in precisions) or not len(precisions):
-        raise CheckpointError(
-            f"precisions must be some of {', '.join(PRECISIONS)}, found {', '.join(map(str, precisions)) or 'none'}"
-        )
-    if not isinstance(exporter, str) or exporter not in ("native", "optimum"):
-        raise CheckpointError(f"exporter must be native or optimum, found {exporter!r}")
+    if not len(precisions):
+        raise CheckpointError(f"precisions must be some of {', '.join(PRECISIONS)}, found none")
+    for name in precisions:
+        check_precision(name)
+    if not isinstance(exporter, str) or exporter not in EXPORTERS:
+        raise CheckpointError(f"exporter must be {' or '.join(EXPORTERS)}, found {exporter!r}")
     if exporter == "optimum":
         require_optimum_extra()
     if calibration is not None and (exporter != "native" or "int8" not in precisions):

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from embedge.bundle.cache_paths import cache_home
 from embedge.bundle.directory import Bundle
-from embedge.bundle.manifest import GRAPHS, Manifest, Precision, PrecisionRecord, Source
+from embedge.bundle.manifest import GRAPHS, ExporterName, Manifest, Precision, PrecisionRecord, Source
 from embedge.bundle.paths import expand, resolve_links
-from embedge.bundle.staging import existing_bundle, lock_destination, staging, writing
+from embedge.bundle.staging import existing_bundle, lock_destination, report_write_errors, staging
 from embedge.errors import BundleError
 from embedge.inference.errstate import own_errstate
 from embedge.progress import log_step
@@ -22,7 +22,7 @@ from embedge_export.checkpoint.recipe import load_recipe
 from embedge_export.convert import convert
 from embedge_export.existing import as_before, is_of, missing_precisions, side_files
 from embedge_export.graph.write import write_graph
-from embedge_export.job import Exporter, ExportJob, cache_place, check_choices, check_types
+from embedge_export.job import ExportJob, cache_place, check_choices, check_types
 from embedge_export.steps import step
 
 
@@ -31,7 +31,7 @@ def export(
     output: str | PathLike[str] | None = None,
     *,
     precisions: Sequence[Precision] = ("int8",),
-    exporter: Exporter = "native",
+    exporter: ExporterName = "native",
     verify: bool = True,
     force: bool = False,
     like: str | None = None,
@@ -65,7 +65,7 @@ def export(
         CheckpointError: the checkpoint cannot be found, read or exported, or an option is of another type.
         QualityError: a graph is too far from its reference.
         BundleError: the destination holds something else or cannot be written, or the new bundle cannot be read back.
-        InputValueError: the calibration file cannot be read, or has too few texts.
+        InputValueError: there is no such precision; or the calibration file cannot be read, or has too few texts.
         MissingExtraError: a package that the exporter needs is not installed.
     """
     check_types(source=source, output=output, like=like, cache_dir=cache_dir)
@@ -96,7 +96,7 @@ def _export_locked(job: ExportJob, *, force: bool) -> Bundle:
     destination = job.destination
     if _is_current(destination):
         raise BundleError(f"{destination} is the current directory; give -o another, such as -o bundle")
-    with writing(destination):
+    with report_write_errors(destination):
         if before := existing_bundle(destination):
             job = as_before(before, job)
             if _left(before, job, force=force) is None:
@@ -139,7 +139,7 @@ def _make(job: ExportJob, *, keep: Bundle | None, drop: Bundle | None) -> Bundle
             f"{job.exporter} makes such as give {', '.join(manifest.outputs)}; give -o another directory, or "
             "delete that one first"
         )
-    with staging(job.destination, keep=keep, drop=drop) as (folder, scratch):
+    with staging(job.destination, extends=keep, replaces=drop) as (folder, scratch):
         write_side_files(job.checkpoint, folder)
         for precision, model in convert(job, scratch) if job.precisions else ():
             write_graph(model, folder / GRAPHS[precision])

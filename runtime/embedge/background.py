@@ -1,12 +1,13 @@
-"""A function on a thread of its own.
+"""Threads and semaphores that also work under gevent and eventlet, and that cost little to import.
 
-concurrent.futures takes 5 ms to import, and refuses once the main thread has ended, though others go on.
+``concurrent.futures`` takes 5 ms to import, and starts no thread once the main thread has ended, though other threads
+may still embed.
 """
 
 import _thread
 import sys
 import threading
-from _queue import Empty, SimpleQueue  # queue's own, which gevent replaces there
+from _queue import Empty, SimpleQueue  # the C type: gevent replaces the one in the module queue
 from collections.abc import Callable
 from contextvars import copy_context
 from types import BuiltinFunctionType
@@ -15,46 +16,52 @@ from typing import Any, Generic, TypeVar
 Result = TypeVar("Result")
 
 
-class Task(Generic[Result]):
-    """Starts at once, in the caller's context: a ``numpy.errstate`` of the caller's holds there, too, since numpy 2.
+class BackgroundTask(Generic[Result]):
+    """A function that runs on a thread of its own, from the moment that the task is made.
 
-    Where the system gives no more threads the function is called by who waits for it.
+    It runs in a copy of the caller's context. So the caller's ``numpy.errstate`` holds there, too, since numpy 2.
+    Where the system starts no more threads, the first caller of ``wait`` or ``result`` runs the function itself.
 
     Args:
-        function: what to call.
-        daemon: whether a process may end while it runs; with gevent or eventlet it may in any case.
+        function: what to call; takes no arguments.
+        daemon: whether the process may end while the function runs; under gevent and eventlet it always may.
     """
 
     def __init__(self, function: Callable[[], Result], *, daemon: bool = False) -> None:
         self._function = function
         self._error: BaseException | None = None
-        self._ended = Permits(0)
+        self._ended = Semaphore(0)
         try:
             _start(copy_context().run, self._run, daemon=daemon)
             self._is_started = True
-        except RuntimeError:  # "can't start new thread": too many, or the interpreter is about to end
+        except RuntimeError:  # "can't start new thread": there are too many, or the interpreter is shutting down
             self._is_started = False
 
     def _run(self) -> None:
         try:
             self._result = self._function()
-        except BaseException as error:  # raised again by who waits for the result
+        except BaseException as error:  # result() raises it again in the caller's thread
             self._error = error
         finally:
             self._ended.release()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Until the function has ended; False where it has not after so many seconds."""
+        """Wait until the function has ended; return False if it has not after ``timeout`` seconds."""
         if not self._is_started:
             self._is_started = True
             self._run()
         ended = self._ended.acquire(timeout=timeout)
         if ended:
-            self._ended.release()  # for the next who waits
+            self._ended.release()  # for the next caller that waits
         return ended
 
     def result(self, timeout: float | None = None) -> Result:
-        """What the function returned, or raises what it raised; TimeoutError after so many seconds."""
+        """Wait for the function and return its result.
+
+        Raises:
+            TimeoutError: it has not ended after ``timeout`` seconds.
+            BaseException: the error that the function raised.
+        """
         if not self.wait(timeout):
             raise TimeoutError
         if self._error is not None:
@@ -76,32 +83,32 @@ def _start(function: Callable[[Callable[[], None]], object], argument: Callable[
     begin(function, (argument,))
 
 
-class Permits:
-    """Some permits, which threads take and give back; may be used as a context manager.
+class Semaphore:
+    """A counting semaphore; may be used as a context manager.
 
-    A ``threading.Semaphore`` is made of locks that ``gevent.monkey`` replaces. These wake greenlets of their own
-    thread, and callers on several threads, such as those of ``hub.threadpool``, then wait for ever.
+    ``threading.Semaphore`` consists of locks that ``gevent.monkey`` replaces. The replacements wake only greenlets of
+    their own thread. Callers on several threads, such as those of ``hub.threadpool``, would wait for ever.
 
     Args:
-        count: how many there are at first.
+        count: its value at first: how many callers may acquire it before one has to wait.
     """
 
     def __init__(self, count: int) -> None:
-        self._free: SimpleQueue[None] = SimpleQueue()
+        self._permits: SimpleQueue[None] = SimpleQueue()
         for _ in range(count):
             self.release()
 
     def acquire(self, *, blocking: bool = True, timeout: float | None = None) -> bool:
-        """Take one, when there is one; False where there was none, at once or for ``timeout`` seconds."""
+        """Take a permit, waiting up to ``timeout`` seconds; return False if none was free in that time."""
         try:
-            self._free.get(blocking, timeout)
+            self._permits.get(blocking, timeout)
         except Empty:
             return False
         return True
 
     def release(self) -> None:
-        """Give one back, or one more."""
-        self._free.put(None)
+        """Return a permit, or add one."""
+        self._permits.put(None)
 
     def __enter__(self) -> None:
         self.acquire()

@@ -1,34 +1,37 @@
-"""Every error that embedge raises on purpose.
+"""The errors that embedge raises, and the functions that write their messages.
 
     EmbedgeError
     ├── BundleError                 a directory that cannot be used as a bundle
-    │   ├── BundleNotFoundError     nothing of that name or at that path
-    │   ├── BundleCorruptError      a file is missing, cut short or changed
-    │   └── PrecisionNotFoundError  the bundle is whole but lacks the precision asked for
+    │   ├── BundleNotFoundError     there is no bundle with that name, or at that path
+    │   ├── BundleCorruptError      a file of the bundle is missing, incomplete or changed
+    │   └── PrecisionNotFoundError  the bundle lacks the requested precision
     ├── CheckpointError             a checkpoint that cannot be found, read or exported
-    ├── HubError                    the hub cannot be reached, refuses, or sends something else than it should
-    ├── QualityError                an exported graph strays from its reference by more than the recipe allows
-    ├── MissingExtraError           (ImportError) an optional package is needed; names the pip command
+    ├── HubError                    the hub cannot be reached, refuses a request, or sends a wrong answer
+    ├── QualityError                an exported graph differs from its reference by more than the recipe allows
+    ├── MissingExtraError           (ImportError) an optional package is not installed; names the pip command
     ├── ProviderError               an ONNX Runtime execution provider is not available or did not start
-    ├── InputTypeError               (TypeError) an input that is no string (names its index), or an ill-typed option
-    └── InputValueError              (ValueError) a string or an option that cannot be honoured
+    ├── InputTypeError              (TypeError) an input that is not a string (names its index), or an option's type
+    └── InputValueError             (ValueError) a text, an option's value or an input file that cannot be used
 
-    TruncationWarning               (UserWarning) texts longer than the model's max_tokens lost their end (or start)
+    TruncationWarning               (UserWarning) texts longer than the model's max_tokens were truncated
 
-A message says the fact, what was found, and what to type next, in one line that any terminal can show: characters that
-would move its cursor, turn its text round or end the line are escaped.
+A message has three parts: the fact, the value or the state that caused it, and the next command to type. It is one line
+that every terminal can show: control characters, line ends and characters that reverse the direction of text are
+escaped.
 """
 
 import sys
 import warnings
+from collections.abc import Callable
+from typing import Any
 
-# What turns the direction of text (Unicode's property Bidi_Control), and its separators of lines and paragraphs.
+# Characters that change the direction of text (Unicode's property Bidi_Control), and line and paragraph separators.
 _UNSEEN = frozenset("\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-_LONGEST = 40  # characters of a value that a message shows
+_LONGEST_VALUE = 40  # characters of a value in a message
 
 
 def is_unseen(letter: str) -> bool:
-    r"""Whether a terminal would obey a character and not show it, or no file could hold it: a lone surrogate.
+    r"""Whether a terminal acts on a character instead of showing it, or UTF-8 cannot encode it (a lone surrogate).
 
     >>> [is_unseen(letter) for letter in "a 東\\\n\x1b\x7f\x9b\u202e\udc80"]
     [False, False, False, False, True, True, True, True, True, True]
@@ -38,7 +41,7 @@ def is_unseen(letter: str) -> bool:
 
 
 def escape(text: str) -> str:
-    r"""Text in one line that any terminal can show, with Python's escapes; what is escaped already stays as it is.
+    r"""Return text as one line that every terminal can show, by Python's escapes. Escaped text stays unchanged.
 
     >>> print(escape("東\n\x1b[2J"), escape(escape("\u2028")))
     東\n\x1b[2J \u2028
@@ -48,21 +51,36 @@ def escape(text: str) -> str:
     return "".join(letter.encode("unicode_escape").decode() if is_unseen(letter) else letter for letter in text)
 
 
-def short(value: object) -> str:
-    """A value as Python writes it, cut to 40 characters, for a message about it.
+def short(value: object, *, write: Callable[[Any], str] = repr, most: int = _LONGEST_VALUE) -> str:
+    """Return a value as text of at most ``most`` characters, for a message; longer text ends in ``...``.
+
+    A value that cannot be written, such as one that is nested too deeply, is shown by its type's name.
 
     >>> short("a" * 50)
     "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa..."
     """
     try:
-        text = repr(value)
-    except Exception:  # nested too deeply, or an object's own
+        text = write(value)
+    except Exception:  # RecursionError, or whatever the value's own method raises
         text = type(value).__name__
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def find_surrogate(text: str) -> str | None:
+    r"""Return the first lone surrogate of a text, which UTF-8 cannot encode, as ``U+D800``; None if there is none.
+
+    >>> find_surrogate("a\ud800b"), find_surrogate("東")
+    ('U+D800', None)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"U+{ord(error.object[error.start]):04X}"
+    return None
 
 
 class EmbedgeError(Exception):
-    """Base of all errors below."""
+    """The base class of embedge's errors."""
 
     def __init__(self, *args: object) -> None:
         super().__init__(*(escape(one) if isinstance(one, str) else one for one in args))
@@ -73,15 +91,15 @@ class BundleError(EmbedgeError):
 
 
 class BundleNotFoundError(BundleError):
-    """There is no bundle of that name in the cache, or at that path."""
+    """There is no bundle with that name in the cache, or at that path."""
 
 
 class BundleCorruptError(BundleError):
-    """A file of the bundle is missing, or its size or checksum is not what the manifest says."""
+    """A file of the bundle is missing, or its size or checksum differs from the manifest."""
 
 
 class PrecisionNotFoundError(BundleError):
-    """The bundle is whole but does not hold the precision asked for."""
+    """The bundle lacks the requested precision."""
 
 
 class CheckpointError(EmbedgeError):
@@ -89,15 +107,15 @@ class CheckpointError(EmbedgeError):
 
 
 class HubError(EmbedgeError):
-    """The hub cannot be reached, refuses, or sends something else than it should."""
+    """The hub cannot be reached, refuses a request, or sends a wrong answer."""
 
 
 class QualityError(EmbedgeError):
-    """An exported graph strays from its reference by more than the recipe allows."""
+    """An exported graph differs from its reference by more than the recipe allows."""
 
 
 class MissingExtraError(EmbedgeError, ImportError):
-    """An optional package is needed and not installed."""
+    """An optional package is not installed."""
 
 
 class ProviderError(EmbedgeError):
@@ -105,19 +123,19 @@ class ProviderError(EmbedgeError):
 
 
 class InputTypeError(EmbedgeError, TypeError):
-    """An input is not a string, or an option is of another type."""
+    """An input is not a string, or an option has the wrong type."""
 
 
 class InputValueError(EmbedgeError, ValueError):
-    """A string, or an option about strings, cannot be honoured."""
+    """A text, the value of an option, or an input file cannot be used."""
 
 
 class TruncationWarning(UserWarning):
-    """Texts longer than the model's ``max_tokens`` lost their end, or their start: the model's ``truncation_side``."""
+    """Texts longer than the model's ``max_tokens`` were truncated at the model's ``truncation_side``."""
 
 
 def warn(message: str, category: type[Warning]) -> None:
-    """A warning at the line that called embedge, however deep in here it is given."""
+    """Issue a warning that points at the caller's line, the first outside embedge, however deep the call."""
     frame, level = sys._getframe().f_back, 2
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "embedge":
         frame, level = frame.f_back, level + 1

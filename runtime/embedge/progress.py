@@ -1,35 +1,39 @@
-"""What is shown while something takes long: progress bars on stderr, and lines in the log."""
+"""Progress bars and lines on stderr, and steps in the log."""
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Literal, TextIO
 
-from embedge.background import Permits
+from embedge.background import Semaphore
 from embedge.errors import escape
 
-_MANY = 64  # texts; fewer are done before a progress bar could be read
-_PATIENCE = 1.0  # seconds before the bar appears
+_MANY_TEXTS = 64  # fewer are done before anybody could read a progress bar
+_DELAY = 1.0  # seconds before the bar appears
 
 
 @contextmanager
 def progress(
     total: int | None, show: bool | None, *, unit: Literal["text", "B"] = "text"
 ) -> Iterator[Callable[[int], object]]:
-    """A progress bar over ``total`` texts or bytes, None where unknown; yields what advances it, on any thread.
+    """Show a progress bar on stderr, and yield the function that advances it, which any thread may call.
 
-    With ``show`` None it appears when stderr is a terminal and the work is long. Without a stderr there is none, as in
-    a desktop app; and one that cannot be written to does not end the work.
+    The work goes on where stderr is closed, full or missing, as in a desktop app.
+
+    Args:
+        total: how many texts or bytes there are; None if unknown.
+        show: whether to show the bar; None shows it if stderr is a terminal and the total is unknown or at least 64.
+        unit: what is counted.
     """
-    wanted = show or (show is None and (total is None or total >= _MANY) and is_terminal(sys.stderr))
+    wanted = show or (show is None and (total is None or total >= _MANY_TEXTS) and is_terminal(sys.stderr))
     if not wanted or sys.stderr is None:
         yield lambda count: None
         return
     from tqdm import tqdm
 
-    file = _Forgiving(sys.stderr)
-    with tqdm(total=total, unit=unit, unit_scale=unit == "B", delay=0 if show else _PATIENCE, file=file) as bar:
-        lock = Permits(1)
+    file = _QuietStream(sys.stderr)
+    with tqdm(total=total, unit=unit, unit_scale=unit == "B", delay=0 if show else _DELAY, file=file) as bar:
+        lock = Semaphore(1)
 
         def advance(count: int) -> None:
             with lock:
@@ -38,52 +42,52 @@ def progress(
         yield advance
 
 
-class _Forgiving:
-    """A stream that tqdm writes to, without the errors of one that is closed, full or broken."""
+class _QuietStream:
+    """A stream for tqdm that ignores write errors: of a stream that is closed, full or broken."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self.encoding = getattr(stream, "encoding", None)  # tqdm draws with what it can show
+        self.encoding = getattr(stream, "encoding", None)  # tqdm chooses its characters by it
 
     def fileno(self) -> int:
-        """Of the stream, by which tqdm asks for its width."""
+        """The stream's file descriptor, by which tqdm finds the terminal's width."""
         return self._stream.fileno()
 
     def write(self, text: str) -> int:
-        """Write what can be."""
+        """Write the text, if the stream takes it."""
         with suppress(OSError, ValueError):
             self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Flush what can be."""
+        """Flush the stream, if it can be flushed."""
         with suppress(OSError, ValueError, AttributeError):
             self._stream.flush()
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether somebody looks at a stream: not if it is None, as in a desktop app, is closed, or cannot tell."""
+    """Whether a stream is a terminal; False for None, as in a desktop app, and for a stream that is closed."""
     try:
         return stream is not None and stream.isatty()
-    except (AttributeError, ValueError, OSError):  # a caller's own object; a closed file
+    except (AttributeError, ValueError, OSError):  # an object without isatty; a closed file
         return False
 
 
 def tell(line: str) -> None:
-    """A line on stderr for who watches a command; where it cannot be written it is lost, and the work goes on.
+    """Print a line to stderr; if that fails, the line is lost and the work goes on.
 
-    Only a command may call it: what a failed write leaves in the buffer of ``sys.stderr`` is thrown away with that.
+    Only a command may call it, for it gives up ``sys.stderr`` after a failed write.
     """
     if sys.stderr is None:
         return
     try:
         print(escape(line), file=sys.stderr, flush=True)
-    except (OSError, ValueError):  # a full disk, a reader that is gone, a closed stream
-        sys.stderr = None  # else it is written again at the exit, which then fails
+    except (OSError, ValueError):  # a full disk, a broken pipe, a closed stream
+        sys.stderr = None  # else Python flushes its buffer at exit, fails again, and exits with an error
 
 
 def log_step(line: str) -> None:
-    """A line to the logger ``embedge``, at level INFO; the `embedge` command shows it on stderr."""
-    import logging  # 3 ms that a cold start does without
+    """Log a line to the logger ``embedge`` at level INFO; the command `embedge` shows it on stderr."""
+    import logging  # takes 3 ms, which a cold start saves
 
     logging.getLogger("embedge").info("%s", escape(line))

@@ -1,4 +1,4 @@
-"""Texts in: what `embedge embed` reads, line by line."""
+"""Reads texts from files and pipes, line by line: plain text or JSON Lines."""
 
 import contextlib
 import json
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, get_args
 
-from embedge.errors import InputTypeError, InputValueError
+from embedge.errors import InputTypeError, InputValueError, find_surrogate, short
 
 Format = Literal["text", "jsonl"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-_LONGEST_LINE = 1 << 28  # bytes; a file without line ends, such as /dev/zero, would be read until memory is full
-_JSONL = (".jsonl", ".ndjson")
+_LONGEST_LINE = 1 << 28  # bytes; otherwise a file without line ends, such as /dev/zero, would fill the memory
+_JSONL_SUFFIXES = (".jsonl", ".ndjson")
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A text to embed, and the id that its input line gave it."""
+    """A text to embed, and the id that its line gives it."""
 
     text: str
     id: str | int | None = None
@@ -31,48 +31,51 @@ def open_items(
     format: Format | None = None,  # noqa: A002
     option: str = "-i",
 ) -> Iterator[Iterator[Item]]:
-    """The texts of a file, a pipe, or stdin where ``source`` is ``-``; opened at once, read as they are asked for.
+    """Open a file, a pipe or stdin, and yield an iterator over its texts, which reads a line at a time.
+
+    A JSON object has a ``"text"``, and may have a ``"title"``, which is put in front of the text, and an ``"id"`` or
+    ``"_id"``, a string or an integer.
 
     Args:
-        source: path, or ``-``.
-        format: ``"text"`` is one text a line, ``"jsonl"`` one JSON object a line; None goes by the name's ending, and
-            is text for stdin.
-        option: of the command that named the source, for errors.
+        source: a path, or ``-`` for stdin.
+        format: ``"text"`` for one text per line, ``"jsonl"`` for one JSON object per line. None chooses by the file
+            name's suffix: ``.jsonl`` and ``.ndjson`` are JSON Lines, anything else, stdin included, is text.
+        option: the command-line option that names the source, for error messages.
 
     Raises:
-        InputValueError: the source cannot be read, or a line is not UTF-8 or not JSON.
-        InputTypeError: an object's text, title or id is missing or of another type.
+        InputValueError: the source cannot be read; a line is not UTF-8, not JSON or longer than 256 MiB.
+        InputTypeError: an object's text is missing, or its text, title or id has the wrong type.
     """
     if format is None:
-        format = "jsonl" if Path(source).suffix.lower() in _JSONL else "text"  # noqa: A001
+        format = "jsonl" if Path(source).suffix.lower() in _JSONL_SUFFIXES else "text"  # noqa: A001
     if source != "-":
         with _open(source, option) as file:
             yield _read(file, source, format)
     elif sys.stdin is None:
-        raise InputValueError(f"standard input is closed; give texts, or {option} FILE")
+        raise InputValueError(f"standard input is closed; pass texts as arguments, or a file with {option} FILE")
     else:
         yield _read(sys.stdin.buffer, "standard input", format)
 
 
 def _open(source: str, option: str) -> IO[bytes]:
     try:
-        return Path(source).open("rb")  # opened and not looked at first: it may be a pipe
+        return Path(source).open("rb")  # no check before, for it may be a pipe
     except FileNotFoundError:
-        raise InputValueError(f"{source}: no such file; give {option} a file's path, or - for standard input") from None
+        raise InputValueError(f"{source}: no such file; pass {option} the path of a file, or - for stdin") from None
     except IsADirectoryError:
-        raise InputValueError(f"{source or '.'} is a directory; give {option} a file") from None
+        raise InputValueError(f"{source or '.'} is a directory; pass {option} a file") from None
     except PermissionError:
-        raise InputValueError(f"{source} may not be read (permission denied); `ls -l` shows by whom") from None
-    except (OSError, ValueError) as error:  # the second for a NUL or a lone surrogate in its name
+        raise InputValueError(f"{source} cannot be read (permission denied); `ls -l` shows who may read it") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL or a lone surrogate in the name
         reason = getattr(error, "strerror", None) or error
-        raise InputValueError(f"{source!r} cannot be read ({reason}); give {option} another file") from error
+        raise InputValueError(f"{source!r} cannot be read ({reason}); pass {option} another file") from error
 
 
 def _read(file: IO[bytes], name: str, format: Format) -> Iterator[Item]:  # noqa: A002
     for number, raw in enumerate(iter(lambda: file.readline(_LONGEST_LINE + 1), b""), 1):
         where = f"{name} line {number}"
         if len(raw) > _LONGEST_LINE:
-            raise InputValueError(f"{where} is longer than {_LONGEST_LINE >> 20} MB; put one text on each line")
+            raise InputValueError(f"{where} is longer than {_LONGEST_LINE >> 20} MiB; put one text on each line")
         try:
             line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
@@ -88,14 +91,14 @@ def _json_item(line: str, where: str) -> Item:
         data = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise InputValueError(
-            f"{where} is not JSON ({error}); a file of plain lines must not end in .jsonl, or says --format text"
+            f"{where} is not JSON ({error}); for a file with one text per line, pass --format text"
         ) from error
     if not isinstance(data, dict) or not isinstance(data.get("text"), str):
-        raise InputTypeError(f'{where} must be an object with a string "text", found {_short(data)}')
+        raise InputTypeError(f'{where} must be an object with a string "text", found {_show(data)}')
     _check_unicode(data["text"], where, "text")
     title = data.get("title")
     if not isinstance(title, str | None):
-        raise InputTypeError(f'{where}: "title" must be a string, found {_short(title)}')
+        raise InputTypeError(f'{where}: "title" must be a string, found {_show(title)}')
     _check_unicode(title or "", where, "title")
     return Item(f"{title} {data['text']}" if title else data["text"], _identity(data, where))
 
@@ -103,23 +106,16 @@ def _json_item(line: str, where: str) -> Item:
 def _identity(data: dict[str, Any], where: str) -> str | int | None:
     identity = data.get("id", data.get("_id"))
     if not isinstance(identity, str | int | None) or isinstance(identity, bool):
-        raise InputTypeError(f'{where}: "id" must be a string or an integer, found {_short(identity)}')
+        raise InputTypeError(f'{where}: "id" must be a string or an integer, found {_show(identity)}')
     _check_unicode(str(identity), where, "id")
     return identity
 
 
 def _check_unicode(text: str, where: str, field: str) -> None:
-    """Raises InputValueError for what JSON can spell and UTF-8 cannot hold."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise InputValueError(f'{where}: "{field}" holds a lone surrogate, {_short(text)}; mend the file') from None
+    """Raise InputValueError for a lone surrogate, which JSON can spell and UTF-8 cannot encode."""
+    if find_surrogate(text):
+        raise InputValueError(f'{where}: "{field}" holds a lone surrogate, {_show(text)}; correct the file')
 
 
-def _short(data: Any) -> str:
-    """The JSON of a value, to be shown in one line; escaped, so that any terminal can."""
-    try:
-        text = json.dumps(data)
-    except RecursionError:
-        text = "what is nested too deeply"
-    return text if len(text) <= 60 else text[:57] + "..."
+def _show(data: Any) -> str:
+    return short(data, write=json.dumps, most=60)

@@ -50,19 +50,19 @@ def test_an_output_that_is_no_place_is_told(
     tiny_checkpoint: Path, output: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(BundleError, match="-o .*give another path|too long.*choose another|by -o or EMBEDGE_HOME"):
+    with pytest.raises(BundleError, match="-o .*pass another path|too long.*choose another|by -o or EMBEDGE_HOME"):
         export(tiny_checkpoint, output, verify=False)
 
 
 @pytest.mark.parametrize("cache", ["~nouser/x", "x\0y"])
 def test_a_cache_that_is_no_place_is_told(tiny_checkpoint: Path, cache: str) -> None:
-    with pytest.raises(BundleError, match="cache_dir cannot be .*give another path"):
+    with pytest.raises(BundleError, match="cache_dir cannot be .*pass another path"):
         export(tiny_checkpoint, cache_dir=cache, verify=False)
 
 
 @pytest.mark.parametrize("file", ["~nouser/x", "a\0b", "\ud800", "a" * 5000])
 def test_a_calibration_that_is_no_file_is_told(tiny_checkpoint: Path, tmp_path: Path, file: str) -> None:
-    with pytest.raises(InputValueError, match="--calibration cannot be .*give another path|give --calibration"):
+    with pytest.raises(InputValueError, match="--calibration cannot be .*pass another path|pass --calibration"):
         export(tiny_checkpoint, tmp_path / "b", calibration=file)
 
 
@@ -106,7 +106,7 @@ def test_a_tokenizer_that_fails_on_a_calibration_text_is_the_checkpoints_fault(
     ids=repr,
 )
 def test_an_option_of_another_type_is_told(tiny_checkpoint: Path, tmp_path: Path, options: dict[str, Any]) -> None:
-    with pytest.raises(CheckpointError, match="must be"):
+    with pytest.raises((CheckpointError, InputValueError), match="must be"):
         export(**{"source": tiny_checkpoint, "output": tmp_path / "b", "verify": False, **options})
 
 
@@ -127,7 +127,7 @@ def test_a_current_directory_that_is_gone_stops_only_what_needs_it(tiny_checkpoi
     (tmp_path / "gone").mkdir()
     arguments = [sys.executable, "-c", code, str(tiny_checkpoint), str(tmp_path / "b")]
     done = subprocess.run(arguments, cwd=tmp_path / "gone", capture_output=True, text=True, check=False)
-    assert "-o b cannot be followed (No such file or directory)" in done.stdout, done.stderr
+    assert "-o b cannot be resolved (No such file or directory)" in done.stdout, done.stderr
     Bundle.open(tmp_path / "b").check()
 
 

@@ -68,7 +68,7 @@ def test_another_checkpoint_needs_force(make_checkpoint: MakeCheckpoint, tiny_ch
 def test_a_directory_of_something_else_is_never_replaced(tiny_checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "thesis.tex").write_text("years of work")
-    with pytest.raises(BundleError, match="is there and is no bundle"):
+    with pytest.raises(BundleError, match="exists and is not a bundle"):
         export(tiny_checkpoint, tmp_path / "b", force=True, verify=False)
     assert contents(tmp_path / "b") == {"thesis.tex": b"years of work"}
 

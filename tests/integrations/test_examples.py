@@ -57,7 +57,7 @@ def test_a_collection_is_written_and_read(minilm_bundle: Bundle, tmp_path: Path)
         ("langchain", "langchain_core", lambda names: names["reranked"][0].metadata["relevance_score"] > 0),
         ("llama_index", "llama_index.core", lambda names: names["reranked"][0].score > 0),
         ("haystack", "haystack", lambda names: len(names["vector"]) == len(names["embedded"][0].embedding) == 384),
-        ("chroma", "chromadb", lambda names: names["found"]["documents"] == [["Yeast makes dough rise."]]),
+        ("chroma", "chromadb", lambda names: names["result"]["documents"] == [["Yeast makes dough rise."]]),
     ],
 )
 def test_the_code_in_a_docstring_runs(

@@ -133,7 +133,7 @@ def test_bad_input_is_an_error_of_embedge(tiny: Embedder) -> None:
         EmbedgeTextEmbedder(tiny).run(DOCUMENTS)  # type: ignore[arg-type]
     with pytest.raises(InputTypeError, match="document 1 must be a haystack Document, found str"):
         EmbedgeDocumentEmbedder(tiny).run([DOCUMENTS[0], "the cat"])  # type: ignore[list-item]
-    with pytest.raises(InputValueError, match="give threads to Embedder"):
+    with pytest.raises(InputValueError, match="pass threads to Embedder"):
         EmbedgeTextEmbedder(tiny, threads=1)
     with pytest.raises(InputValueError, match="top_k must be at least 1"):
         EmbedgeRanker(top_k=0)

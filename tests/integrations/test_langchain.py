@@ -98,7 +98,7 @@ def test_a_pickle_embeds(tiny: Embedder) -> None:
 def test_bad_input_is_an_error_of_embedge(tiny: Embedder, tmp_path: Path) -> None:
     with pytest.raises(EmbedgeError):
         EmbedgeEmbeddings(tmp_path)
-    with pytest.raises(InputValueError, match="give threads to Embedder"):
+    with pytest.raises(InputValueError, match="pass threads to Embedder"):
         EmbedgeEmbeddings(tiny, threads=1)
     with pytest.raises(InputTypeError, match="text 1 must be a string"):
         EmbedgeEmbeddings(tiny).embed_documents(["the cat", None])  # type: ignore[list-item]

@@ -100,7 +100,7 @@ def test_a_saved_model_is_the_same(tiny_bundle: Bundle) -> None:
 def test_bad_input_is_an_error_of_embedge(tiny: Embedder, tmp_path: Path) -> None:
     with pytest.raises(EmbedgeError):
         EmbedgeEmbedding(tmp_path)
-    with pytest.raises(InputValueError, match="give threads to Embedder"):
+    with pytest.raises(InputValueError, match="pass threads to Embedder"):
         EmbedgeEmbedding(tiny, threads=1)
 
 

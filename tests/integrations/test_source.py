@@ -11,42 +11,42 @@ import pytest
 from embedge import Bundle, Embedder, InputTypeError, InputValueError, MissingExtraError
 from embedge.integrations.encoding import Encoding
 from embedge.integrations.extra import needs_extra
-from embedge.integrations.source import Source
+from embedge.integrations.source import ModelSource
 
 
 def test_a_name_is_opened_with_its_options(tiny_bundle: Bundle) -> None:
-    model = Source(model=tiny_bundle.path, precision="fp32", threads=1).open(Embedder)
+    model = ModelSource(model=tiny_bundle.path, precision="fp32", threads=1).open(Embedder)
     assert (model.bundle.path, model.precision, model.threads) == (tiny_bundle.path, "fp32", 1)
 
 
 def test_an_open_model_is_taken_as_it_is(tiny: Embedder) -> None:
-    assert Source(model=tiny).open(Embedder) is tiny
+    assert ModelSource(model=tiny).open(Embedder) is tiny
 
 
 @pytest.mark.parametrize(
     "late", [{"precision": "int8"}, {"threads": 1}, {"providers": ["CPUExecutionProvider"]}, {"local_files_only": True}]
 )
 def test_an_open_model_takes_no_options(tiny: Embedder, late: Any) -> None:
-    with pytest.raises(InputValueError, match=f"open already, found {next(iter(late))} beside it"):
-        Source(model=tiny, **late)
+    with pytest.raises(InputValueError, match=f"loaded already, found {next(iter(late))} beside it"):
+        ModelSource(model=tiny, **late)
 
 
 def test_what_is_no_model_is_an_error() -> None:
     with pytest.raises(InputTypeError, match="found int"):
-        Source(model=5)  # type: ignore[arg-type]
+        ModelSource(model=5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("is_open", [True, False])
 def test_a_config_goes_through_json_and_opens_the_same_model(tiny_bundle: Bundle, is_open: bool) -> None:
     model = Embedder(tiny_bundle.path, precision="fp32", threads=1, providers=["CPUExecutionProvider"])
-    named = Source(model=tiny_bundle.path, precision="fp32", threads=1, providers=["CPUExecutionProvider"])
-    config = json.loads(json.dumps((Source(model=model) if is_open else named).config()))
-    again = Source(**config).open(Embedder)
+    named = ModelSource(model=tiny_bundle.path, precision="fp32", threads=1, providers=["CPUExecutionProvider"])
+    config = json.loads(json.dumps((ModelSource(model=model) if is_open else named).config()))
+    again = ModelSource(**config).open(Embedder)
     assert again.__reduce__() == model.__reduce__()
 
 
 def test_a_config_keeps_what_was_asked_for() -> None:
-    source = Source(model=Path("a"), cache_dir=Path("b"), local_files_only=True)
+    source = ModelSource(model=Path("a"), cache_dir=Path("b"), local_files_only=True)
     assert source.config() == {
         "model": "a",
         "precision": None,
@@ -81,6 +81,6 @@ def test_one_string_is_no_list_of_texts(tiny: Embedder) -> None:
 
 
 def test_a_missing_package_is_named_with_its_command() -> None:
-    found = r"not_there is not installed; `pip install 'embedge\[langchain\]'` brings it"
+    found = r"not_there is not installed; run `pip install 'embedge\[langchain\]'`"
     with pytest.raises(MissingExtraError, match=found), needs_extra("langchain"):
         import_module("not_there")

@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 
 from embedge import Bundle, Embedder
-from embedge.background import Task
+from embedge.background import BackgroundTask
 
 _place: ContextVar[str] = ContextVar("_place")
 
 
 def test_it_returns_and_raises() -> None:
-    assert Task(lambda: 3).result() == 3
+    assert BackgroundTask(lambda: 3).result() == 3
     with pytest.raises(ZeroDivisionError):
-        Task(lambda: 1 // 0).result()
+        BackgroundTask(lambda: 1 // 0).result()
 
 
 def test_it_runs_in_the_callers_context() -> None:
     _place.set("caller's")
-    assert Task(_place.get).result() == "caller's"
+    assert BackgroundTask(_place.get).result() == "caller's"
 
 
 def no_threads(*_: object) -> int:
@@ -31,7 +31,7 @@ def no_threads(*_: object) -> int:
 def test_where_no_thread_can_be_had_the_one_who_waits_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("threading.Thread.start", no_threads)
     called: list[int] = []
-    task = Task(lambda: called.append(1))
+    task = BackgroundTask(lambda: called.append(1))
     assert not called
     assert task.wait()
     task.result()

@@ -1,5 +1,6 @@
 """errors.py: one line that any terminal can show, whatever is in a name."""
 
+import json
 import pickle
 import unicodedata
 from pathlib import Path
@@ -56,3 +57,17 @@ def test_a_path_with_an_escape_sequence_is_shown_as_one(tmp_path: Path) -> None:
         Embedder(tmp_path / "\x1b]0;owned\x07\n")
     assert r"\x1b]0;owned\x07\n" in str(seen.value)
     assert str(seen.value).isprintable()
+
+
+def test_a_value_is_shortened_for_a_message() -> None:
+    nested: list[object] = []
+    nested.append(nested)
+    assert errors.short("a" * 38) == "'" + "a" * 38 + "'"
+    assert errors.short("a" * 39) == "'" + "a" * 36 + "..."
+    assert errors.short({"a": None}, write=json.dumps, most=60) == '{"a": null}'
+    assert errors.short(nested, write=json.dumps) == "list"  # json refuses what contains itself
+
+
+@pytest.mark.parametrize(("text", "found"), [("", None), ("🙂", None), ("a\ud83d", "U+D83D"), ("\udfff", "U+DFFF")])
+def test_a_lone_surrogate_is_named(text: str, found: str | None) -> None:
+    assert errors.find_surrogate(text) == found

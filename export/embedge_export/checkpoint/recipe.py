@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Literal
 
 from embedge.bundle.from_json import to_record
+from embedge.bundle.manifest import Pooling, Task
 from embedge.errors import CheckpointError
 from embedge_models import read_recipe, recipe_names
 
@@ -78,9 +78,9 @@ class Recipe:
 
     name: str
     summary: str
-    task: Literal["embed", "rerank"] = "embed"
+    task: Task = "embed"
     architecture: str
-    pooling: Literal["cls", "mean", "last"]
+    pooling: Pooling
     sparse: bool = False
     multi_vector: bool = False
     dimension: int

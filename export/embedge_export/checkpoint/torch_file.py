@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 
 from embedge.errors import CheckpointError
 from embedge_export.checkpoint.safe_unpickle import LARGEST, Place, unpickle
+from embedge_export.errors import reason_of
 from embedge_export.python_line import python_line
-
-_LONGEST_REASON = 200  # characters; a hostile file's names are as long as it likes
 
 
 class PickledTensors:
@@ -63,8 +62,7 @@ class PickledTensors:
         return index.removesuffix("data.pkl"), tensors
 
     def _unreadable(self, error: Exception) -> CheckpointError:
-        reason = str(error)[:_LONGEST_REASON] or type(error).__name__
-        found, folder = f"{self._path} holds no plain dictionary of tensors ({reason})", self._path.parent
+        found, folder = f"{self._path} holds no plain dictionary of tensors ({reason_of(error)})", self._path.parent
         if not self._path.name.startswith("pytorch_model"):  # a layer beside the encoder
             return CheckpointError(f"{found}; get the checkpoint again")
         code = f"from transformers import AutoModel as M; f = {str(folder)!r}; M.from_pretrained(f).save_pretrained(f)"

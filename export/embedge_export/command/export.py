@@ -1,10 +1,8 @@
 """`embedge export`: a checkpoint -> a bundle."""
 
-from typing import Literal
-
 import click
 
-from embedge.bundle.manifest import CLASSES, Precision
+from embedge.bundle.manifest import CLASSES, EXPORTERS, ExporterName, Precision
 from embedge.command.options import local_files_only_option, precisions_option
 from embedge.progress import tell
 from embedge_export.extras import require_export_extra
@@ -16,7 +14,7 @@ from embedge_export.extras import require_export_extra
 @precisions_option("int8", value=("int8",))
 @click.option(
     "--exporter",
-    type=click.Choice(("native", "optimum")),
+    type=click.Choice(EXPORTERS),
     default="native",
     show_default=True,
     help="native exports BERT and RoBERTa, fast and without torch. optimum exports other encoders; it needs "
@@ -47,7 +45,7 @@ def export(
     source: str,
     output: str | None,
     precisions: tuple[Precision, ...],
-    exporter: Literal["native", "optimum"],
+    exporter: ExporterName,
     verify: bool,
     force: bool,
     like: str | None,

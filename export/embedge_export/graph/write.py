@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embedge.bundle.files import fresh
+from embedge.bundle.files import delete_existing
 from embedge.bundle.manifest import WEIGHTS_SUFFIX
 from embedge.errors import CheckpointError
 
@@ -27,7 +27,7 @@ def write_graph(model: "ModelProto", path: Path) -> None:
     Raises:
         CheckpointError: what is not weights is over 2 GB.
     """
-    weights = fresh(path.with_name(path.name + WEIGHTS_SUFFIX))
+    weights = delete_existing(path.with_name(path.name + WEIGHTS_SUFFIX))
     with _moved_out(model, weights):
         try:
             data = model.SerializeToString()
@@ -35,7 +35,7 @@ def write_graph(model: "ModelProto", path: Path) -> None:
             raise CheckpointError(
                 f"{path.name} is over the 2 GB that one ONNX file can hold; export int8 or fp16"
             ) from error
-        fresh(path).write_bytes(data)
+        delete_existing(path).write_bytes(data)
 
 
 @contextmanager

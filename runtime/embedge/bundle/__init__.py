@@ -1,1 +1,1 @@
-"""What is on disk: the bundle's directory, its manifest, its files."""
+"""The bundle on disk: its directory, its manifest, and how its files are checked, copied and replaced."""

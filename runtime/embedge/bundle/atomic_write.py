@@ -1,4 +1,4 @@
-"""A new file that replaces another in one step."""
+"""Replaces a file in one atomic step."""
 
 import contextlib
 import os
@@ -6,52 +6,52 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from embedge.bundle.file_lock import HeldFile
+from embedge.bundle.file_lock import LockedFile
 
-_LONGEST = 200  # bytes of a name that become part of another's; file systems stop at 255
+_LONGEST_PREFIX = 200  # bytes of a file's name in its temporary file's name; file systems allow 255
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A new file that takes the place of ``path``, whole, when the block ends well, and else is removed.
+    """Yield a temporary file, which replaces ``path`` when the block ends, and is deleted if the block raises.
 
-    What killed processes left of the same file is removed first.
+    Temporary files of ``path`` that killed processes left behind are deleted first.
 
     Raises:
-        OSError: it cannot be made, written or put there.
+        OSError: the file cannot be created, written or renamed.
     """
-    start = f".{path.name.encode(errors='surrogateescape')[:_LONGEST].decode(errors='ignore')}.partial-"
-    _sweep(path.parent, start)
-    # Named before it is made: a signal that comes as soon as it is there finds it to be removed.
-    temporary = path.with_name(f"{start}{os.urandom(4).hex()}")
-    held = HeldFile(temporary, "new")
+    prefix = f".{path.name.encode(errors='surrogateescape')[:_LONGEST_PREFIX].decode(errors='ignore')}.partial-"
+    _delete_leftovers(path.parent, prefix)
+    # The name is set before the file is created, so that a signal in between leaves nothing behind.
+    temporary = path.with_name(f"{prefix}{os.urandom(4).hex()}")
+    lock = LockedFile(temporary, "new")
     try:
-        while not held.take():  # another process swept it away before it was locked
-            temporary = path.with_name(f"{start}{os.urandom(4).hex()}")
-            held = HeldFile(temporary, "new")
-        with held.file() as file:
+        while not lock.acquire():  # another process deleted the file before it was locked
+            temporary = path.with_name(f"{prefix}{os.urandom(4).hex()}")
+            lock = LockedFile(temporary, "new")
+        with lock.file() as file:
             yield file
             file.flush()
-            if os.name != "nt" and path.exists():  # who may read the file that is there may read the new one
+            if os.name != "nt" and path.exists():  # the new file gets the permissions of the old one
                 os.fchmod(file.fileno(), path.stat().st_mode & 0o777)
             os.fsync(file.fileno())
-        if os.name == "nt":  # which renames no open file
-            held.close()
+        if os.name == "nt":  # Windows renames no open file
+            lock.close()
         temporary.replace(path)
     finally:
-        if os.name == "nt":  # nor removes one
-            held.close()
+        if os.name == "nt":  # nor does it delete one
+            lock.close()
         temporary.unlink(missing_ok=True)
-        held.close()
+        lock.close()
 
 
-def _sweep(folder: Path, start: str) -> None:
-    """Remove the files with such names that nobody holds."""
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:  # one that may not be listed can be written to
+def _delete_leftovers(folder: Path, prefix: str) -> None:
+    """Delete the files with such names that no process has locked."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:  # a folder may be writable and not readable
         for entry in entries:
-            if entry.name.startswith(start):
-                left = HeldFile(folder / entry.name, "left")
+            if entry.name.startswith(prefix):
+                leftover = LockedFile(folder / entry.name, "leftover")
                 with contextlib.suppress(OSError):
-                    if left.take() and left.is_locked:
-                        left.remove()
-                left.close()
+                    if leftover.acquire() and leftover.is_locked:
+                        leftover.remove()
+                leftover.close()

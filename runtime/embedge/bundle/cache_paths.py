@@ -1,4 +1,4 @@
-"""Where the cache is, and where it keeps a bundle."""
+"""The paths of the cache and of the bundles in it."""
 
 import os
 from os import PathLike
@@ -9,12 +9,12 @@ from embedge.errors import BundleError
 
 
 def cache_home(cache_dir: str | PathLike[str] | None = None) -> Path:
-    """The cache: ``cache_dir``, else ``$EMBEDGE_HOME``, else the platform's cache folder for embedge.
+    """Return the cache folder: ``cache_dir``, else ``$EMBEDGE_HOME``, else the platform's cache folder for embedge.
 
-    A relative one is relative to the current directory of each call.
+    A relative path is relative to the current directory of each call.
 
     Raises:
-        BundleError: no file system has such a path, or nobody knows this user's home folder.
+        BundleError: the path is not a valid one, or the user's home folder is unknown.
         InputTypeError: ``cache_dir`` is neither a string nor a path.
     """
     if cache_dir is not None:
@@ -27,17 +27,19 @@ def cache_home(cache_dir: str | PathLike[str] | None = None) -> Path:
         path = user_cache_path("embedge", appauthor=False)
     except (OSError, RuntimeError, LookupError) as error:
         raise _no_cache(str(error)) from error
-    if not path.is_absolute():  # else a folder with the name ~ would be made here
+    if not path.is_absolute():  # it starts with ~, and a folder of that name would be made here
         raise _no_cache(f"found {path}")
     return path
 
 
 def _no_cache(reason: str) -> BundleError:
-    return BundleError(f"there is no cache folder: this user has no home ({reason}); set EMBEDGE_HOME to a directory")
+    return BundleError(
+        f"there is no cache folder: the user has no home folder ({reason}); set EMBEDGE_HOME to a directory"
+    )
 
 
 def cached_path(name: str, cache_dir: str | PathLike[str] | None = None) -> Path:
-    """Where the cache keeps the bundle of a recipe's name or a hub id; it may not exist.
+    """Return the path in the cache of the bundle of a recipe's name or hub id; the bundle may not exist.
 
     >>> cached_path("BAAI/bge-small-en-v1.5", "/cache").as_posix()
     '/cache/bundles/BAAI--bge-small-en-v1.5'

@@ -1,6 +1,6 @@
-"""Checksums of a bundle's files: whether they are whole, and whether they are the ones that were made.
+"""Checksums of files: CRC-32 finds damage, SHA-256 also finds files that were exchanged on purpose.
 
-Each is one call on the mapped file that needs no interpreter lock, so that imports go on meanwhile.
+Each is one call on the memory-mapped file that releases Python's global lock, so that other threads go on importing.
 """
 
 import mmap
@@ -12,14 +12,14 @@ from typing import TypeVar
 
 from embedge.bundle.paths import open_regular
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 def crc32(path: Path) -> str:
-    """CRC-32 of a file, 8 hex digits: finds damage, though not intent, and is several times as fast as SHA-256.
+    """Return a file's CRC-32, as in ZIP and PNG, as 8 hex digits; several times as fast as SHA-256.
 
-    As in ZIP and PNG. Every changed bit is found, every changed run of up to 32 bits, and of other changes all but one
-    in 2 ** 32.
+    It finds every changed bit, every changed run of up to 32 bits, and of other accidental changes all but one in
+    2 ** 32. It does not protect against intent.
 
     Raises:
         OSError: the file cannot be read.
@@ -28,18 +28,18 @@ def crc32(path: Path) -> str:
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hex: no other file has it.
+    """Return a file's SHA-256 in hex, which nobody can give to another file.
 
     Raises:
         OSError: the file cannot be read.
     """
-    import hashlib  # 3 ms, for OpenSSL, that a cold start does without
+    import hashlib  # takes 3 ms to load OpenSSL, which a cold start saves
 
     return _of_bytes(path, lambda data: hashlib.sha256(data).hexdigest())
 
 
 def contains(path: Path, part: bytes) -> bool:
-    """Whether a file has these bytes in it.
+    """Whether a file contains these bytes.
 
     Raises:
         OSError: the file cannot be read.
@@ -47,9 +47,9 @@ def contains(path: Path, part: bytes) -> bool:
     return _of_bytes(path, lambda data: data.find(part) >= 0)
 
 
-def _of_bytes(path: Path, function: Callable[[bytes | mmap.mmap], Found]) -> Found:
+def _of_bytes(path: Path, function: Callable[[bytes | mmap.mmap], Result]) -> Result:
     with open_regular(path) as file:
-        if not os.fstat(file.fileno()).st_size:  # nothing cannot be mapped
+        if not os.fstat(file.fileno()).st_size:  # an empty file cannot be mapped
             return function(b"")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             return function(mapped)

@@ -1,4 +1,4 @@
-"""The hub commit that a downloaded bundle is of."""
+"""The record of the hub commit that a bundle was downloaded from, a file beside its manifest."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ COMMIT = ".commit"
 
 
 def read_commit(folder: Path) -> str | None:
-    """The commit of a hub's repository that the bundle in a folder is; None where it is none, or not that alone."""
+    """Return the hub commit that the bundle in a folder was downloaded from; None if there is no usable record."""
     try:
         return read_regular(folder / COMMIT, 1000).decode("ascii").strip() or None
     except (OSError, UnicodeDecodeError):
@@ -17,6 +17,6 @@ def read_commit(folder: Path) -> str | None:
 
 
 def write_commit(folder: Path, commit: str) -> None:
-    """Record of which commit the bundle in a folder is; there whole or not at all."""
+    """Record the hub commit of the bundle in a folder, atomically."""
     with replacing(folder / COMMIT) as file:
         file.write(f"{commit}\n".encode("ascii"))

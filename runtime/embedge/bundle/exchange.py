@@ -1,4 +1,4 @@
-"""Two directories change places in one step, where the system can."""
+"""Exchanges two directories in one atomic step, where the system can."""
 
 import ctypes
 import errno
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def exchange(first: Path, second: Path) -> bool:
-    """Exchange two directories atomically; False where the system or file system cannot.
+    """Exchange two directories atomically; return False if the system or the file system cannot.
 
     Linux: ``renameat2`` with RENAME_EXCHANGE (2); macOS: ``renamex_np`` with RENAME_SWAP (2). Source: their man pages.
     """

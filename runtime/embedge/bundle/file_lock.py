@@ -1,7 +1,7 @@
-"""A file that a process holds for as long as it lives: a lock, or what it writes under a temporary name.
+"""Files that a process locks for as long as it lives: lock files, and temporary files that it writes.
 
-One that nobody holds is a killed process's, and may go. Held means locked by ``flock``, or on Windows by
-``msvcrt.locking``, which end with the process, however it ends.
+A file that no process has locked was left behind by a killed one, and may be deleted. The locks are those of ``flock``,
+or on Windows of ``msvcrt.locking``, which the system releases when the process ends, even if it is killed.
 """
 
 import contextlib
@@ -12,40 +12,43 @@ from pathlib import Path
 from typing import IO, Literal
 
 _FLAGS = os.O_RDWR
-for _name in ("O_BINARY", "O_NOFOLLOW", "O_NONBLOCK"):  # of one system or another
+for _name in ("O_BINARY", "O_NOFOLLOW", "O_NONBLOCK"):  # each exists on some systems only
     _FLAGS |= getattr(os, _name, 0)
-_MAKING = {"lock": os.O_CREAT, "new": os.O_CREAT | os.O_EXCL, "left": 0}
+_CREATION = {"lock": os.O_CREAT, "new": os.O_CREAT | os.O_EXCL, "leftover": 0}
 
 
-class HeldFile:
-    """A file, held once ``take`` has returned True.
+class LockedFile:
+    """A file that belongs to this process once ``acquire`` has returned True.
 
     Args:
         path: of the file.
-        kind: a ``lock`` is made where there is none, a ``new`` file must not be there, and one that was ``left`` must.
+        kind: a ``lock`` is created if it does not exist; a ``new`` file must not exist; a ``leftover`` must exist.
+
+    Attributes:
+        is_locked: whether the file is locked. False for an acquired file on a file system without locks.
     """
 
-    def __init__(self, path: Path, kind: Literal["lock", "new", "left"]) -> None:
-        self.is_locked = False  # held but not locked: the file system has no locks
+    def __init__(self, path: Path, kind: Literal["lock", "new", "leftover"]) -> None:
+        self.is_locked = False
         self._path = path
-        self._flags = _FLAGS | _MAKING[kind]
+        self._flags = _FLAGS | _CREATION[kind]
         self._handle = -1
 
     @property
-    def is_held(self) -> bool:
-        """Whether ``take`` returned True, and neither ``remove`` nor ``close`` was called since."""
+    def is_acquired(self) -> bool:
+        """Whether ``acquire`` returned True, and neither ``remove`` nor ``close`` was called since."""
         return self._handle >= 0
 
-    def take(self) -> bool:
-        """Hold it; False where somebody else does.
+    def acquire(self) -> bool:
+        """Open and lock the file; return False if another process has locked it.
 
         Raises:
-            OSError: it cannot be opened.
+            OSError: the file cannot be opened.
         """
         try:
             self._handle = os.open(self._path, self._flags, 0o666)
             locked = _lock(self._handle)
-            # Who held it may have removed it since it was opened here: then another file is, or will be, the lock.
+            # Its last owner may have deleted it after it was opened here. Then this one is not the file at the path.
             if locked is not False and self._is_there():
                 self.is_locked = locked is True
                 return True
@@ -56,20 +59,20 @@ class HeldFile:
         return False
 
     def file(self) -> IO[bytes]:
-        """To write into while it is held."""
+        """Return the file for writing, while it is acquired."""
         return os.fdopen(self._handle, "wb", closefd=False)
 
     def remove(self) -> None:
-        """Remove it and let go, as far as it is held."""
+        """Delete the file and release it, if it is acquired."""
         if self._handle >= 0:
-            if os.name == "nt":  # which removes no open file: what is taken meanwhile stays
+            if os.name == "nt":  # Windows deletes no open file; one that another process opens now stays
                 self.close()
             with contextlib.suppress(OSError):
                 self._path.unlink()
         self.close()
 
     def close(self) -> None:
-        """Let go, and leave it there."""
+        """Release the file without deleting it."""
         handle, self._handle = self._handle, -1
         if handle >= 0:
             os.close(handle)
@@ -85,7 +88,7 @@ if sys.platform == "win32":
     import msvcrt
 
     def _lock(handle: int) -> bool | None:
-        """Whether it is locked now; None where that cannot be."""
+        """Lock the file; return False if another process has locked it."""
         try:
             msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
         except OSError:
@@ -96,7 +99,7 @@ else:
     import fcntl
 
     def _lock(handle: int) -> bool | None:
-        """Whether it is locked now; None where that cannot be."""
+        """Lock the file; return False if another process has locked it, None if the file system has no locks."""
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""JSON to frozen dataclasses, checked field by field: the manifest is data from outside."""
+"""Reads JSON into frozen dataclasses and checks every field, because a manifest may come from anywhere."""
 
 import types
 from collections.abc import Mapping
@@ -9,69 +9,73 @@ from embedge.bundle.json_checksum import CRC32, checksum, parse
 from embedge.errors import BundleCorruptError, BundleError, short
 
 T = TypeVar("T")
-_LARGEST = 2**63 - 1  # of a number, as of integers in most languages; sizes in bytes stay below
-_AGAIN = "get the bundle again, or export it again"
+_LARGEST = 2**63 - 1  # the largest integer of most languages; no size in bytes is larger
+_REMEDY = "download or export the bundle again"
 
 
-def read_record(kind: type[T], text: str, *, where: str, version: int, bare: frozenset[str]) -> T:
-    """A frozen dataclass from JSON text. Unknown fields are left out, so that later embedges can add some.
+def read_record(kind: type[T], text: str, *, where: str, version: int, before_checksum: frozenset[str]) -> T:
+    """Read a frozen dataclass from JSON text. Unknown fields are ignored, so that later versions can add some.
 
     Args:
-        kind: the dataclass, annotated by types themselves and not by their names: str, int, float, bool, None, Literal,
+        kind: the dataclass. Its annotations are types, not strings: str, int, float, bool, None, Literal,
             Mapping[str, ...], tuple[..., ...] or such dataclasses.
-        text: a JSON object with a ``format_version``, and with its checksum; see ``embedge.bundle.json_checksum``.
+        text: a JSON object with a ``format_version`` and a checksum; see ``embedge.bundle.json_checksum``.
         where: names the text in errors.
-        version: the highest ``format_version`` that is understood.
-        bare: the members of objects from before there was a checksum. One without a checksum and with any other member
-            has lost it, by damage to its name.
+        version: the highest ``format_version`` that can be read.
+        before_checksum: the members that objects had before the checksum existed. An object with any other member and
+            no checksum is damaged: a flipped bit has changed the checksum's name.
 
     Raises:
-        BundleCorruptError: it has changed since it was written.
-        BundleError: not JSON, a newer format, or a field that is missing or of another type.
+        BundleCorruptError: the text has changed since it was written.
+        BundleError: it is not JSON, has a newer format, or a field is missing or has the wrong type.
     """
     try:
         data = parse(text)
     except ValueError as error:
-        raise BundleError(f"{where} is not JSON ({error}); {_AGAIN}") from error
-    found = data.get("format_version") if isinstance(data, dict) else None
-    if isinstance(found, int) and found > version:
-        raise BundleError(f"{where} has format {found}, newer than {version}; `pip install -U embedge` reads it")
+        raise BundleError(f"{where} is not JSON ({error}); {_REMEDY}") from error
+    written = data.get("format_version") if isinstance(data, dict) else None
+    if isinstance(written, int) and written > version:
+        raise BundleError(
+            f"{where} has format {written}, newer than {version}; run `pip install -U embedge` to read it"
+        )
     try:
         if isinstance(data, dict):
-            _check_unchanged(data, where, bare)
+            _check_unchanged(data, where, before_checksum)
         return to_record(kind, data)
     except MismatchError as error:
-        raise BundleError(f"{where}: {error}; {_AGAIN}") from error
+        raise BundleError(f"{where}: {error}; {_REMEDY}") from error
     except RecursionError as error:
-        raise BundleError(f"{where} is nested too deeply; {_AGAIN}") from error
+        raise BundleError(f"{where} is nested too deeply; {_REMEDY}") from error
 
 
-def _check_unchanged(data: Mapping[str, Any], where: str, bare: frozenset[str]) -> None:
-    """Raises BundleCorruptError where an object says another thing than when it was written."""
+def _check_unchanged(data: Mapping[str, Any], where: str, before_checksum: frozenset[str]) -> None:
+    """Raise BundleCorruptError if an object differs from what was written."""
     if CRC32 not in data:
-        if later := sorted(data.keys() - bare):
-            raise BundleCorruptError(f"{where} has {later[0]!r} and no {CRC32!r}: it has changed; {_AGAIN}")
+        if later := sorted(data.keys() - before_checksum):
+            raise BundleCorruptError(
+                f"{where} has changed since it was written (it has {later[0]!r} but no checksum, {CRC32!r}); {_REMEDY}"
+            )
         return
-    found = checksum(data)
-    if data[CRC32] != found:
+    actual = checksum(data)
+    if data[CRC32] != actual:
         recorded = short(data[CRC32])
         raise BundleCorruptError(
-            f"{where} has changed since it was written (CRC-32 {found!r}, not {recorded}); {_AGAIN}"
+            f"{where} has changed since it was written (CRC-32 {actual!r}, not {recorded}); {_REMEDY}"
         )
 
 
 class MismatchError(Exception):
-    """A value is missing or of another type than the dataclass says."""
+    """A value is missing, or its type is not the dataclass's."""
 
 
 def to_record(kind: type[T], data: Any, at: str = "") -> T:
-    """A frozen dataclass from plain values; ``at`` is the path to them in errors.
+    """Make a frozen dataclass from the values that ``json`` reads; ``at`` is their path, for errors.
 
     Raises:
-        MismatchError: a field is missing or of another type.
+        MismatchError: a field is missing or has the wrong type.
     """
     if not isinstance(data, dict):
-        raise MismatchError(f"{at or 'the whole'} must be an object, found {short(data)}")
+        raise MismatchError(f"{at or 'the JSON text'} must be an object, found {short(data)}")
     values = {}
     for field in fields(kind):  # type: ignore[arg-type]  # kind is a dataclass
         if field.name in data:
@@ -82,7 +86,7 @@ def to_record(kind: type[T], data: Any, at: str = "") -> T:
 
 
 def _value(hint: Any, data: Any, at: str) -> Any:
-    """``data`` as ``hint`` says, or a mismatch."""
+    """Return ``data`` as the type ``hint``; raise MismatchError if it is of another type."""
     if is_dataclass(hint) and isinstance(hint, type):
         return to_record(hint, data, at)
     origin = get_origin(hint)
@@ -102,7 +106,7 @@ def _value(hint: Any, data: Any, at: str) -> Any:
         if not isinstance(data, list):
             raise MismatchError(f"{at} must be a list, found {short(data)}")
         return tuple(_value(get_args(hint)[0], item, f"{at}[{index}]") for index, item in enumerate(data))
-    # bool is an int to Python, but not to JSON; an int is a float to both.
+    # To Python a bool is an int; to JSON it is not. An int is a valid float in both.
     accepted = (int, float) if hint is float else (hint,)
     if not isinstance(data, accepted) or (isinstance(data, bool) and hint is not bool):
         raise MismatchError(f"{at} must be {hint.__name__}, found {short(data)}")

@@ -1,6 +1,6 @@
-"""The manifest, ``embedge.json``: what a bundle says of itself, and how that is read.
+"""The manifest, ``embedge.json``: the schema of a bundle's description, and how it is read and written.
 
-The schema lives here, once; the exporter imports it.
+The exporter writes manifests by the same classes. ``docs/stability.md`` says how the format may change.
 """
 
 from collections.abc import Mapping
@@ -15,6 +15,8 @@ from embedge.errors import BundleError
 FORMAT_VERSION = 1
 MANIFEST = "embedge.json"
 Pooling = Literal["cls", "mean", "last"]
+ExporterName = Literal["native", "optimum"]
+EXPORTERS: tuple[ExporterName, ...] = get_args(ExporterName)
 Precision = Literal["int8", "fp32", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 GRAPHS: Mapping[Precision, str] = {
@@ -22,37 +24,40 @@ GRAPHS: Mapping[Precision, str] = {
     "fp32": "onnx/model.onnx",
     "fp16": "onnx/model_fp16.onnx",
 }
-# What graphs give, float32: hidden states [batch, tokens, dimension]; a reranker's scores [batch, dimension], by their
-# name in exports of classifiers; with a sparse head, weights of tokens [batch, tokens]; with a multi-vector head,
-# vectors of tokens [batch, tokens, dimension], the first's among them and of any length.
-HIDDEN, SCORES, TOKEN_WEIGHTS, TOKEN_VECTORS = "last_hidden_state", "logits", "token_weights", "token_vectors"
-# Sizes of an output that each run has its own of: texts; tokens of a text; these, or one where the first alone is read.
+# The outputs of graphs, all float32:
+HIDDEN = "last_hidden_state"  # [batch, tokens, dimension]
+SCORES = "logits"  # a reranker's, [batch, dimension]; ONNX exports of classifiers use this name
+TOKEN_WEIGHTS = "token_weights"  # of a sparse head, [batch, tokens]
+TOKEN_VECTORS = "token_vectors"  # of a multi-vector head, [batch, tokens, dimension]; of any length, [CLS] included
+# Their dimensions that differ from run to run: texts, tokens of a text, and tokens of which only the first is read.
 BATCH, TOKENS, READ_TOKENS = "batch", "tokens", "read tokens"
 Shape = tuple[str | int, ...]
 Task = Literal["embed", "rerank"]
 Similarity = Literal["cosine", "dot", "euclidean", "manhattan"]
 Side = Literal["right", "left"]  # of a text
-CLASSES: Mapping[Task, str] = {"embed": "Embedder", "rerank": "Reranker"}  # that open a bundle of the task
-WEIGHTS_SUFFIX = "_data"  # of the file with a graph's weights, after the name of the graph's own
+CLASSES: Mapping[Task, str] = {"embed": "Embedder", "rerank": "Reranker"}  # the class that opens a bundle
+WEIGHTS_SUFFIX = "_data"  # a graph's weights are in the file with the graph's name and this suffix
 TOKENIZER = "tokenizer.json"
-LARGEST_MANIFEST = 1 << 24  # bytes; real ones have some thousands
-# What a manifest said at the top before it had a checksum of itself. Later ones always have one.
-_BARE = frozenset({"format_version", "model", "source", "licence", "task", "architecture", "dimension", "max_tokens"})
-_BARE |= {"pooling", "sparse", "multi_vector", "prompts", "default_prompt", "files", "precisions"}
-# Largest values of the manifest's numbers; memory is allocated by them.
-_RANGES: Mapping[str, int] = {"format_version": FORMAT_VERSION, "dimension": 2**16, "max_tokens": 2**20}
+LARGEST_MANIFEST = 1 << 24  # bytes; real manifests have a few thousand
+# Top-level members of manifests that were written before the checksum existed. Later manifests always have a checksum.
+_BEFORE_CHECKSUM = frozenset({"format_version", "model", "source", "licence", "task", "architecture", "dimension"})
+_BEFORE_CHECKSUM |= {"max_tokens", "pooling", "sparse", "multi_vector", "prompts", "default_prompt", "files"}
+_BEFORE_CHECKSUM |= {"precisions"}
+# The largest accepted values. Memory is allocated by these numbers, so a damaged one could exhaust it.
+_LARGEST: Mapping[str, int] = {"format_version": FORMAT_VERSION, "dimension": 2**16, "max_tokens": 2**20}
+_REMEDY = "download or export the bundle again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where a bundle's checkpoint came from.
+    """The checkpoint that a bundle was exported from.
 
     Attributes:
-        origin: what was exported: a hub id with its revision, a package with its version, or a directory's name.
-        hub_id: the checkpoint's id on the Hugging Face hub, where it has one.
-        revision: the hub commit, where it came from there.
-        like: the recipe that an export was told to take what the checkpoint does not say from; None where it was not.
-        checkpoint_sha256: SHA-256 over every file of the checkpoint that an export reads; in early bundles, over
+        origin: the hub id with its revision, the package with its version, or the directory's name.
+        hub_id: the checkpoint's id on the Hugging Face hub; None if it has none.
+        revision: the hub commit; None for a checkpoint from elsewhere.
+        like: the recipe that supplied what the checkpoint does not say (``embedge export --like``); None without one.
+        checkpoint_sha256: SHA-256 over all files of the checkpoint that an export reads. In early bundles only over
             weights, config, tokenizer and pooling.
     """
 
@@ -67,7 +72,8 @@ class Source:
 class FileRecord:
     """A file of the bundle: its size in bytes, and its SHA-256 and CRC-32 in hex.
 
-    A load compares the CRC-32, which takes a fraction of the time. None: the bundle was made by an embedge before it.
+    Loading a bundle compares the CRC-32, which takes a fraction of SHA-256's time. It is None in early bundles; for
+    those loading compares the SHA-256.
     """
 
     size: int
@@ -77,22 +83,26 @@ class FileRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
-    """How far a graph is from its reference, measured when it was exported.
+    """How much a graph differs from its reference, as measured by the export.
+
+    The attributes from ``cosine_p1`` on are None if they were not measured; early bundles lack them.
 
     Attributes:
-        reference: what it was compared to.
-        texts: how many texts were embedded by both; none of them calibrated the graph.
-        cosine_mean: mean cosine of the two vectors of a text.
-        cosine_min: the smallest of them.
-        cosine_p1: their first percentile; None where not measured, like all that follow.
-        top10_overlap: mean share of a query's ten best passages, by the reference, that are among the graph's ten best.
-        max_abs_difference: largest difference between two elements of the last hidden states, padding left out.
-        batch_difference: largest difference between two elements of a text's vectors, alone and among others; its
-            tokens' vectors included, where there are such.
-        lexical_mean: mean agreement of a text's two lexical weights, 1 where they are the same; None also without such.
-        lexical_min: the smallest of them.
-        multi_vector_mean: mean cosine of the two vectors of a token, over all texts; None also without such.
-        multi_vector_min: the smallest of them.
+        reference: what the graph was compared with.
+        texts: the number of texts that both embedded; no int8 graph was calibrated with any of them.
+        cosine_mean: mean cosine similarity of the two vectors of a text.
+        cosine_min: the smallest one.
+        cosine_p1: the first percentile.
+        top10_overlap: mean share of a query's ten best passages, as the reference ranks them, that are among the
+            graph's ten best.
+        max_abs_difference: largest difference of two elements of the last hidden states, without padding.
+        batch_difference: largest difference of two elements of a text's vectors, embedded alone and in a batch; token
+            vectors included, if the graph gives any.
+        lexical_mean: mean agreement of a text's lexical weights, 1 if they are equal; None also for graphs without.
+        lexical_min: the smallest one.
+        multi_vector_mean: mean cosine similarity of a token's two vectors, over all texts; None also for graphs
+            without token vectors.
+        multi_vector_min: the smallest one.
     """
 
     reference: str
@@ -111,12 +121,12 @@ class Quality:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """The texts that an int8 graph was fitted to.
+    """The texts that an int8 graph was calibrated with.
 
     Attributes:
-        file: its name; None for the texts that come with the exporter.
+        file: the name of their file; None for the texts that are part of the exporter.
         texts: how many.
-        sha256: of all of them, in hex.
+        sha256: SHA-256 over all of them, in hex.
     """
 
     file: str | None = None
@@ -126,18 +136,19 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrecisionRecord:
-    """One graph of the bundle.
+    """A graph of the bundle.
 
     Attributes:
         file: its path in the bundle.
-        exporter: ``"native"`` (our fused graph, run as it is) or ``"optimum"`` (traced; ONNX Runtime optimises it).
-        quality: what verify measured; None where the export was told not to verify.
-        calibration: what an int8 graph was fitted to; None for other precisions, and for traced graphs.
-        made_by: packages and versions that made it.
+        exporter: ``"native"`` for embedge's own fused graph, which ONNX Runtime runs unchanged; ``"optimum"`` for a
+            traced graph, which ONNX Runtime optimises when it is loaded.
+        quality: the measured quality; None if the export did not verify the graph.
+        calibration: the texts that an int8 graph was calibrated with; None for other precisions and traced graphs.
+        made_by: the packages that made it, with their versions.
     """
 
     file: str
-    exporter: Literal["native", "optimum"]
+    exporter: ExporterName
     quality: Quality | None = None
     calibration: Calibration | None = None
     made_by: Mapping[str, str]
@@ -145,27 +156,27 @@ class PrecisionRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What a bundle says of itself.
+    """A bundle's description of itself.
 
     Attributes:
         format_version: 1.
-        model: the recipe's name, or the checkpoint directory's.
-        source: where the checkpoint came from.
-        licence: SPDX identifier of the weights' licence; None where unknown.
-        task: ``embed`` texts or ``rerank`` pairs of them.
-        architecture: the config's ``model_type``, such as ``bert``.
-        dimension: of a vector; a reranker's 1, its number of scores.
-        max_tokens: longest text in tokens, or pair of texts, special ones included.
-        truncation_side: the end of a long text that is cut off, ``right`` or ``left``.
-        pooling: ``cls``, ``mean`` or ``last``.
-        similarity: how two vectors are compared, as the checkpoint says; ``cosine`` where it says nothing.
-        normalize: whether vectors are scaled to length 1; False where the checkpoint has pooling and no Normalize
+        model: the recipe's name, the hub id, or the name of the checkpoint's directory.
+        source: the checkpoint.
+        licence: SPDX identifier of the weights' licence; None if unknown.
+        task: ``embed`` for embedding texts, ``rerank`` for scoring pairs of texts.
+        architecture: the ``model_type`` of the checkpoint's config, such as ``bert``.
+        dimension: of a vector; for a reranker the number of scores, 1.
+        max_tokens: length in tokens of the longest text, or pair of texts, special tokens included.
+        truncation_side: the end at which a longer text is cut off, ``right`` or ``left``.
+        pooling: ``cls`` takes the first token's hidden state, ``last`` the last one's, ``mean`` the average of all.
+        similarity: the measure that the model was trained for; ``cosine`` if the checkpoint does not say.
+        normalize: whether vectors are scaled to length 1; False if the checkpoint has a Pooling and no Normalize
             module.
-        sparse: whether the graphs give weights of tokens, too.
-        multi_vector: whether the graphs give vectors of tokens, too.
-        prompts: text put in front of an input, by kind: ``query``, ``document`` or a name of the checkpoint's own.
-        default_prompt: the name of the prompt that ``encode`` uses when told none; None for no prompt.
-        files: every file but the manifest, by path.
+        sparse: whether the graphs also give a weight of each token.
+        multi_vector: whether the graphs also give a vector of each token.
+        prompts: text that is put in front of an input, by name: ``query``, ``document``, or the checkpoint's own names.
+        default_prompt: the name of the prompt that ``encode`` uses by default; None for no prompt.
+        files: every file of the bundle except the manifest, by path.
         precisions: the graphs, by precision.
     """
 
@@ -178,7 +189,7 @@ class Manifest:
     dimension: int
     max_tokens: int
     truncation_side: Side = "right"
-    pooling: Literal["cls", "mean", "last"]
+    pooling: Pooling
     similarity: Similarity = "cosine"
     normalize: bool = True
     sparse: bool = False
@@ -190,10 +201,10 @@ class Manifest:
 
     @property
     def outputs(self) -> dict[str, Shape]:
-        """What its graphs give, float32, by name, and of which shape."""
+        """The float32 outputs of its graphs: shapes by name."""
         if self.task == "rerank":
             return {SCORES: (BATCH, self.dimension)}
-        # A graph whose first token alone is read may give no other.
+        # CLS pooling reads the first token alone, so a graph may leave out the others.
         rows = READ_TOKENS if self.pooling == "cls" else TOKENS
         outputs: dict[str, Shape] = {HIDDEN: (BATCH, rows, self.dimension)}
         if self.sparse:
@@ -204,33 +215,34 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str, *, where: str = MANIFEST) -> Self:
-        """A manifest from its JSON text; ``where`` names it in errors.
+        """Read a manifest from its JSON text; ``where`` names it in errors.
 
         Raises:
-            BundleCorruptError: it has changed since it was written; those of before it had a checksum are not known to.
-            BundleError: it is not JSON, of a newer format, or a field is missing, of another type or out of range.
+            BundleCorruptError: it has changed since it was written, by its checksum, which early manifests lack.
+            BundleError: it is not JSON, has a newer format, or a field is missing, has the wrong type or is out of
+                range.
         """
-        manifest = read_record(cls, text, where=where, version=FORMAT_VERSION, bare=_BARE)
+        manifest = read_record(cls, text, where=where, version=FORMAT_VERSION, before_checksum=_BEFORE_CHECKSUM)
         _check_ranges(manifest, where)
         for name in (*manifest.files, *(record.file for record in manifest.precisions.values())):
             if not _is_inside(name):
-                raise BundleError(f"{where} names a file outside the bundle, {name!r}; get the bundle again")
+                raise BundleError(f"{where} names a file outside the bundle, {name!r}; {_REMEDY}")
         return manifest
 
     def to_json(self) -> str:
-        """Its JSON text, with the checksum of what it says, as ``embedge.bundle.json_checksum`` defines it.
+        """Return its JSON text with the checksum that ``embedge.bundle.json_checksum`` defines.
 
         Raises:
-            BundleError: it says something that JSON cannot.
+            BundleError: it contains a value that JSON cannot express, such as NaN.
         """
         try:
             return seal(asdict(self))
         except ValueError as error:
-            raise BundleError(f"{MANIFEST} of {self.model} cannot be written ({error}); export it otherwise") from error
+            raise BundleError(f"{MANIFEST} of {self.model} cannot be written ({error}); export it again") from error
 
 
 def _is_inside(name: str) -> bool:
-    """Whether a manifest may name a file so: by its plain path in the bundle, on any system.
+    """Whether a name is the plain path of a file in the bundle, and is one on every operating system.
 
     >>> [_is_inside(name) for name in ("onnx/model.onnx", "../model.onnx", "/model.onnx", "onnx//model.onnx", "")]
     [True, False, False, False, False]
@@ -241,17 +253,17 @@ def _is_inside(name: str) -> bool:
 
 
 def _check_ranges(manifest: Manifest, where: str) -> None:
-    """Raises BundleError where a number is one that no model has, or a graph or the default prompt is not there."""
-    mend = "get the bundle again, or export it again"
-    for name, most in _RANGES.items():
-        found = getattr(manifest, name)
-        if not 1 <= found <= most:
-            raise BundleError(f"{where}: {name} must be between 1 and {most}, found {found}; {mend}")
+    """Raise BundleError if a number is one that no model has, or if a graph or the default prompt is missing."""
+    for name, most in _LARGEST.items():
+        value = getattr(manifest, name)
+        if not 1 <= value <= most:
+            raise BundleError(f"{where}: {name} must be between 1 and {most}, found {value}; {_REMEDY}")
     if any(record.size < 0 for record in manifest.files.values()):
-        raise BundleError(f"{where}: a file cannot have less than 0 bytes; {mend}")
+        raise BundleError(f"{where}: a file's size is less than 0 bytes; {_REMEDY}")
     graphs = [record.file for record in manifest.precisions.values()]
     if not graphs or len(set(graphs)) < len(graphs):
-        raise BundleError(f"{where} must name a graph for each precision, found {', '.join(graphs) or 'none'}; {mend}")
+        found = ", ".join(graphs) or "none"
+        raise BundleError(f"{where} must name a graph of its own for each precision, found {found}; {_REMEDY}")
     if manifest.default_prompt is not None and manifest.default_prompt not in manifest.prompts:
         known = ", ".join(manifest.prompts) or "none"
-        raise BundleError(f"{where}: default_prompt {manifest.default_prompt!r} is not a prompt ({known}); {mend}")
+        raise BundleError(f"{where}: default_prompt {manifest.default_prompt!r} is not a prompt ({known}); {_REMEDY}")

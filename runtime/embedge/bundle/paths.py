@@ -1,6 +1,7 @@
-"""The border to the file system: paths as people give them, and files, read only where they are regular ones.
+"""Checked access to the file system: paths as users give them, and regular files.
 
-``pathlib`` answers a bad path by RuntimeError, ValueError, TypeError or OSError, by its kind and Python's version.
+For a bad path ``pathlib`` raises RuntimeError, ValueError, TypeError or OSError, depending on the path and on Python's
+version. Here it is always one of embedge's errors.
 """
 
 import errno
@@ -23,57 +24,57 @@ _KINDS = {
 
 
 def expand(path: str | PathLike[str], *, what: str, error: type[EmbedgeError] = BundleError) -> Path:
-    """A path that the system can be asked about, ``~`` and ``~name`` expanded.
+    """Check a path and expand ``~`` and ``~name``.
 
     Args:
-        path: as it was given.
+        path: the path as the user gave it.
         what: names it in errors.
-        error: what is raised.
+        error: the class of the error to raise.
 
     Raises:
         InputTypeError: it is neither a string nor a path.
-        EmbedgeError: that error, where no file system has such a path, or nobody knows the home folder that it names.
+        EmbedgeError: an ``error``: the path is not a valid one, or the home folder that it names is unknown.
     """
     if not isinstance(path, str | PathLike) or not isinstance(os.fspath(path), str):
         raise InputTypeError(f"{what} must be a string or a path, found {type(path).__name__}")
     text = os.fspath(path)
     try:
         if "\0" in text:
-            raise ValueError("a NUL in it")
+            raise ValueError("it has a NUL character")
         os.fsencode(text)
         return Path(text).expanduser()
     except UnicodeEncodeError:
-        reason = "a lone surrogate in it"
+        reason = "it has a lone surrogate"
     except (ValueError, RuntimeError) as failure:
         reason = str(failure).rstrip(".")
-    raise error(f"{what} cannot be {text!r} ({reason}); give another path, such as an absolute one")
+    raise error(f"{what} cannot be {text!r} ({reason}); pass another path, such as an absolute one")
 
 
 def resolve_links(path: Path, *, what: str, error: type[EmbedgeError] = BundleError) -> Path:
-    """The path without links, from the root; what is not there yet may be its end.
+    """Return the absolute path without symbolic links; its last parts need not exist.
 
     Raises:
-        EmbedgeError: that error, where links go in a circle, or the current directory is gone.
+        EmbedgeError: an ``error``: links form a circle, or the current directory was deleted.
     """
     try:
         return path.resolve()
-    except (OSError, RuntimeError) as failure:  # the second for a circle, before Python 3.13
-        reason = _reason(failure) if isinstance(failure, OSError) else "links go in a circle"
+    except (OSError, RuntimeError) as failure:  # RuntimeError: a circle, before Python 3.13
+        reason = _reason(failure) if isinstance(failure, OSError) else "symbolic links form a circle"
         raise error(
-            f"{what} {path} cannot be followed ({reason}); give another path, such as an absolute one"
+            f"{what} {path} cannot be resolved ({reason}); pass another path, such as an absolute one"
         ) from failure
 
 
 def is_file(path: Path) -> bool:
-    """Whether a regular file is there that can be asked about, or a link to one."""
+    """Whether a path is a regular file, or a link to one; False if the system cannot tell."""
     try:
         return path.is_file()
-    except (OSError, ValueError):  # a name too long, or a folder that may not be searched
+    except (OSError, ValueError):  # the name is too long, or a folder may not be searched
         return False
 
 
 def is_dir(path: Path) -> bool:
-    """Whether a directory is there that can be asked about, or a link to one."""
+    """Whether a path is a directory, or a link to one; False if the system cannot tell."""
     try:
         return path.is_dir()
     except (OSError, ValueError):
@@ -81,68 +82,69 @@ def is_dir(path: Path) -> bool:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a regular file.
+    """Return the size of a regular file in bytes.
 
     Raises:
-        OSError: it cannot be reached, or is something else, such as a pipe, which would be waited for.
+        OSError: the file cannot be reached, or is something else, such as a pipe, which would block its reader.
     """
     return _check_regular(path.stat(), path)
 
 
 def open_regular(path: Path) -> IO[bytes]:
-    """A regular file to be read from its beginning; nothing else is opened, and nothing is waited for.
+    """Open a regular file for reading; never opens anything else, and never blocks.
 
     Raises:
-        OSError: it cannot be opened, or is something else, such as a pipe or a device, or a link to one.
+        OSError: the file cannot be opened, or is something else, such as a pipe or a device, or a link to one.
     """
-    size_of(path)  # first, since opening alone may set a device off
-    # What has taken its place meanwhile is not waited for either.
+    size_of(path)  # checks before the file is opened: opening a device can start it
+    # A pipe that replaces the file after the check does not block either.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     handle = os.open(path, flags)
     try:
         _check_regular(os.fstat(handle), path)
-        return io.BufferedReader(_Waitless(handle, "rb"))
+        return io.BufferedReader(_NonBlockingFile(handle, "rb"))
     except BaseException:
         os.close(handle)
         raise
 
 
-class _Waitless(io.FileIO):
-    """A file of which reading is an error where it would wait, as of some in /proc; to Python that is no bytes."""
+class _NonBlockingFile(io.FileIO):
+    """A file that raises an error where reading would block, as some in /proc; ``FileIO`` returns no bytes there."""
 
     def readinto(self, buffer: Any) -> int:
         """As ``FileIO``'s; raises BlockingIOError."""
-        found = super().readinto(buffer)
-        if found is None:
+        count = super().readinto(buffer)
+        if count is None:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        return found
+        return count
 
     def readall(self) -> bytes:
         """As ``FileIO``'s; raises BlockingIOError."""
-        found: bytes | None = super().readall()
-        if found is None:
+        data: bytes | None = super().readall()
+        if data is None:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        return found
+        return data
 
 
 def read_regular(path: Path, most: int) -> bytes:
-    """A regular file's content.
+    """Read a regular file of at most ``most`` bytes.
 
     Raises:
-        OSError: as ``open_regular``, or it is larger than so many bytes.
+        OSError: as ``open_regular``, or the file is larger.
     """
     with open_regular(path) as file:
         data = file.read(most + 1)
     if len(data) > most:
-        raise OSError(0, f"it has over {most} bytes", str(path))
+        raise OSError(0, f"it has more than {most} bytes", str(path))
     return data
 
 
-def _check_regular(found: os.stat_result, path: Path) -> int:
-    if not stat.S_ISREG(found.st_mode):
-        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "none")
+def _check_regular(status: os.stat_result, path: Path) -> int:
+    """Return the size of a regular file; raise OSError for anything else."""
+    if not stat.S_ISREG(status.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "of an unknown kind")
         raise OSError(0, f"it is {kind}, not a regular file", str(path))
-    return found.st_size
+    return status.st_size
 
 
 def _reason(error: OSError) -> str:

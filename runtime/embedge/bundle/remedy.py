@@ -1,4 +1,4 @@
-"""What to type to have a bundle again, or more of it: the last part of errors about bundles."""
+"""The commands that repair a bundle or add a precision to it: the last part of errors about bundles."""
 
 import shlex
 from pathlib import Path
@@ -11,50 +11,51 @@ if TYPE_CHECKING:
 
 
 def export_command(manifest: "Manifest", precision: str, *, output: Path | None = None) -> str:
-    """The command that makes a bundle's graph as it was made; one that it lacks, as its others were.
+    """Return the command that exports a graph as it was exported before, or a new one with the options of the others.
 
-    CHECKPOINT stands for a directory of the user's; of a calibration's file, too, only the name is known.
+    CHECKPOINT stands for the directory of a checkpoint that has no hub id. The manifest records only the names of
+    directories and calibration files, not their paths.
 
     Args:
         manifest: the bundle's.
         precision: of the graph.
-        output: the bundle's directory; None leaves it to the user.
+        output: the bundle's directory; None leaves out the option.
     """
-    source, made = manifest.source, manifest.precisions.get(precision)
-    exporters = {record.exporter for record in ([made] if made else manifest.precisions.values())}
-    fitted_to = made.calibration.file if made and made.calibration else None
+    source, record = manifest.source, manifest.precisions.get(precision)
+    exporters = {graph.exporter for graph in ([record] if record else manifest.precisions.values())}
+    calibration = record.calibration.file if record and record.calibration else None
     words = ["embedge", "export", source.hub_id or "CHECKPOINT"]
     words += ["--like", source.like] if source.like else []
     words += ["--exporter", "optimum"] if exporters == {"optimum"} else []
-    words += ["--calibration", fitted_to] if fitted_to else []
+    words += ["--calibration", calibration] if calibration else []
     words += ["-o", str(output)] if output else []
     return shlex.join([*words, "--precision", precision])
 
 
-def mend(manifest: "Manifest", precision: str, path: Path) -> str:
-    """How to have a damaged bundle whole again: from where it came.
+def how_to_repair(manifest: "Manifest", precision: str, path: Path) -> str:
+    """Return the advice for a damaged bundle: the command that downloads or exports it again.
 
     Args:
         manifest: the bundle's.
-        precision: of the graph that is damaged, or any that the bundle holds.
+        precision: of the damaged graph; any that the bundle holds if another file is damaged.
         path: the bundle's directory.
     """
     if pull := _pull_command(path):
-        return f"`{pull}` brings it again"
-    return f"copy the bundle again, or `{export_command(manifest, precision, output=path)}`"
+        return f"run `{pull}` to download it again"
+    return f"copy the bundle again, or run `{export_command(manifest, precision, output=path)}`"
 
 
 def _pull_command(path: Path) -> str | None:
-    """The command that brings a bundle again that was downloaded from the hub into a cache; None for any other."""
-    from embedge.bundle.cache_paths import cache_home, cached_path  # only an error needs these
+    """The command that downloads a bundle again; None for a bundle that was not downloaded into a cache."""
+    from embedge.bundle.cache_paths import cache_home, cached_path  # only errors need these
     from embedge.bundle.commit import read_commit
 
     repository, home = path.name.replace("--", "/", 1), path.parent.parent
     if "/" not in repository or path != cached_path(repository, home) or not read_commit(path):
         return None
     try:
-        is_usual = home == cache_home()
-    except BundleError:  # EMBEDGE_HOME names none
-        is_usual = False
+        is_default = home == cache_home()
+    except BundleError:  # EMBEDGE_HOME is not a valid path
+        is_default = False
     words = ["embedge", "pull", repository]
-    return shlex.join(words if is_usual else ["env", f"EMBEDGE_HOME={home}", *words])
+    return shlex.join(words if is_default else ["env", f"EMBEDGE_HOME={home}", *words])

@@ -1,4 +1,4 @@
-"""How a bundle gets to its place: built whole beside it under a lock, then put there in one step."""
+"""Builds a bundle beside its destination, under a lock, and puts it in place in one atomic step."""
 
 import contextlib
 import os
@@ -10,32 +10,32 @@ from pathlib import Path
 from embedge.bundle.commit import COMMIT
 from embedge.bundle.directory import Bundle
 from embedge.bundle.exchange import exchange
-from embedge.bundle.file_lock import HeldFile
-from embedge.bundle.files import fresh, link
+from embedge.bundle.file_lock import LockedFile
+from embedge.bundle.files import delete_existing, link_or_copy
 from embedge.bundle.manifest import MANIFEST
 from embedge.errors import BundleError
 from embedge.progress import log_step
 
-_BEFORE = "before"  # where what is replaced waits, if two renames are needed
-_PAUSE = 0.05  # seconds between looks whether a lock is free
+_OLD = "before"  # the replaced directory's name between two renames, where the system cannot exchange directories
+_PAUSE = 0.05  # seconds between two attempts to get the lock
 
 
 def write_manifest(folder: Path, text: str) -> Bundle:
-    """The manifest into a bundle that is being built: every one that is written goes through here, and is read back.
+    """Write the manifest of a bundle that is being built, and read it back. Every manifest is written here.
 
     Args:
         folder: the bundle's.
-        text: JSON with its checksum, as ``Manifest.to_json`` and ``transfer.narrow`` give it.
+        text: JSON with its checksum, from ``Manifest.to_json`` or ``select_precisions``.
 
     Raises:
-        BundleError: it could not be opened again.
+        BundleError: it cannot be read back.
     """
-    fresh(folder / MANIFEST).write_bytes(text.encode())
+    delete_existing(folder / MANIFEST).write_bytes(text.encode())
     return Bundle.open(folder)
 
 
 def existing_bundle(destination: Path) -> Bundle | None:
-    """The bundle at the destination; None where there is nothing yet.
+    """Return the bundle at the destination; None if the destination is an empty directory or does not exist.
 
     Raises:
         BundleError: something else is there, or the bundle's manifest cannot be read.
@@ -45,50 +45,52 @@ def existing_bundle(destination: Path) -> Bundle | None:
             return Bundle.open(destination)
         is_free = not os.path.lexists(destination) or (destination.is_dir() and not any(destination.iterdir()))
     except BundleError as error:
-        raise BundleError(f"{error}; delete {destination} to make it anew") from error
+        raise BundleError(f"{error}; or delete {destination} and run the command again") from error
     except OSError as error:
         raise BundleError(
             f"{destination} cannot be read ({error.strerror or error}); choose another directory by -o or EMBEDGE_HOME"
         ) from error
     if not is_free:
-        raise BundleError(f"{destination} is there and is no bundle; delete it, or give -o a new or empty directory")
+        raise BundleError(f"{destination} exists and is not a bundle; delete it, or pass -o a new or empty directory")
     return None
 
 
 @contextlib.contextmanager
 def lock_destination(destination: Path) -> Iterator[None]:
-    """One process at a time makes what goes to a destination; says so when it has to wait.
+    """Let one process at a time write to a destination; log that this one waits, if it has to.
 
-    What a killed one left is removed. The lock is a file beside the destination, which goes when the block ends.
+    What a killed process left behind is deleted. The lock is a file beside the destination, deleted at the end.
     """
     destination.parent.mkdir(parents=True, exist_ok=True)
-    lock = HeldFile(destination.parent / f".{destination.name}.lock", "lock")
+    lock = LockedFile(destination.parent / f".{destination.name}.lock", "lock")
     try:
-        if not lock.take():
-            log_step(f"{'waiting':<11}for another process that makes {destination}")
-            while not lock.take():
+        if not lock.acquire():
+            log_step(f"{'waiting':<11}for another process that writes {destination}")
+            while not lock.acquire():
                 time.sleep(_PAUSE)
         if not lock.is_locked:
-            log_step(f"{'warning':<11}no locks where {destination} is: let no other process write there now")
-        _clear(destination)
+            log_step(
+                f"{'warning':<11}the file system of {destination} has no locks: start no other process that writes it"
+            )
+        _clean_up(destination)
         yield
     finally:
-        if not lock.is_held:  # an interrupt came as it was made, or while another process had it
+        if not lock.is_acquired:  # interrupted after the lock file was created, or while another process had it
             with contextlib.suppress(OSError):
-                lock.take()
+                lock.acquire()
         lock.remove()
 
 
-def _work(destination: Path) -> Path:
+def _work_folder(destination: Path) -> Path:
     return destination.parent / f".{destination.name}.partial"
 
 
-def _clear(destination: Path) -> None:
-    """Remove the folder of a build. What that had moved aside goes back, if it ended before its own took the place."""
-    work = _work(destination)
-    before = work / _BEFORE
-    if before.exists() and not os.path.lexists(destination):
-        before.rename(destination)
+def _clean_up(destination: Path) -> None:
+    """Delete the folder of a build. If the build was killed between two renames, put the old bundle back first."""
+    work = _work_folder(destination)
+    old = work / _OLD
+    if old.exists() and not os.path.lexists(destination):
+        old.rename(destination)
     if work.exists():
         if work.is_symlink() or not work.is_dir():
             work.unlink()
@@ -97,8 +99,8 @@ def _clear(destination: Path) -> None:
 
 
 @contextlib.contextmanager
-def writing(destination: Path) -> Iterator[None]:
-    """Raises BundleError where the system does not let the block write."""
+def report_write_errors(destination: Path) -> Iterator[None]:
+    """Turn an OSError of the block into a BundleError that says that the destination cannot be written."""
     try:
         yield
     except OSError as error:
@@ -109,32 +111,37 @@ def writing(destination: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def staging(destination: Path, *, keep: Bundle | None, drop: Bundle | None) -> Iterator[tuple[Path, Path]]:
-    """A folder to build a bundle in, and one for scratch; the first replaces the destination when the block ends well.
+def staging(
+    destination: Path, *, extends: Bundle | None = None, replaces: Bundle | None = None
+) -> Iterator[tuple[Path, Path]]:
+    """Yield a folder to build a bundle in, and one for temporary files; at the end the first becomes the destination.
 
-    Whenever the process is killed, the destination is what it was before, or the new bundle whole. A folder left behind
-    by a killed export is removed by the next one that takes the destination's lock.
+    If the block raises, the destination stays as it was. If the process is killed, the destination is the old bundle
+    or the new one, and complete. The next process that locks the destination deletes what a killed one left behind.
 
     Args:
-        destination: of the bundle; absent, empty, or a bundle. The caller has locked it.
-        keep: the bundle there, if its files are to go on; they are linked, not copied, where the file system can.
-        drop: the bundle there, if its own files are to go; what else is in the directory goes on.
+        destination: the bundle's directory: absent, empty, or a bundle. The caller has locked it.
+        extends: the bundle at the destination, if the new one starts with its files. They are hard links, or copies
+            if the file system has no hard links.
+        replaces: the bundle at the destination, if the new one starts without its files. Files that its manifest does
+            not name, such as the user's own, are linked all the same.
     """
-    work = _work(destination)
+    work = _work_folder(destination)
     folder, scratch = work / "bundle", work / "scratch"
     folder.mkdir(parents=True)
     scratch.mkdir()
     try:
-        before = keep or drop
-        if before is not None:
-            gone = {before.path / name for name in (*drop.manifest.files, MANIFEST)} if drop else set()
-            _link_tree(before.path, folder, {*gone, before.path / COMMIT})  # what is built now is not that commit
+        old = extends or replaces
+        if old is not None:
+            dropped = {old.path / name for name in (*replaces.manifest.files, MANIFEST)} if replaces else set()
+            # The new bundle is not the hub commit that the old one was downloaded from.
+            _link_tree(old.path, folder, {*dropped, old.path / COMMIT})
         yield folder, scratch
         _sync(folder)
-        _put(folder, destination)
+        _put_in_place(folder, destination)
     finally:
         with contextlib.suppress(OSError):
-            _clear(destination)
+            _clean_up(destination)
 
 
 def _link_tree(source: Path, target: Path, leave_out: set[Path]) -> None:
@@ -142,7 +149,7 @@ def _link_tree(source: Path, target: Path, leave_out: set[Path]) -> None:
         if not leave_out.isdisjoint((path, *path.parents)):
             continue
         if path.name.startswith((f".{COMMIT}.partial", f"{COMMIT}.partial")):
-            continue  # of a process that was killed
+            continue  # a killed process left it behind
         copy = target / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
         if path.is_symlink():
@@ -151,15 +158,15 @@ def _link_tree(source: Path, target: Path, leave_out: set[Path]) -> None:
         if path.is_dir():
             copy.mkdir(exist_ok=True)
             continue
-        link(path, copy)
+        link_or_copy(path, copy)
 
 
 def _sync(folder: Path) -> None:
-    """Everything in the folder onto the disk, so that a power cut after the swap finds it whole."""
+    """Flush everything in the folder to the disk, so that a power cut after the exchange loses nothing."""
     for path in (*folder.rglob("*"), folder):
         regular = path.is_file() and not path.is_symlink()
         if not regular and (os.name == "nt" or not path.is_dir()):
-            continue  # Windows cannot open a directory; a pipe would wait for ever
+            continue  # Windows cannot open a directory; opening a pipe would block
         handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
         try:
             os.fsync(handle)
@@ -167,21 +174,20 @@ def _sync(folder: Path) -> None:
             os.close(handle)
 
 
-def _put(folder: Path, destination: Path) -> None:
-    """The built folder to its destination, in one step."""
+def _put_in_place(folder: Path, destination: Path) -> None:
+    """Make the built folder the destination in one step."""
     try:
         if not destination.exists():
             folder.rename(destination)
         elif not exchange(folder, destination):
-            _swap_in_two(folder, destination)
+            _swap_by_two_renames(folder, destination)
     except OSError as error:
         raise BundleError(
-            f"{destination} cannot be replaced ({error.strerror or error}); close what uses it"
+            f"{destination} cannot be replaced ({error.strerror or error}); close the programs that use it"
         ) from error
 
 
-def _swap_in_two(folder: Path, destination: Path) -> None:
-    """Where the system cannot exchange directories: killed between the two renames, the next to come puts it back."""
-    before = folder.parent / _BEFORE
-    destination.rename(before)
-    folder.rename(destination)  # where this fails, ``staging`` puts back what was there
+def _swap_by_two_renames(folder: Path, destination: Path) -> None:
+    """For systems that cannot exchange directories. After a kill between the renames, ``_clean_up`` puts it back."""
+    destination.rename(folder.parent / _OLD)
+    folder.rename(destination)  # if this fails, ``staging`` puts the old bundle back

@@ -73,7 +73,7 @@ def bundle(model: str, output: str, precisions: tuple[Precision, ...]) -> None:
       embedge bundle ./my-bundle -o ./my-bundle-int8 --precision int8
       embedge embed -m /media/stick/bge-small "some text"       # on the other machine
     """
-    from embedge.bundle.copy_out import copy_bundle
+    from embedge.bundle.copy import copy_bundle
     from embedge.hub.pull import pull as pull_bundle
 
     source = pull_bundle(model, precisions=precisions or None)

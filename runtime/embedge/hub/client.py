@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from embedge.background import Task
+from embedge.background import BackgroundTask
 from embedge.errors import HubError
 from embedge.hub.client_errors import translated
 from embedge.version import __version__
@@ -117,7 +117,7 @@ def ask(hub_id: str, question: Callable[[], Answer], revision: str | None = None
     """
     timeout = timeout_of("HF_HUB_ETAG_TIMEOUT")
     with translated(hub_id, revision):
-        return Task(question, daemon=True).result(timeout + 0.5)
+        return BackgroundTask(question, daemon=True).result(timeout + 0.5)
 
 
 def timeout_of(variable: str) -> float:

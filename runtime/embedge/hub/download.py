@@ -1,13 +1,16 @@
 """Downloads a bundle from a repository on the hub to a directory, which holds the whole bundle or stays as it was."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from embedge.bundle.commit import read_commit, write_commit
-from embedge.bundle.copy_files import local_blocks, narrow, pick_precisions, transfer
 from embedge.bundle.directory import Bundle
 from embedge.bundle.manifest import LARGEST_MANIFEST, MANIFEST, PRECISIONS, Manifest
-from embedge.bundle.staging import existing_bundle, lock_destination, staging, writing
+from embedge.bundle.precision import pick_precisions
+from embedge.bundle.remedy import export_command
+from embedge.bundle.staging import existing_bundle, lock_destination, report_write_errors, staging
+from embedge.bundle.write_files import local_blocks, select_precisions, write_bundle
 from embedge.errors import BundleError, BundleNotFoundError
 from embedge.hub.client import Snapshot, find_snapshot
 from embedge.hub.download_file import read_blocks
@@ -70,11 +73,12 @@ def download(snapshot: Snapshot, destination: Path, *, precisions: Sequence[str]
     """
     where = f"{snapshot.hub_id} on the hub"
     text = _read_manifest(snapshot, where)
-    wanted = pick_precisions(Manifest.from_json(text, where=f"{MANIFEST} of {where}"), precisions, where=where)
-    with writing(destination), lock_destination(destination):
+    offered = Manifest.from_json(text, where=f"{MANIFEST} of {where}")
+    wanted = pick_precisions(offered, precisions, where=where, command=partial(export_command, offered))
+    with report_write_errors(destination), lock_destination(destination):
         before = existing_bundle(destination)
         present = before.manifest.precisions if before else {}
-        text = narrow(text, [name for name in PRECISIONS if name in wanted or name in present])
+        text = select_precisions(text, [name for name in PRECISIONS if name in wanted or name in present])
         if before and before.manifest == Manifest.from_json(text) and before.is_whole():
             # Another process was faster, or the commit changed only files that are not the bundle's.
             if read_commit(destination) != snapshot.commit:
@@ -95,8 +99,8 @@ def _replace(destination: Path, before: Bundle | None, snapshot: Snapshot, text:
             return local_blocks(before.path / name)
         return _remote_blocks(snapshot, name, record.size)
 
-    with staging(destination, keep=None, drop=before) as (folder, _):
-        transfer(text, source, folder, where=f"{snapshot.hub_id} on the hub")
+    with staging(destination, replaces=before) as (folder, _):
+        write_bundle(text, source, folder, where=f"{snapshot.hub_id} on the hub")
         write_commit(folder, snapshot.commit)
     log_step(f"{'bundle':<11}{destination}")
     return Bundle(destination, manifest)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from embedge.bundle.copy_files import counted, write_checked
+from embedge.bundle.write_files import with_progress, write_checked
 from embedge.hub.client import Snapshot, timeout_of
 from embedge.hub.client_errors import network_errors, status_of, translated
 from embedge.version import __version__
@@ -30,7 +30,7 @@ def download_file(snapshot: Snapshot, name: str, path: Path, *, advance: Callabl
     # git hashes a blob's kind and size before its content.
     blob = hashlib.sha1(b"blob %d\0" % (file.size or 0), usedforsecurity=False)
     write_checked(
-        counted(read_blocks(snapshot, name, file.size), advance),
+        with_progress(read_blocks(snapshot, name, file.size), advance),
         path,
         what=f"{name} of {snapshot.hub_id}",
         size=file.size,

@@ -7,6 +7,7 @@ from pathlib import Path
 from embedge.bundle.cache_paths import cached_path
 from embedge.bundle.directory import Bundle
 from embedge.bundle.paths import is_dir
+from embedge.bundle.precision import check_precision
 from embedge.errors import InputTypeError, InputValueError
 from embedge.hub.cache import check_name, find_cached, is_path
 from embedge.hub.download import download_revision
@@ -37,6 +38,8 @@ def pull(
         EmbedgeError: as for ``resolve``.
     """
     check_name(model)
+    for precision in precisions or ():
+        check_precision(precision)
     if revision is not None:
         hub_id = _check_revision(model, revision)
         return download_revision(hub_id, revision, cached_path(hub_id, cache_dir), precisions=precisions)

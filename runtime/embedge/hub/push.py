@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embedge.bundle.checksum import sha256
-from embedge.bundle.copy_files import narrow
 from embedge.bundle.directory import Bundle
 from embedge.bundle.manifest import MANIFEST
+from embedge.bundle.write_files import select_precisions
 from embedge.errors import HubError
 from embedge.hub.client import Snapshot, ask, find_snapshot, hub_api, is_offline
 from embedge.hub.client_errors import translated
@@ -84,7 +84,9 @@ def _find_repository(api: "HfApi", hub_id: str, revision: str | None) -> "ModelI
 def _contents(bundle: Bundle) -> dict[str, Path | bytes]:
     """What is uploaded, by its path in the repository."""
     contents: dict[str, Path | bytes] = {name: bundle.path / name for name in bundle.manifest.files}
-    contents[MANIFEST] = narrow(Bundle.read_manifest(bundle.path), tuple(bundle.manifest.precisions)).encode()
+    contents[MANIFEST] = select_precisions(
+        Bundle.read_manifest(bundle.path), tuple(bundle.manifest.precisions)
+    ).encode()
     return contents
 
 

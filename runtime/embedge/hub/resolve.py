@@ -4,8 +4,7 @@ import shlex
 from os import PathLike
 
 from embedge.bundle.directory import Bundle
-from embedge.bundle.manifest import PRECISIONS
-from embedge.errors import PrecisionNotFoundError
+from embedge.bundle.precision import check_precision, pick_precision
 from embedge.hub.cache import check_name, find_cached, is_path
 
 
@@ -41,9 +40,9 @@ def resolve(
     if cached is None:
         from embedge.hub.obtain import Request, obtain  # a cached bundle needs none of its imports
 
-        return obtain(Request(name, (precision,) if precision else None, cache_dir, local_files_only))
-    if precision in PRECISIONS and precision not in cached.manifest.precisions:
-        present = ", ".join(sorted(cached.manifest.precisions))
-        command = f"`embedge pull {shlex.quote(name)} --precision {precision}`"
-        raise PrecisionNotFoundError(f"{cached.path} has {present}, not {precision}; run {command}")
+        wanted = None if precision is None else (check_precision(precision),)
+        return obtain(Request(name, wanted, cache_dir, local_files_only))
+    if precision is not None:
+        command = f"embedge pull {shlex.quote(name)} --precision {precision}"
+        pick_precision(cached.manifest, precision, where=str(cached.path), command=lambda _: command)
     return cached

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embedge.background import Permits, Task
+from embedge.background import BackgroundTask, Semaphore
 from embedge.bundle.directory import Bundle
 from embedge.bundle.manifest import TOKENIZER, Precision
 from embedge.errors import EmbedgeError
@@ -40,13 +40,13 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[str, .
     """
     graph = _Graph(bundle, precision, providers)
     graph.check_sizes()
-    check = Task(graph.check)
+    check = BackgroundTask(graph.check)
     import embedge.inference.session  # noqa: F401  # numpy and onnxruntime, before the next thread wants the interpreter lock
 
     spread = providers[0] == CPU
     apart = spread and precision == "int8"
-    about_to_open, parsed = Permits(0), Permits(0)
-    reading = Task(lambda: _read_tokeniser(bundle, about_to_open, parsed))
+    about_to_open, parsed = Semaphore(0), Semaphore(0)
+    reading = BackgroundTask(lambda: _read_tokeniser(bundle, about_to_open, parsed))
     try:
         about_to_open.release()
         try:
@@ -65,7 +65,7 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[str, .
     return Engine(bundle.manifest, tokeniser, workers)
 
 
-def _read_tokeniser(bundle: Bundle, about_to_open: Permits, parsed: Permits) -> "Tokeniser":
+def _read_tokeniser(bundle: Bundle, about_to_open: Semaphore, parsed: Semaphore) -> "Tokeniser":
     """The tokeniser. Neither event is waited for in earnest: an interrupt may come before it."""
     about_to_open.acquire(timeout=1)
     import embedge.inference.engine  # noqa: F401  # wanted later

@@ -7,7 +7,7 @@ from operator import index
 from typing import Literal, Self, get_args
 
 from embedge.bundle.manifest import Manifest
-from embedge.errors import InputTypeError, InputValueError, short
+from embedge.errors import InputTypeError, InputValueError, find_surrogate, short
 
 OnTruncate = Literal["ignore", "warn", "error"]
 OutputPrecision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
@@ -145,11 +145,8 @@ def check_string(name: str, value: object) -> str | None:
 
 
 def _check_unicode(prompt: str) -> str:
-    try:
-        prompt.encode()
-    except UnicodeEncodeError as error:
-        found = f"U+{ord(prompt[error.start]):04X}"
-        raise InputValueError(f"the prompt is not valid Unicode: a lone surrogate, {found}; leave it out") from None
+    if found := find_surrogate(prompt):
+        raise InputValueError(f"the prompt is not valid Unicode: a lone surrogate, {found}; leave it out")
     return prompt
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tokenizers import Encoding, Tokenizer, models
 
-from embedge.errors import InputValueError
+from embedge.errors import InputValueError, find_surrogate
 from embedge.inference.tokenizer_file import is_fault, raise_ours
 
 if TYPE_CHECKING:
@@ -147,10 +147,8 @@ class Reader:
 
 def _raise_surrogate(texts: Mapping[int, str]) -> None:
     for index, text in texts.items():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
+        if found := find_surrogate(text):
             raise InputValueError(
-                f"text {index} is not valid Unicode: a lone surrogate, U+{ord(error.object[error.start]):04X}; "
+                f"text {index} is not valid Unicode: a lone surrogate, {found}; "
                 "text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace') mends it"
             ) from None

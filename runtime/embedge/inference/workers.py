@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from embedge.background import Permits, Task
+from embedge.background import BackgroundTask, Semaphore
 from embedge.errors import BundleError
 from embedge.inference.faster_way import Pace
 from embedge.inference.plan import Batch, total_tokens
@@ -67,10 +67,10 @@ class Workers:
         self._narrow = [first] if apart else [first] * self._cores
         self._idle = list(self._narrow)
         self._wide: Session | None = None
-        self._opening = Permits(1)  # never released: one caller tries, once
-        self._packing = Permits(cores if cores <= _FEW else 1)  # how many may yet be packed
+        self._opening = Semaphore(1)  # never released: one caller tries, once
+        self._packing = Semaphore(cores if cores <= _FEW else 1)  # how many may yet be packed
         self._process = os.getpid()
-        self._free = Permits(self._cores)  # cores, for batches side by side of all callers together
+        self._free = Semaphore(self._cores)  # cores, for batches side by side of all callers together
         self._rented = 0  # tokens so far that a wide session might have run faster
         self._pace = Pace()
         self._unpacked = 0  # runs so far that a packed session would have run faster
@@ -102,10 +102,10 @@ class Workers:
         if total_tokens(plan) >= _SURE_PACKING * self._cores:
             self._unpacked = max(self._unpacked, _WORTH_PACKING)
         waiting = deque(plan)
-        tasks: list[Task[None]] = []
+        tasks: list[BackgroundTask[None]] = []
         try:
             for _ in range(min(self._cores, len(plan)) - 1):
-                tasks.append(Task(lambda: self._drain(waiting, work)))
+                tasks.append(BackgroundTask(lambda: self._drain(waiting, work)))
             self._drain(waiting, work)  # on this thread, too
         finally:
             waiting.clear()  # by now of what an interrupt has left
@@ -180,7 +180,7 @@ class Workers:
         """Here, once, and not on every thread. The threads that held cores and sessions are not in a forked child."""
         if os.getpid() != self._process:
             self._narrow[0].reopen_after_fork()
-            self._process, self._free, self._idle = os.getpid(), Permits(self._cores), list(self._narrow)
+            self._process, self._free, self._idle = os.getpid(), Semaphore(self._cores), list(self._narrow)
 
     def _open_wide(self, plan: Sequence[Batch]) -> Session | None:
         """The wide session, if it is open or worth it by now.

@@ -1,4 +1,4 @@
-"""embedge in other frameworks: a module or package each, imported only by its user.
+"""Adapters for other frameworks, one module or package each. Import the one that you need.
 
     langchain     EmbedgeEmbeddings, EmbedgeRerank                              pip install 'embedge[langchain]'
     llama_index   EmbedgeEmbedding, EmbedgeRerank                               pip install 'embedge[llama-index]'
@@ -6,6 +6,10 @@
     chroma        EmbedgeEmbeddingFunction                                      pip install 'embedge[chroma]'
     mteb          EmbedgeEncoder                                                pip install mteb
 
-Queries get the model's query prompt and documents do not, in all of them. ``source`` is which model a component has and
-how it was opened, ``encoding`` what it asks of an ``Embedder``, ``extra`` the error where a package is missing.
+All of them put the model's query prompt in front of queries and its document prompt, if it has one, in front of
+documents. BGE models have only a query prompt. Every ``model`` argument takes the name of a recipe, a hub id, the path
+of a bundle, or a loaded ``Embedder`` or ``Reranker``, which several components can share.
+
+The modules ``source``, ``encoding`` and ``extra`` are what the adapters have in common: how a component opens its
+model, the options of its calls, and the error for a package that is not installed.
 """

@@ -1,4 +1,4 @@
-"""Chroma: ``EmbedgeEmbeddingFunction``, whose options a collection keeps and is reopened with.
+"""Chroma: ``EmbedgeEmbeddingFunction``, which a collection stores with its options and is reopened with.
 
     import chromadb
     from embedge.integrations.chroma import EmbedgeEmbeddingFunction
@@ -6,9 +6,10 @@
     client = chromadb.PersistentClient("./chroma")
     documents = client.create_collection("documents", embedding_function=EmbedgeEmbeddingFunction("bge-small-en-v1.5"))
     documents.add(ids=["0", "1"], documents=["Yeast makes dough rise.", "The bike has a flat tyre."])
-    found = documents.query(query_texts=["how do I bake bread?"], n_results=1)
+    result = documents.query(query_texts=["how do I bake bread?"], n_results=1)
 
-Importing this module registers the function, so that ``client.get_collection("documents")`` finds it by its name.
+Importing this module registers the function with Chroma. A program that reopens the collection imports the module too;
+then ``client.get_collection("documents")`` opens it with the stored function and options.
 """
 
 import json
@@ -22,41 +23,41 @@ from embedge.bundle.manifest import Similarity
 from embedge.errors import InputValueError
 from embedge.integrations.encoding import Encoding
 from embedge.integrations.extra import needs_extra
-from embedge.integrations.source import Source
+from embedge.integrations.source import ModelSource
 
 with needs_extra("chroma"):
     from chromadb.api.types import Embeddable, EmbeddingFunction, Embeddings, Space
     from chromadb.utils.embedding_functions import register_embedding_function
 
-# How Chroma calls what a model compares vectors by.
+# Chroma's names of the measures that models compare vectors by.
 _SPACES: Mapping[Similarity, Space] = {"cosine": "cosine", "dot": "ip", "euclidean": "l2"}
-# What a collection's vectors depend on; the rest may change from one opening to the next.
+# The options that the vectors depend on, so a collection's cannot change. The others may differ when it is reopened.
 _FIXED = ("model", "query_prompt", "document_prompt", "normalize", "truncate_dim")
 
 
 @register_embedding_function
 class EmbedgeEmbeddingFunction(EmbeddingFunction[Embeddable]):
-    """Documents to vectors, and queries with the model's query prompt.
+    """Embeds a collection's documents, and its queries with the model's query prompt.
 
-    The model is loaded when it is first needed, and functions of the same options share it: Chroma makes a function
-    whenever a collection is opened, also where its texts are only read.
+    Chroma makes a function whenever it opens a collection, even if no text will be embedded. So the model is loaded by
+    the first call that needs it, and functions with the same options share it. Errors in the options appear then, too.
 
     Args:
-        model: a recipe's name, a hub id, a bundle's path, or an ``Embedder``, of which the collection keeps the path.
-        precision: of the graph, as in ``Embedder``, like the four that follow.
-        providers: see ``Embedder``.
-        threads: see ``Embedder``.
-        cache_dir: see ``Embedder``.
-        local_files_only: see ``Embedder``.
-        query_prompt: text put in front of queries; None is the model's own, "" is none.
-        document_prompt: text put in front of documents, likewise.
-        batch_tokens: as in ``Embedder.encode``, like all that follow.
-        normalize: see ``Embedder.encode``.
-        truncate_dim: see ``Embedder.encode``.
-        on_truncate: see ``Embedder.encode``.
-
-    Raises:
-        EmbedgeError: as ``Embedder`` does, by the first call.
+        model: the name of a recipe, a hub id, the path of a bundle, or a loaded ``Embedder``, whose path the collection
+            stores.
+        precision: ``"int8"``, ``"fp32"`` or ``"fp16"``, the graph's precision; None takes the first that the bundle
+            holds, in this order, or with CUDA in the order fp16, fp32, int8.
+        providers: ONNX Runtime execution providers, such as ``["CUDAExecutionProvider", "CPUExecutionProvider"]``; None
+            is the CPU.
+        threads: the largest number of cores to use; None uses all that the process may use.
+        cache_dir: the folder of downloaded bundles; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
+        local_files_only: never use the network.
+        query_prompt: text that is put in front of each query; None uses the model's own prompt, "" uses none.
+        document_prompt: text that is put in front of each document; None uses the model's own, "" uses none.
+        batch_tokens: how many tokens run through the model at once; None is a good value for a CPU.
+        normalize: scale vectors to length 1; None does what the model was trained for.
+        truncate_dim: keep only the first dimensions, this many; None keeps all.
+        on_truncate: what to do if a text is longer than the model reads: ``"warn"``, ``"ignore"`` or ``"error"``.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class EmbedgeEmbeddingFunction(EmbeddingFunction[Embeddable]):
             show_progress_bar=False,
             on_truncate=on_truncate,
         )
-        self._source = Source(
+        self._source = ModelSource(
             model=model,
             precision=precision,
             providers=providers,
@@ -94,20 +95,20 @@ class EmbedgeEmbeddingFunction(EmbeddingFunction[Embeddable]):
         )
 
     def __call__(self, input: Embeddable) -> Embeddings:  # noqa: A002  # the protocol's name
-        """Vectors of documents, float32 [dimension] each; raises as ``Embedder.encode_document``."""
+        """Embed documents: a float32 [dimension] each. Raises the errors of ``Embedder`` and ``encode_document``."""
         return list(self._encoding.documents(self._embedder(), _texts(input)))
 
     def embed_query(self, input: Embeddable) -> Embeddings:  # noqa: A002
-        """Vectors of queries, float32 [dimension] each; raises as ``Embedder.encode_query``."""
+        """Embed queries: a float32 [dimension] each. Raises the errors of ``Embedder`` and ``encode_query``."""
         return list(self._encoding.queries(self._embedder(), _texts(input)))
 
     @staticmethod
     def name() -> str:
-        """The name that a collection finds this function by."""
+        """The name by which Chroma stores this function."""
         return "embedge"
 
     def get_config(self) -> dict[str, Any]:
-        """What a collection keeps: the constructor's arguments."""
+        """Return the constructor's arguments, which Chroma stores with a collection."""
         return {
             **self._source.config(),
             "query_prompt": self._encoding.query_prompt,
@@ -120,61 +121,62 @@ class EmbedgeEmbeddingFunction(EmbeddingFunction[Embeddable]):
 
     @staticmethod
     def build_from_config(config: dict[str, Any]) -> "EmbedgeEmbeddingFunction":
-        """The function that a collection was made with."""
+        """Return the function that a stored collection was made with."""
         return EmbedgeEmbeddingFunction(**config)
 
     @staticmethod
     def validate_config(config: dict[str, Any]) -> None:
-        """Raises InputValueError where the configuration is not one of this function's."""
+        """Raise InputValueError if a configuration has an unknown option."""
         known = EmbedgeEmbeddingFunction().get_config()
         if unknown := sorted(set(config) - set(known)):
-            raise InputValueError(f"embedge's functions know {', '.join(known)}, found {', '.join(unknown)}")
+            raise InputValueError(f"unknown options {', '.join(unknown)}; the known options are {', '.join(known)}")
 
     def validate_config_update(self, old_config: dict[str, Any], new_config: dict[str, Any]) -> None:
-        """Raises InputValueError where new vectors would not go with a collection's own."""
+        """Raise InputValueError if an option changes that the collection's vectors depend on."""
         self.validate_config(new_config)
         for name in _FIXED:
             old, new = old_config.get(name), new_config.get(name)
             if name not in new_config or new == old:
                 continue
             if name == "normalize" and {None, self._embedder().bundle.manifest.normalize} == {old, new}:
-                continue  # None is what the model does
+                continue  # None means the model's own way, so both are the same
             raise InputValueError(
-                f"the collection's vectors are of {name}={old!r}, found {new!r}; "
+                f"the collection's vectors were made with {name}={old!r}, found {name}={new!r}; "
                 "make a new collection and add the documents to it"
             )
 
     def default_space(self) -> Space:
-        """What the model's vectors are compared by.
+        """Return the space for new collections: the measure that the model was trained for.
 
-        Loads the model, which alone knows it: when a collection is made, and not when one is opened.
+        Chroma asks when a collection is created, not when it is opened. Only the bundle knows the measure, so this
+        loads the model.
 
         Raises:
-            InputValueError: Chroma has no such space, as for the Manhattan distance.
+            InputValueError: Chroma lacks the measure, such as the Manhattan distance.
         """
         measure = self._embedder().similarity_fn_name
         if measure not in _SPACES:
             raise InputValueError(
-                f"the model compares by {measure} distance, and Chroma has none; choose a space for the collection: "
+                f"Chroma lacks the model's measure, the {measure} distance; choose a space for the collection: "
                 'configuration={"hnsw": {"space": "cosine"}}'
             )
         return _SPACES[measure]
 
     def supported_spaces(self) -> list[Space]:
-        """All three; of vectors of length 1 they give the same order."""
+        """All three spaces; for vectors of length 1 they rank alike."""
         return ["cosine", "l2", "ip"]
 
     def _embedder(self) -> Embedder:
-        if self._source.is_open:
+        if self._source.is_loaded:
             return self._source.open(Embedder)
         return _open_shared(json.dumps(self._source.config()))
 
 
 @lru_cache
 def _open_shared(config: str) -> Embedder:
-    return Source(**json.loads(config)).open(Embedder)
+    return ModelSource(**json.loads(config)).open(Embedder)
 
 
-def _texts(found: Embeddable) -> list[str]:
-    """Chroma's type for what is embedded has images in it, too; the Embedder tells which one is no text."""
-    return found  # type: ignore[return-value]
+def _texts(inputs: Embeddable) -> list[str]:
+    """Chroma's type also allows images; for those the Embedder raises an error that names the first one."""
+    return inputs  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""What a component asks of its Embedder, for queries and for documents."""
+"""The options with which a component embeds queries and documents."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoding:
-    """Options of every call, see ``Embedder.encode``; of both prompts None is the model's own, and "" is none at all.
+    """The options of every call; ``Embedder.encode`` explains them.
 
     Attributes:
-        query_prompt: text put in front of queries.
-        document_prompt: text put in front of documents.
-        batch_tokens: token budget of one session run.
+        query_prompt: text that is put in front of each query; None uses the model's own prompt, "" uses none.
+        document_prompt: text that is put in front of each document; None uses the model's own, "" uses none.
+        batch_tokens: how many tokens run through the model at once; None is a good value for a CPU.
         normalize: scale vectors to length 1; None does what the model was trained for.
-        truncate_dim: keep the first so many dimensions.
-        show_progress_bar: for documents; one query never has a bar.
-        on_truncate: what to do about texts that are too long.
+        truncate_dim: keep only the first dimensions, this many; None keeps all.
+        show_progress_bar: show a progress bar for documents; queries never have one.
+        on_truncate: what to do if a text is longer than the model reads: ``"warn"``, ``"ignore"`` or ``"error"``.
     """
 
     query_prompt: str | None = None
@@ -38,21 +38,21 @@ class Encoding:
     on_truncate: OnTruncate = "warn"
 
     def queries(self, embedder: Embedder, texts: Sequence[str]) -> NDArray[Any]:
-        """Vectors of queries, float32 [n, dimension]; raises as ``Embedder.encode_query``."""
+        """Embed queries: float32 [n, dimension]. Raises the errors of ``Embedder.encode_query``."""
         return self._call(embedder.encode_query, texts, self.query_prompt, False)
 
     def query(self, embedder: Embedder, text: str) -> list[float]:
-        """The vector of one query, [dimension]."""
+        """Embed one query: [dimension]."""
         return self.queries(embedder, [text])[0].tolist()  # type: ignore[no-any-return]
 
     def documents(self, embedder: Embedder, texts: Sequence[str]) -> NDArray[Any]:
-        """Vectors of documents, float32 [n, dimension]; raises as ``Embedder.encode_document``."""
+        """Embed documents: float32 [n, dimension]. Raises the errors of ``Embedder.encode_document``."""
         return self._call(embedder.encode_document, texts, self.document_prompt, self.show_progress_bar)
 
     def _call(
         self, encode: Callable[..., NDArray[Any]], texts: Sequence[str], prompt: str | None, show: bool | None
     ) -> NDArray[Any]:
-        if isinstance(texts, str):  # it would be one vector, where the caller awaits a list of them
+        if isinstance(texts, str):  # Embedder would return one vector, but the framework expects a list
             raise InputTypeError("texts must be a list of strings, found one string; put it in a list")
         return encode(
             texts,

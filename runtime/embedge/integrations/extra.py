@@ -1,4 +1,4 @@
-"""A framework that is not installed: an error that names the pip command."""
+"""The error for a framework that is not installed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,8 +8,8 @@ from embedge.errors import MissingExtraError
 
 @contextmanager
 def needs_extra(extra: str) -> Iterator[None]:
-    """Around imports: raises MissingExtraError, with the command that brings ``extra``, where a package is missing."""
+    """Run imports; if a package is missing, raise MissingExtraError with the pip command that installs ``extra``."""
     try:
         yield
     except ModuleNotFoundError as error:
-        raise MissingExtraError(f"{error.name} is not installed; `pip install 'embedge[{extra}]'` brings it") from error
+        raise MissingExtraError(f"{error.name} is not installed; run `pip install 'embedge[{extra}]'`") from error

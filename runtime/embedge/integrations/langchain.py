@@ -1,16 +1,16 @@
-"""LangChain: ``EmbedgeEmbeddings`` for vector stores, ``EmbedgeRerank`` for what they find.
+"""LangChain: ``EmbedgeEmbeddings`` for vector stores, and ``EmbedgeRerank`` to rerank search results.
 
     from langchain_core.vectorstores import InMemoryVectorStore
     from embedge.integrations.langchain import EmbedgeEmbeddings, EmbedgeRerank
 
     store = InMemoryVectorStore(EmbedgeEmbeddings(model="bge-small-en-v1.5"))
     store.add_texts(["Yeast makes dough rise.", "The bike has a flat tyre."])
-    found = store.similarity_search("how do I bake bread?", k=20)
+    candidates = store.similarity_search("how do I bake bread?", k=20)
     compressor = EmbedgeRerank(model="bge-reranker-base", top_n=3)
-    reranked = compressor.compress_documents(found, "how do I bake bread?")
+    reranked = compressor.compress_documents(candidates, "how do I bake bread?")
 
-Their asynchronous twins (``aembed_query``, ``acompress_documents`` ...) are LangChain's own: they run in its executor,
-so that the event loop goes on.
+The asynchronous methods (``aembed_query``, ``acompress_documents`` and so on) are LangChain's. They run the work in a
+thread and do not block the event loop.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from typing import Any
 from embedge import Embedder, OnTruncate, Precision, Reranker
 from embedge.integrations.encoding import Encoding
 from embedge.integrations.extra import needs_extra
-from embedge.integrations.source import Source
+from embedge.integrations.source import ModelSource
 
 with needs_extra("langchain"):
     from langchain_core.callbacks import Callbacks
@@ -30,25 +30,28 @@ with needs_extra("langchain"):
 
 
 class EmbedgeEmbeddings(Embeddings):
-    """Queries and documents to vectors, with the model's own prompts.
+    """Embeds queries and documents, each with the model's own prompt.
 
     Args:
-        model: a recipe's name, a hub id, a bundle's path, or an ``Embedder``.
-        precision: of the graph, as in ``Embedder``, like the four that follow.
-        providers: see ``Embedder``.
-        threads: see ``Embedder``.
-        cache_dir: see ``Embedder``.
-        local_files_only: see ``Embedder``.
-        query_prompt: text put in front of queries; None is the model's own, "" is none.
-        document_prompt: text put in front of documents, likewise.
-        batch_tokens: as in ``Embedder.encode``, like all that follow.
-        normalize: see ``Embedder.encode``.
-        truncate_dim: see ``Embedder.encode``.
-        show_progress_bar: see ``Embedder.encode``; never for a query.
-        on_truncate: see ``Embedder.encode``.
+        model: the name of a recipe, a hub id, the path of a bundle, or a loaded ``Embedder``.
+        precision: ``"int8"``, ``"fp32"`` or ``"fp16"``, the graph's precision; None takes the first that the bundle
+            holds, in this order, or with CUDA in the order fp16, fp32, int8.
+        providers: ONNX Runtime execution providers, such as ``["CUDAExecutionProvider", "CPUExecutionProvider"]``; None
+            is the CPU.
+        threads: the largest number of cores to use; None uses all that the process may use.
+        cache_dir: the folder of downloaded bundles; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
+        local_files_only: never use the network.
+        query_prompt: text that is put in front of each query; None uses the model's own prompt, "" uses none.
+        document_prompt: text that is put in front of each document; None uses the model's own, "" uses none.
+        batch_tokens: how many tokens run through the model at once; None is a good value for a CPU.
+        normalize: scale vectors to length 1; None does what the model was trained for.
+        truncate_dim: keep only the first dimensions, this many; None keeps all.
+        show_progress_bar: show a progress bar for documents; None shows one if the work is long and stderr is a
+            terminal.
+        on_truncate: what to do if a text is longer than the model reads: ``"warn"``, ``"ignore"`` or ``"error"``.
 
     Raises:
-        EmbedgeError: as ``Embedder`` does.
+        EmbedgeError: the model cannot be loaded; see ``Embedder``.
     """
 
     def __init__(
@@ -77,7 +80,7 @@ class EmbedgeEmbeddings(Embeddings):
             show_progress_bar=show_progress_bar,
             on_truncate=on_truncate,
         )
-        self._embedder = Source(
+        self._embedder = ModelSource(
             model=model,
             precision=precision,
             providers=providers,
@@ -90,31 +93,35 @@ class EmbedgeEmbeddings(Embeddings):
         return f"EmbedgeEmbeddings({self._embedder!r})"
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Vectors of texts to be found, [n, dimension]; raises as ``Embedder.encode_document``."""
+        """Embed documents: [n, dimension]. Raises the errors of ``Embedder.encode_document``."""
         return self._encoding.documents(self._embedder, texts).tolist()  # type: ignore[no-any-return]
 
     def embed_query(self, text: str) -> list[float]:
-        """The vector of a query, [dimension]; raises as ``Embedder.encode_query``."""
+        """Embed a query: [dimension]. Raises the errors of ``Embedder.encode_query``."""
         return self._encoding.query(self._embedder, text)
 
 
 class EmbedgeRerank(BaseDocumentCompressor):
-    """The best of what a retriever found, best first: copies, with ``relevance_score`` in the metadata.
+    """Returns the documents that answer a query best, best first.
+
+    They are copies of the retriever's documents, with the score as ``relevance_score`` in the metadata.
 
     Attributes:
-        model: a recipe's name, a hub id, a bundle's path, or a ``Reranker``.
+        model: the name of a recipe, a hub id, the path of a bundle, or a loaded ``Reranker``.
         top_n: how many documents to return; None returns all.
-        precision: of the graph, as in ``Reranker``, like the four that follow.
-        providers: see ``Reranker``.
-        threads: see ``Reranker``.
-        cache_dir: see ``Reranker``.
-        local_files_only: see ``Reranker``.
-        normalize: scores between 0 and 1, by the sigmoid; otherwise they are logits.
-        batch_tokens: as in ``Reranker.rank``.
-        on_truncate: see ``Reranker.rank``.
+        precision: ``"int8"``, ``"fp32"`` or ``"fp16"``, the graph's precision; None takes the first that the bundle
+            holds, in this order, or with CUDA in the order fp16, fp32, int8.
+        providers: ONNX Runtime execution providers, such as ``["CUDAExecutionProvider", "CPUExecutionProvider"]``; None
+            is the CPU.
+        threads: the largest number of cores to use; None uses all that the process may use.
+        cache_dir: the folder of downloaded bundles; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
+        local_files_only: never use the network.
+        normalize: return scores between 0 and 1, by the sigmoid; False returns logits.
+        batch_tokens: how many tokens run through the model at once; None is a good value for a CPU.
+        on_truncate: what to do if a pair is longer than the model reads: ``"warn"``, ``"ignore"`` or ``"error"``.
 
     Raises:
-        EmbedgeError: as ``Reranker`` does.
+        EmbedgeError: the model cannot be loaded; see ``Reranker``.
     """
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
@@ -132,8 +139,8 @@ class EmbedgeRerank(BaseDocumentCompressor):
     _reranker: Reranker = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
-        """Loads the reranker."""
-        self._reranker = Source(
+        """Load the reranker."""
+        self._reranker = ModelSource(
             model=self.model,
             precision=self.precision,
             providers=self.providers,
@@ -145,7 +152,7 @@ class EmbedgeRerank(BaseDocumentCompressor):
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> Sequence[Document]:
-        """The ``top_n`` documents that answer a query best, best first; raises as ``Reranker.rank``."""
+        """Return the ``top_n`` best documents for a query, best first. Raises the errors of ``Reranker.rank``."""
         ranked = self._reranker.rank(
             query,
             [document.page_content for document in documents],

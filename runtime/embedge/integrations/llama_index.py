@@ -1,4 +1,4 @@
-"""LlamaIndex: ``EmbedgeEmbedding`` for indices, ``EmbedgeRerank`` for what their retrievers find.
+"""LlamaIndex: ``EmbedgeEmbedding`` for indices, and ``EmbedgeRerank`` to rerank what a retriever returns.
 
     from llama_index.core import Document, VectorStoreIndex
     from embedge.integrations.llama_index import EmbedgeEmbedding, EmbedgeRerank
@@ -9,7 +9,7 @@
     rerank = EmbedgeRerank("bge-reranker-base", top_n=3)
     reranked = rerank.postprocess_nodes(nodes, query_str="how do I bake bread?")
 
-Their asynchronous twins run in a thread, so that the event loop goes on.
+The asynchronous methods run the work in a thread and do not block the event loop.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ import numpy as np
 from embedge import Embedder, InputValueError, OnTruncate, Precision, Reranker
 from embedge.integrations.encoding import Encoding
 from embedge.integrations.extra import needs_extra
-from embedge.integrations.source import Source
+from embedge.integrations.source import ModelSource
 
 with needs_extra("llama-index"):
     from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding, SimilarityMode
@@ -37,42 +37,44 @@ _dispatcher = get_dispatcher(__name__)
 
 
 class EmbedgeEmbedding(BaseEmbedding):
-    """Queries and texts to vectors, with the model's own prompts.
+    """Embeds queries and texts, each with the model's own prompt.
 
     Args:
-        model_name: a recipe's name, a hub id, a bundle's path, or an ``Embedder``.
-        precision: of the graph, as in ``Embedder``, like the four that follow.
-        providers: see ``Embedder``.
-        threads: see ``Embedder``.
-        cache_dir: see ``Embedder``.
-        local_files_only: see ``Embedder``.
-        query_instruction: text put in front of queries; None is the model's own prompt, "" is none.
-        text_instruction: text put in front of documents, likewise.
-        batch_tokens: as in ``Embedder.encode``, like the three that follow.
-        normalize: see ``Embedder.encode``.
-        truncate_dim: see ``Embedder.encode``.
-        on_truncate: see ``Embedder.encode``.
-        embed_batch_size: texts that LlamaIndex hands over at once, 2048 at most; the more of them, the better are
-            the batches that embedge makes by tokens.
-        num_workers: see LlamaIndex's ``BaseEmbedding``, as for the two that follow.
+        model_name: the name of a recipe, a hub id, the path of a bundle, or a loaded ``Embedder``.
+        precision: ``"int8"``, ``"fp32"`` or ``"fp16"``, the graph's precision; None takes the first that the bundle
+            holds, in this order, or with CUDA in the order fp16, fp32, int8.
+        providers: ONNX Runtime execution providers, such as ``["CUDAExecutionProvider", "CPUExecutionProvider"]``; None
+            is the CPU.
+        threads: the largest number of cores to use; None uses all that the process may use.
+        cache_dir: the folder of downloaded bundles; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
+        local_files_only: never use the network.
+        query_instruction: text that is put in front of each query; None uses the model's own prompt, "" uses none.
+        text_instruction: text that is put in front of each document; None uses the model's own, "" uses none.
+        batch_tokens: how many tokens run through the model at once; None is a good value for a CPU.
+        normalize: scale vectors to length 1; None does what the model was trained for.
+        truncate_dim: keep only the first dimensions, this many; None keeps all.
+        on_truncate: what to do if a text is longer than the model reads: ``"warn"``, ``"ignore"`` or ``"error"``.
+        embed_batch_size: how many texts LlamaIndex passes in one call, 2048 at most. embedge makes its own batches, by
+            tokens; they are better the more texts it can choose from.
+        num_workers: for LlamaIndex's ``BaseEmbedding``, as are the next two.
         embeddings_cache: see ``BaseEmbedding``.
         callback_manager: see ``BaseEmbedding``.
 
     Raises:
-        EmbedgeError: as ``Embedder`` does.
+        EmbedgeError: the model cannot be loaded; see ``Embedder``.
     """
 
     precision: Precision | None = Field(default=None, description="Precision of the graph.")
     providers: Sequence[str] | None = Field(default=None, description="ONNX Runtime execution providers.")
-    threads: int | None = Field(default=None, description="Most cores to use.")
-    cache_dir: str | None = Field(default=None, description="Where bundles are kept.")
-    local_files_only: bool = Field(default=False, description="Never touch the network.")
-    query_instruction: str | None = Field(default=None, description="Text put in front of queries.")
-    text_instruction: str | None = Field(default=None, description="Text put in front of documents.")
+    threads: int | None = Field(default=None, description="The largest number of cores to use.")
+    cache_dir: str | None = Field(default=None, description="The folder of downloaded bundles.")
+    local_files_only: bool = Field(default=False, description="Never use the network.")
+    query_instruction: str | None = Field(default=None, description="Text that is put in front of each query.")
+    text_instruction: str | None = Field(default=None, description="Text that is put in front of each document.")
     batch_tokens: int | None = Field(default=None, description="Token budget of one session run.")
-    normalize: bool | None = Field(default=None, description="Scale vectors to length 1; the model's own way if None.")
-    truncate_dim: int | None = Field(default=None, description="Keep the first so many dimensions.")
-    on_truncate: OnTruncate = Field(default="warn", description="What to do about texts that are too long.")
+    normalize: bool | None = Field(default=None, description="Scale vectors to length 1; None: as trained.")
+    truncate_dim: int | None = Field(default=None, description="Keep only the first dimensions, this many.")
+    on_truncate: OnTruncate = Field(default="warn", description="What to do if a text is too long.")
     _embedder: Embedder = PrivateAttr()
 
     def __init__(
@@ -95,7 +97,7 @@ class EmbedgeEmbedding(BaseEmbedding):
         embeddings_cache: Any | None = None,
         callback_manager: CallbackManager | None = None,
     ) -> None:
-        source = Source(
+        source = ModelSource(
             model=model_name,
             precision=precision,
             providers=providers,
@@ -120,7 +122,7 @@ class EmbedgeEmbedding(BaseEmbedding):
 
     @classmethod
     def class_name(cls) -> str:
-        """The name that LlamaIndex serialises it by."""
+        """The name by which LlamaIndex serialises this class."""
         return "EmbedgeEmbedding"
 
     def _encoding(self) -> Encoding:
@@ -137,7 +139,7 @@ class EmbedgeEmbedding(BaseEmbedding):
     def similarity(
         self, embedding1: Embedding, embedding2: Embedding, mode: SimilarityMode = SimilarityMode.DEFAULT
     ) -> float:
-        """How alike two vectors are, by ``mode``; by default as the model has it, see ``Embedder.similarity``."""
+        """The similarity of two vectors by ``mode``; by default by the measure that the model was trained for."""
         if mode != SimilarityMode.DEFAULT:
             return super().similarity(embedding1, embedding2, mode)
         return float(self._embedder.similarity(np.asarray(embedding1), np.asarray(embedding2))[0, 0])
@@ -162,33 +164,35 @@ class EmbedgeEmbedding(BaseEmbedding):
 
 
 class EmbedgeRerank(BaseNodePostprocessor):
-    """The best of what a retriever found, best first, with the reranker's scores.
+    """Returns the nodes that answer a query best, best first, with the reranker's scores.
 
     Args:
-        model: a recipe's name, a hub id, a bundle's path, or a ``Reranker``.
+        model: the name of a recipe, a hub id, the path of a bundle, or a loaded ``Reranker``.
         top_n: how many nodes to return.
-        precision: of the graph, as in ``Reranker``, like the four that follow.
-        providers: see ``Reranker``.
-        threads: see ``Reranker``.
-        cache_dir: see ``Reranker``.
-        local_files_only: see ``Reranker``.
-        normalize: scores between 0 and 1, by the sigmoid; otherwise they are logits.
-        batch_tokens: as in ``Reranker.rank``.
-        on_truncate: see ``Reranker.rank``.
-        keep_retrieval_score: put the retriever's score into the metadata, as ``retrieval_score``.
-        callback_manager: see LlamaIndex's ``BaseNodePostprocessor``.
+        precision: ``"int8"``, ``"fp32"`` or ``"fp16"``, the graph's precision; None takes the first that the bundle
+            holds, in this order, or with CUDA in the order fp16, fp32, int8.
+        providers: ONNX Runtime execution providers, such as ``["CUDAExecutionProvider", "CPUExecutionProvider"]``; None
+            is the CPU.
+        threads: the largest number of cores to use; None uses all that the process may use.
+        cache_dir: the folder of downloaded bundles; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
+        local_files_only: never use the network.
+        normalize: return scores between 0 and 1, by the sigmoid; False returns logits.
+        batch_tokens: how many tokens run through the model at once; None is a good value for a CPU.
+        on_truncate: what to do if a pair is longer than the model reads: ``"warn"``, ``"ignore"`` or ``"error"``.
+        keep_retrieval_score: store the retriever's score in the metadata, as ``retrieval_score``.
+        callback_manager: for LlamaIndex's ``BaseNodePostprocessor``.
 
     Raises:
-        EmbedgeError: as ``Reranker`` does.
+        EmbedgeError: the model cannot be loaded; see ``Reranker``.
     """
 
     model: str = Field(description="Name or path of the reranker.")
     top_n: int = Field(default=2, ge=1, description="How many nodes to return.")
     precision: Precision | None = Field(default=None, description="Precision of the graph.")
     providers: Sequence[str] | None = Field(default=None, description="ONNX Runtime execution providers.")
-    threads: int | None = Field(default=None, description="Most cores to use.")
-    cache_dir: str | None = Field(default=None, description="Where bundles are kept.")
-    local_files_only: bool = Field(default=False, description="Never touch the network.")
+    threads: int | None = Field(default=None, description="The largest number of cores to use.")
+    cache_dir: str | None = Field(default=None, description="The folder of downloaded bundles.")
+    local_files_only: bool = Field(default=False, description="Never use the network.")
     normalize: bool = Field(default=True, description="Scores between 0 and 1.")
     batch_tokens: int | None = Field(default=None, description="Token budget of one session run.")
     on_truncate: OnTruncate = Field(default="warn", description="What to do about pairs that are too long.")
@@ -211,7 +215,7 @@ class EmbedgeRerank(BaseNodePostprocessor):
         keep_retrieval_score: bool = False,
         callback_manager: CallbackManager | None = None,
     ) -> None:
-        source = Source(
+        source = ModelSource(
             model=model,
             precision=precision,
             providers=providers,
@@ -232,14 +236,14 @@ class EmbedgeRerank(BaseNodePostprocessor):
 
     @classmethod
     def class_name(cls) -> str:
-        """The name that LlamaIndex serialises it by."""
+        """The name by which LlamaIndex serialises this class."""
         return "EmbedgeRerank"
 
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         if query_bundle is None:
-            raise InputValueError("reranking needs the query, found none; give query_str= or query_bundle=")
+            raise InputValueError("reranking needs the query, found none; pass query_str= or query_bundle=")
         query = query_bundle.query_str
         _dispatcher.event(ReRankStartEvent(query=query_bundle, nodes=nodes, top_n=self.top_n, model_name=self.model))
         payload: dict[str, Any] = {
@@ -265,9 +269,9 @@ class EmbedgeRerank(BaseNodePostprocessor):
         )
         return [self._scored(nodes[index], score) for index, score in ranked]
 
-    def _scored(self, found: NodeWithScore, score: float) -> NodeWithScore:
-        """A copy with the reranker's score: the original may be in an index."""
-        node = found.node
+    def _scored(self, retrieved: NodeWithScore, score: float) -> NodeWithScore:
+        """Return a copy with the reranker's score; the original may be part of an index."""
+        node = retrieved.node
         if self.keep_retrieval_score:
-            node = node.model_copy(update={"metadata": {**node.metadata, "retrieval_score": found.score}})
+            node = node.model_copy(update={"metadata": {**node.metadata, "retrieval_score": retrieved.score}})
         return NodeWithScore(node=node, score=score)

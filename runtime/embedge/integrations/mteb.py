@@ -1,4 +1,4 @@
-"""mteb: ``EmbedgeEncoder``, a model that mteb's tasks and benchmarks can be run on.
+"""mteb: ``EmbedgeEncoder``, which runs mteb's tasks and benchmarks on an ``Embedder``.
 
     import mteb
     from embedge import Embedder
@@ -6,7 +6,7 @@
 
     mteb.evaluate(EmbedgeEncoder(Embedder("bge-small-en-v1.5")), mteb.get_tasks(["STSBenchmark"]))
 
-Satisfies mteb 2's ``EncoderProtocol``. Nothing of mteb is imported before its metadata are asked for.
+The class follows mteb 2's ``EncoderProtocol``. It imports mteb only when mteb asks for the model's metadata.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ if TYPE_CHECKING:
 
 
 class EmbedgeEncoder:
-    """An ``Embedder`` for mteb: queries get the model's query prompt, documents its document prompt, others none.
+    """An ``Embedder`` for mteb. Queries get the model's query prompt, documents its document prompt, other texts none.
 
     Args:
         embedder: the model.
-        on_truncate: as in ``Embedder.encode``; mteb's tasks have long texts, and its other models truncate silently.
+        on_truncate: what to do if a text is longer than the model reads: ``"warn"``, ``"ignore"`` or ``"error"``. The
+            default is not ``"warn"``: many tasks have long texts, and other models in mteb truncate them silently.
     """
 
     def __init__(self, embedder: Embedder, *, on_truncate: OnTruncate = "ignore") -> None:
@@ -51,23 +52,23 @@ class EmbedgeEncoder:
         show_progress_bar: bool | None = None,
         precision: OutputPrecision = "float32",
     ) -> NDArray[Any]:
-        """Vectors of a task's texts.
+        """Embed the texts of a task.
 
         Args:
-            inputs: mteb's DataLoader; the ``"text"`` of its batches is embedded, all in one plan.
-            task_metadata: not used, as the two after it: a bundle's prompts are by kind of text, not by task.
+            inputs: mteb's DataLoader. The ``"text"`` of all its batches is embedded in one call.
+            task_metadata: not used: a bundle has prompts for queries and documents, not for tasks.
             hf_split: not used.
             hf_subset: not used.
             prompt_type: ``PromptType.query``, ``PromptType.document`` or None.
-            batch_size: of ``inputs``; no vector depends on it.
-            show_progress_bar: as in ``Embedder.encode``.
-            precision: as in ``Embedder.encode``.
+            batch_size: not used: embedge makes its own batches, and no vector depends on them.
+            show_progress_bar: show a progress bar; None shows one if the work is long and stderr is a terminal.
+            precision: the type of the vectors, as in ``Embedder.encode``.
 
         Returns:
-            float32 [texts, dimension], or what ``precision`` makes of them.
+            float32 [texts, dimension], or the type that ``precision`` names.
 
         Raises:
-            EmbedgeError: as ``Embedder.encode``.
+            EmbedgeError: the errors of ``Embedder.encode``.
         """
         kind = prompt_type.value if prompt_type else ""
         model = self._embedder
@@ -76,16 +77,16 @@ class EmbedgeEncoder:
         return encode(texts, show_progress_bar=show_progress_bar, precision=precision, on_truncate=self._on_truncate)
 
     def similarity(self, embeddings1: NDArray[Any], embeddings2: NDArray[Any]) -> NDArray[np.float32]:
-        """How alike every vector is to every other, see ``Embedder.similarity``."""
+        """The similarity of every vector to every other; see ``Embedder.similarity``."""
         return self._embedder.similarity(embeddings1, embeddings2)
 
     def similarity_pairwise(self, embeddings1: NDArray[Any], embeddings2: NDArray[Any]) -> NDArray[np.float32]:
-        """How alike each vector is to its counterpart, see ``Embedder.similarity_pairwise``."""
+        """The similarity of each vector to its counterpart; see ``Embedder.similarity_pairwise``."""
         return self._embedder.similarity_pairwise(embeddings1, embeddings2)
 
     @cached_property
     def mteb_model_meta(self) -> ModelMeta:
-        """What mteb writes beside its results: which model, at which precision.
+        """The model's description that mteb stores with its results: its name and precision, among others.
 
         Raises:
             MissingExtraError: mteb is not installed.
@@ -93,14 +94,14 @@ class EmbedgeEncoder:
         try:
             from mteb.models import ModelMeta
         except ModuleNotFoundError as error:
-            raise MissingExtraError(f"{error.name} is not installed; `pip install mteb` brings it") from error
+            raise MissingExtraError(f"{error.name} is not installed; run `pip install mteb`") from error
 
         bundle, precision = self._embedder.bundle, self._embedder.precision
         weights = bundle.graph_files(precision)[-1]
         return ModelMeta.create_empty(
             overwrites={
                 "name": f"embedge/{bundle.manifest.model}-{precision}",
-                "revision": bundle.manifest.files[weights].sha256,  # mteb keeps results by name and revision
+                "revision": bundle.manifest.files[weights].sha256,  # mteb stores results by name and revision
                 "adapted_from": bundle.manifest.source.hub_id,
                 "embed_dim": bundle.manifest.dimension,
                 "framework": ["ONNX"],

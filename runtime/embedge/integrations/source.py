@@ -1,4 +1,4 @@
-"""Which model a component has, and how to open it: its constructor's arguments, and what a framework saves of them."""
+"""The model of a component: how it is opened, and how a framework saves it."""
 
 from __future__ import annotations
 
@@ -18,20 +18,22 @@ M = TypeVar("M", "Embedder", "Reranker")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """A model's name with the options to open it, or a model that is open already.
+class ModelSource:
+    """The name of a model with the options to load it, or a loaded model.
 
     Attributes:
-        model: recipe's name, hub id or bundle's path; or an ``Embedder`` or ``Reranker``, which has its options.
-        precision: as in ``Embedder``, like all that follow.
-        providers: see ``Embedder``.
-        threads: see ``Embedder``.
-        cache_dir: see ``Embedder``.
-        local_files_only: see ``Embedder``.
+        model: the name of a recipe, a hub id, or the path of a bundle; or a loaded ``Embedder`` or ``Reranker``.
+        precision: ``"int8"``, ``"fp32"`` or ``"fp16"``, the graph's precision; None takes the first that the bundle
+            holds, in this order, or with CUDA in the order fp16, fp32, int8.
+        providers: ONNX Runtime execution providers, such as ``["CUDAExecutionProvider", "CPUExecutionProvider"]``; None
+            is the CPU.
+        threads: the largest number of cores to use; None uses all that the process may use.
+        cache_dir: the folder of downloaded bundles; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
+        local_files_only: never use the network.
 
     Raises:
-        InputTypeError: ``model`` is none of these.
-        InputValueError: there are options beside a model that is open.
+        InputTypeError: ``model`` is something else.
+        InputValueError: there are options beside a loaded model, which has its own.
     """
 
     model: str | PathLike[str] | Embedder | Reranker
@@ -42,31 +44,31 @@ class Source:
     local_files_only: bool = False
 
     def __post_init__(self) -> None:
-        if not self.is_open:
+        if not self.is_loaded:
             return
         kind = type(self.model).__name__
         if not isinstance(self.model, Model):
             raise InputTypeError(f"model must be a name, a path, an Embedder or a Reranker, found {kind}")
-        given = {name: getattr(self, name) for name in ("precision", "providers", "threads", "cache_dir")}
-        given["local_files_only"] = self.local_files_only or None
-        if late := ", ".join(name for name, value in given.items() if value is not None):
-            raise InputValueError(f"the {kind} is open already, found {late} beside it; give {late} to {kind}(...)")
+        options = {name: getattr(self, name) for name in ("precision", "providers", "threads", "cache_dir")}
+        options["local_files_only"] = self.local_files_only or None
+        if names := ", ".join(name for name, value in options.items() if value is not None):
+            raise InputValueError(f"the {kind} is loaded already, found {names} beside it; pass {names} to {kind}(...)")
 
     @property
-    def is_open(self) -> bool:
-        """Whether ``model`` is a model and not the name of one."""
+    def is_loaded(self) -> bool:
+        """Whether ``model`` is a loaded model, not a name or a path."""
         return not isinstance(self.model, str | PathLike)
 
     def open(self, kind: type[M]) -> M:
-        """The model; loaded now, unless it is open already.
+        """Return the loaded model; load it, unless it is loaded already.
 
         Raises:
-            EmbedgeError: as ``Embedder`` and ``Reranker`` do.
+            EmbedgeError: the errors of ``Embedder`` and ``Reranker``.
         """
         if isinstance(self.model, kind):
             return self.model
         return kind(
-            self.model,  # type: ignore[arg-type]  # one of the other kind is told what it must be
+            self.model,  # type: ignore[arg-type]  # an Embedder for a Reranker raises InputTypeError
             precision=self.precision,
             providers=self.providers,
             threads=self.threads,
@@ -75,7 +77,7 @@ class Source:
         )
 
     def config(self) -> dict[str, Any]:
-        """The attributes as JSON has them; a model that is open becomes its bundle's path, with its options."""
+        """Return the attributes as JSON values; a loaded model is replaced by its bundle's path and its options."""
         if isinstance(self.model, Model):
             return {
                 "model": str(self.model.bundle.path),

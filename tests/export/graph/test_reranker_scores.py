@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from embedge import Bundle, CheckpointError, Reranker
+from embedge.bundle.manifest import ExporterName
 from embedge_export import export
 from embedge_export.command.export import export as export_command
-from embedge_export.job import Exporter
 from embedge_export.verify.passages import passages, questions
 from seeded_roberta import write_roberta
 
@@ -127,7 +127,7 @@ def test_a_reranker_with_token_types_is_refused_by_either_exporter(tmp_path: Pat
     tensors["classifier.weight"] = tensors.pop("classifier.out_proj.weight")
     tensors["classifier.bias"] = tensors.pop("classifier.out_proj.bias")
     save_file(tensors, weights)
-    exporters: tuple[Exporter, ...] = ("native", "optimum")
+    exporters: tuple[ExporterName, ...] = ("native", "optimum")
     for exporter in exporters:
         with pytest.raises(CheckpointError, match="reranks with token types"):
             export(folder, tmp_path / "out", precisions=("fp32",), exporter=exporter)

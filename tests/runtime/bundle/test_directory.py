@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embedge import Bundle, BundleCorruptError, BundleError, BundleNotFoundError, Embedder, PrecisionNotFoundError
+from embedge import (
+    Bundle,
+    BundleCorruptError,
+    BundleError,
+    BundleNotFoundError,
+    Embedder,
+    InputValueError,
+    PrecisionNotFoundError,
+)
 from manifests import change
 
 
@@ -98,7 +106,7 @@ def test_a_wrong_crc32_is_found_by_a_check_and_not_by_a_load_alone(copy: Path) -
 def test_weights_that_the_manifest_does_not_record_are_refused(copy: Path) -> None:
     files = json.loads((copy / "embedge.json").read_text())["files"]
     edit(copy, files={name: record for name, record in files.items() if name != "onnx/model_int8.onnx_data"})
-    with pytest.raises(BundleCorruptError, match="uses onnx/model_int8.onnx_data but records no hash"):
+    with pytest.raises(BundleCorruptError, match="uses onnx/model_int8.onnx_data but has no hash"):
         Embedder(copy, precision="int8")
 
 
@@ -127,13 +135,13 @@ def test_a_missing_file_is_noticed(copy: Path) -> None:
 
 def test_a_missing_precision_names_the_command_that_adds_it(copy: Path) -> None:
     with pytest.raises(
-        PrecisionNotFoundError, match=r"holds fp32, int8, not fp16; `embedge export .* --precision fp16`"
+        PrecisionNotFoundError, match=r"holds int8, fp32, not fp16; run `embedge export .* --precision fp16` to get it"
     ):
         Embedder(copy, precision="fp16")
 
 
 def test_an_unknown_precision_names_the_known_ones(copy: Path) -> None:
-    with pytest.raises(PrecisionNotFoundError, match="one of int8, fp32, fp16, found 'int4'"):
+    with pytest.raises(InputValueError, match="precision must be one of int8, fp32, fp16, found 'int4'"):
         Embedder(copy, precision="int4")  # type: ignore[arg-type]
 
 
@@ -145,7 +153,7 @@ def test_a_checkpoint_is_no_bundle_and_the_command_is_named(tiny_checkpoint: Pat
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format_version": 2}, "has format 2, newer than 1; `pip install -U embedge`"),
+        ({"format_version": 2}, "has format 2, newer than 1; run `pip install -U embedge`"),
         ({"dimension": "384"}, "dimension must be int, found '384'"),
         ({"dimension": True}, "dimension must be int, found True"),
         ({"format_version": 0}, "format_version must be between 1 and 1, found 0"),
@@ -158,7 +166,7 @@ def test_a_checkpoint_is_no_bundle_and_the_command_is_named(tiny_checkpoint: Pat
         ({"files": {"../../etc/passwd": {"size": 1, "sha256": "0"}}}, "names a file outside the bundle"),
         ({"files": {"/etc/passwd": {"size": 1, "sha256": "0"}}}, "names a file outside the bundle"),
         ({"precisions": {"int8": {"file": "onnx/model_int8.onnx"}}}, "precisions.int8.exporter is missing"),
-        ({"precisions": {}}, "must name a graph for each precision, found none"),
+        ({"precisions": {}}, "must name a graph of its own for each precision, found none"),
         ({"prompts": ["query"]}, "prompts must be an object"),
         ({"source": None}, "source must be an object"),
     ],
@@ -212,5 +220,5 @@ def test_a_graph_without_a_hash_is_refused(copy: Path) -> None:
     files = json.loads((copy / "embedge.json").read_text())["files"]
     del files["onnx/model_int8.onnx"]
     edit(copy, files=files)
-    with pytest.raises(BundleCorruptError, match="records no hash"):
+    with pytest.raises(BundleCorruptError, match="has no hash"):
         Embedder(copy, precision="int8")

@@ -15,7 +15,7 @@ import pytest
 from embedge import Bundle, BundleError
 from embedge.bundle.atomic_write import replacing
 from embedge.bundle.commit import read_commit, write_commit
-from embedge.bundle.file_lock import HeldFile
+from embedge.bundle.file_lock import LockedFile
 from embedge.bundle.staging import lock_destination, staging
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
@@ -39,7 +39,7 @@ import logging, sys, time
 from pathlib import Path
 from embedge.bundle.staging import lock_destination, staging
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
-with lock_destination(Path(sys.argv[1])), staging(Path(sys.argv[1]), keep=None, drop=None):
+with lock_destination(Path(sys.argv[1])), staging(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(100)
 """
@@ -82,15 +82,15 @@ def test_a_lock_that_was_removed_while_it_was_waited_for_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The classic race: a waiter has opened the file that the holder then removes, and locks what is not there."""
-    first, second, third = (HeldFile(tmp_path / "lock", "lock") for _ in range(3))
-    assert first.take()
+    first, second, third = (LockedFile(tmp_path / "lock", "lock") for _ in range(3))
+    assert first.acquire()
     stale = os.open(tmp_path / "lock", os.O_RDWR)
     first.remove()
-    assert third.take()
+    assert third.acquire()
     with monkeypatch.context() as patched:
         patched.setattr(os, "open", lambda *_: stale)  # as if it had been opened before
-        assert not second.take()
-    assert not HeldFile(tmp_path / "lock", "lock").take()
+        assert not second.acquire()
+    assert not LockedFile(tmp_path / "lock", "lock").acquire()
     third.remove()
     assert names(tmp_path) == []
 
@@ -104,7 +104,7 @@ def test_what_a_killed_process_left_goes_with_the_next_and_its_lock_is_free(
         assert process.stdout
         assert process.stdout.readline() == b"held\n"
         assert names(tmp_path) == [".bundle.lock", ".bundle.partial"]
-        assert not HeldFile(tmp_path / ".bundle.lock", "lock").take()
+        assert not LockedFile(tmp_path / ".bundle.lock", "lock").acquire()
         process.kill()
     caplog.set_level(logging.INFO, "embedge")
     with lock_destination(place):
@@ -132,11 +132,11 @@ def test_a_waiting_process_that_is_interrupted_leaves_the_lock_to_its_holder(tmp
         command = [sys.executable, "-c", HOLDING, str(place)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
             assert process.stdout
-            assert process.stdout.readline() == f"waiting    for another process that makes {place}\n"
+            assert process.stdout.readline() == f"waiting    for another process that writes {place}\n"
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=60) != 0
         assert names(tmp_path) == [".bundle.lock"]
-        assert not HeldFile(tmp_path / ".bundle.lock", "lock").take()
+        assert not LockedFile(tmp_path / ".bundle.lock", "lock").acquire()
     assert names(tmp_path) == []
 
 
@@ -154,7 +154,7 @@ def test_a_file_system_without_locks_is_told_and_nothing_is_swept(
     with lock_destination(tmp_path / "bundle"):
         pass
     assert caplog.messages == [
-        f"warning    no locks where {tmp_path / 'bundle'} is: let no other process write there now"
+        f"warning    the file system of {tmp_path / 'bundle'} has no locks: start no other process that writes it"
     ]
     (tmp_path / ".x.npy.partial-00").touch()
     with replacing(tmp_path / "x.npy") as file:
@@ -256,7 +256,7 @@ def test_where_directories_cannot_be_exchanged_the_old_one_is_never_lost(
     monkeypatch.setattr(Path, "rename", renaming)
     with lock_destination(place):
         try:
-            with staging(place, keep=None, drop=None) as (folder, _):
+            with staging(place) as (folder, _):
                 (folder / "new").touch()
         except BundleError:
             assert fails

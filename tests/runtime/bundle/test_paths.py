@@ -20,7 +20,7 @@ from embedge.bundle import paths
 from embedge.bundle.cache_paths import cache_home, cached_path
 from embedge.bundle.checksum import crc32
 from embedge.bundle.commit import read_commit
-from embedge.bundle.copy_out import copy_bundle
+from embedge.bundle.copy import copy_bundle
 from embedge.bundle.paths import open_regular, read_regular
 from embedge.command.write_vectors import open_writer
 from embedge.hub.cache import cached_bundles, open_local
@@ -137,7 +137,7 @@ def test_files_are_read_whole(tmp_path: Path) -> None:
     path.write_bytes(b"123456789")
     assert read_regular(path, 9) == b"123456789"
     assert crc32(path) == "cbf43926"  # the check value of CRC-32, in every list of them
-    with pytest.raises(OSError, match="over 8 bytes"):
+    with pytest.raises(OSError, match="more than 8 bytes"):
         read_regular(path, 8)
 
 
@@ -145,7 +145,7 @@ def test_a_manifest_of_gigabytes_is_not_read(copy: Path) -> None:
     """A sparse one, which no disk holds."""
     with (copy / "embedge.json").open("r+b") as file:
         file.truncate(1 << 40)
-    with pytest.raises(BundleError, match=r"embedge.json cannot be read \(it has over 16777216 bytes\)"):
+    with pytest.raises(BundleError, match=r"embedge.json cannot be read \(it has more than 16777216 bytes\)"):
         Bundle.open(copy)
 
 
@@ -210,7 +210,7 @@ def test_damage_is_told_though_the_cache_variable_is_nonsense(copy: Path, monkey
     (folder / "tokenizer.json").unlink()
     monkeypatch.setenv("EMBEDGE_HOME", "~nobody-of-that-name")
     with pytest.raises(
-        BundleCorruptError, match="tokenizer.json cannot be read .*`env EMBEDGE_HOME=.* brings it again"
+        BundleCorruptError, match="tokenizer.json cannot be read .*run `env EMBEDGE_HOME=.*` to download it again"
     ):
         Embedder(folder)
 
@@ -347,6 +347,6 @@ def test_a_read_that_would_wait_is_an_error() -> None:
     """As of /proc/kmsg, which is a regular file to the system, and gave None instead of bytes."""
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
-    with io.BufferedReader(paths._Waitless(reading, "rb")) as file, pytest.raises(BlockingIOError):
+    with io.BufferedReader(paths._NonBlockingFile(reading, "rb")) as file, pytest.raises(BlockingIOError):
         file.read(10)
     os.close(writing)

@@ -230,7 +230,7 @@ def test_the_bar_counts_what_is_embedded_not_what_is_read(
 ) -> None:
     """The third line fails before the window of the first two is embedded."""
     monkeypatch.setattr("embedge.progress.is_terminal", lambda stream: True)
-    monkeypatch.setattr("embedge.progress._PATIENCE", 0)
+    monkeypatch.setattr("embedge.progress._DELAY", 0)
     (tmp_path / "in.jsonl").write_text('{"text": "cat"}\n{"text": "dog"}\n{}\n')
     done = runner().invoke(cli, ["embed", "-m", model, "-i", str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "o.npy")])
     assert "0text" in done.stderr

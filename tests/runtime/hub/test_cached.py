@@ -31,7 +31,7 @@ def test_the_error_about_a_damaged_file_in_another_cache_says_which(hub: Hub, tm
     (bundle.path / "tokenizer.json").write_bytes(b"")
     with pytest.raises(BundleCorruptError) as seen:
         bundle.check()
-    found = re.search("`env EMBEDGE_HOME=(.*) embedge (.*)` brings it again$", str(seen.value))
+    found = re.search("run `env EMBEDGE_HOME=(.*) embedge (.*)` to download it again$", str(seen.value))
     assert found
     assert run(hub, *found[2].split(), EMBEDGE_HOME=found[1]).returncode == 0
     bundle.check()
@@ -53,7 +53,7 @@ def test_the_error_about_a_damaged_file_of_a_pulled_bundle_says_to_pull_it(hub: 
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[:-1])
     for model in (NAME, cached_path(NAME)):
-        with pytest.raises(BundleCorruptError, match=f"; `embedge pull {NAME}` brings it again$"):
+        with pytest.raises(BundleCorruptError, match=f"; run `embedge pull {NAME}` to download it again$"):
             Embedder(model, local_files_only=True)
     assert run(hub, "pull", NAME).returncode == 0
     assert damaged.read_bytes() == whole
@@ -71,7 +71,7 @@ def test_the_error_about_a_damaged_file_of_another_bundle_says_to_export_it(
     manifest["source"]["hub_id"] = NAME if exported else None
     (folder / "embedge.json").write_text(sealed(manifest))
     (folder / "tokenizer.json").unlink()
-    wanted = f"copy the bundle again, or `embedge export {NAME if exported else 'CHECKPOINT'} -o {folder} "
+    wanted = f"copy the bundle again, or run `embedge export {NAME if exported else 'CHECKPOINT'} -o {folder} "
     with pytest.raises(BundleCorruptError, match=re.escape(wanted)):
         Embedder(folder)
 

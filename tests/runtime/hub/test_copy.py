@@ -10,7 +10,7 @@ import pytest
 
 from embedge import Bundle, BundleCorruptError, BundleError, Embedder
 from embedge.bundle.cache_paths import cached_path
-from embedge.bundle.copy_out import copy_bundle
+from embedge.bundle.copy import copy_bundle
 from hub_commands import NAME, one_error, run
 from loopback_hub import WRITER, Hub
 from manifests import change, sealed
@@ -29,7 +29,7 @@ def test_a_copy_is_read_back_before_it_is_one(
         return file
 
     monkeypatch.setattr(Path, "open", opened)
-    with pytest.raises(BundleCorruptError, match=r"what came from .* is not whole: .*config.json has 0 bytes, not the"):
+    with pytest.raises(BundleCorruptError, match=r"the copy of .* is damaged: .*config.json has 0 bytes, not the"):
         copy_bundle(tiny_bundle, tmp_path / "copies" / "copy")
     assert list((tmp_path / "copies").iterdir()) == []
 
@@ -113,7 +113,7 @@ def test_bundle_never_replaces_something_else(
     tiny_bundle: Bundle, make_checkpoint: Callable[..., Path], tmp_path: Path, there: str
 ) -> None:
     source = shutil.copytree(tiny_bundle.path, tmp_path / "source")
-    place, message = tmp_path / "there", "is there and is no bundle"
+    place, message = tmp_path / "there", "exists and is not a bundle"
     if there == "a file":
         place.write_text("mine")
     elif there == "another folder":
@@ -124,7 +124,7 @@ def test_bundle_never_replaces_something_else(
         change(place, lambda manifest: manifest["source"].update(checkpoint_sha256="0"))
         message = "holds a bundle of another checkpoint"
     elif there == "itself":
-        place, message = source, "is the bundle itself"
+        place, message = source, "is the bundle's directory"
     else:
         (source / "config.json").write_text("{}")
         message = "config.json has 2 bytes"

@@ -11,7 +11,7 @@ import pytest
 import loopback_hub
 from embedge import Bundle, Embedder
 from embedge.bundle.cache_paths import cached_path
-from embedge.bundle.copy_out import copy_bundle
+from embedge.bundle.copy import copy_bundle
 from hub_commands import NAME, command, environment, one_error, run
 from loopback_hub import READER, Hub
 
@@ -66,7 +66,7 @@ def test_the_vectors_are_those_of_what_was_pushed(hub: Hub, tiny_bundle: Bundle)
 
 def test_another_precision_is_added_without_the_files_that_are_there(hub: Hub) -> None:
     run(hub, "pull", NAME)
-    with pytest.raises(Exception, match=f"has int8, not fp32; run `embedge pull {NAME} --precision fp32`"):
+    with pytest.raises(Exception, match=f"holds int8, not fp32; run `embedge pull {NAME} --precision fp32` to get it"):
         Embedder(NAME, precision="fp32", local_files_only=True)
     hub.requests.clear()
     assert "int8 + fp32" in run(hub, "pull", NAME, "--precision", "fp32").stdout

@@ -99,7 +99,7 @@ def test_a_suggested_command_can_be_typed_as_it_is(tiny_bundle: Bundle, tmp_path
     with pytest.raises(PrecisionNotFoundError, match=r"-o '/.*/my bundle' --precision fp16`"):
         Embedder(folder, precision="fp16")
     (folder / "embedge.json").unlink()
-    with pytest.raises(BundleNotFoundError, match=r"`embedge export '/.*/my bundle' -o BUNDLE`"):
+    with pytest.raises(BundleNotFoundError, match=r"run `embedge export '/.*/my bundle' -o BUNDLE`"):
         Embedder(folder)
 
 

@@ -137,7 +137,7 @@ def test_a_bundle_that_is_built_upon_is_of_no_commit(tiny_bundle: Bundle, tmp_pa
     bundle = Bundle.open(shutil.copytree(tiny_bundle.path, tmp_path / "tiny"))
     write_commit(bundle.path, "c" * 40)
     assert read_commit(bundle.path) == "c" * 40
-    with staging(bundle.path, keep=bundle, drop=None):
+    with staging(bundle.path, extends=bundle):
         pass
     assert read_commit(bundle.path) is None
     bundle.check()

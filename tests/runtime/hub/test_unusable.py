@@ -14,12 +14,12 @@ from manifests import sealed
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format_version": 2}, "has format 2, newer than 1; `pip install -U embedge` reads it"),
+        ({"format_version": 2}, "has format 2, newer than 1; run `pip install -U embedge` to read it"),
         ({"files": {"../evil": {"size": 1, "sha256": "0"}}}, "names a file outside the bundle, '../evil'"),
         ({"files": {"/evil": {"size": 1, "sha256": "0"}}}, "names a file outside the bundle, '/evil'"),
         ({"files": {"": {"size": 1, "sha256": "0"}}}, "names a file outside the bundle, ''"),
         ({"files": {"embedge.json": {"size": 1, "sha256": "0"}}}, "names a file outside the bundle, 'embedge.json'"),
-        ({"files": {}}, "uses tokenizer.json but records no hash of it"),
+        ({"files": {}}, "uses tokenizer.json but has no hash of it"),
         ({"dimension": 0}, "dimension must be between"),
     ],
 )
@@ -58,8 +58,8 @@ def test_a_graph_whose_weights_the_manifest_leaves_out_is_not_pulled(hub: Hub) -
     del manifest["files"]["onnx/model_int8.onnx_data"]
     files["embedge.json"] = sealed(manifest).encode()
     error = one_error(run(hub, "pull", NAME))
-    assert "is not whole: " in error
-    assert "onnx/model_int8.onnx needs onnx/model_int8.onnx_data, which " in error
+    assert "is damaged: " in error
+    assert "onnx/model_int8.onnx needs the file onnx/model_int8.onnx_data, which " in error
 
 
 @pytest.mark.parametrize("name", ["a/b--c", "a/b..c", "a/b.git", "-a/b", "a/" + "b" * 150, "東/京", "a/-b-"])

@@ -14,7 +14,7 @@ import pytest
 
 import manifests
 from embedge import Bundle, BundleCorruptError, BundleError, Embedder, TruncationWarning
-from embedge.background import Permits
+from embedge.background import Semaphore
 from embedge.bundle.manifest import BATCH, HIDDEN, READ_TOKENS, Side
 from embedge.inference.providers import CPU
 from embedge.inference.session import Session
@@ -87,7 +87,7 @@ def test_a_session_says_when_its_graph_is_parsed(copy: Path) -> None:
     assert told == ["it", "it"]
 
 
-class Impatient(Permits):
+class Impatient(Semaphore):
     """Nobody is to wait for it until the time is up."""
 
     def acquire(self, *, blocking: bool = True, timeout: float | None = None) -> bool:
@@ -116,7 +116,7 @@ def test_the_tokenizer_is_read_while_the_session_opens(copy: Path, monkeypatch: 
         reads.set()
         read(self, path, max_tokens=max_tokens, truncation_side=truncation_side)
 
-    monkeypatch.setattr("embedge.inference.load.Permits", Impatient)
+    monkeypatch.setattr("embedge.inference.load.Semaphore", Impatient)
     monkeypatch.setattr(Session, "_open", open_slowly)
     monkeypatch.setattr(Tokeniser, "__init__", note)
     Embedder(copy, precision="int8")
@@ -125,7 +125,7 @@ def test_the_tokenizer_is_read_while_the_session_opens(copy: Path, monkeypatch: 
 
 def test_nothing_waits_for_a_graph_that_cannot_be_parsed(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (copy / "onnx/model_int8.onnx").write_bytes(b"no graph")
-    monkeypatch.setattr("embedge.inference.load.Permits", Impatient)
+    monkeypatch.setattr("embedge.inference.load.Semaphore", Impatient)
     for check in ("check", "check_sizes"):
         monkeypatch.setattr(Bundle, check, lambda *_, **__: None)
     running = set(enumerate_threads())

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedge import Bundle, Embedder
-from embedge.background import Task
+from embedge.background import BackgroundTask
 from embedge.errors import BundleCorruptError, BundleError
 from embedge.inference.plan import Batch, plan_batches
 from embedge.inference.session import Session
@@ -250,20 +250,20 @@ def test_the_first_error_ends_it(place: int) -> None:
 
 def test_an_interrupt_while_threads_start_does_not_wait_for_all_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     workers, _ = open_workers(3)
-    started: list[Task[None]] = []
+    started: list[BackgroundTask[None]] = []
     done: list[int] = []
 
-    def start(function: Callable[[], None]) -> Task[None]:
+    def start(function: Callable[[], None]) -> BackgroundTask[None]:
         if started:
             raise KeyboardInterrupt
-        started.append(Task(function))
+        started.append(BackgroundTask(function))
         return started[0]
 
     def work(session: Session, batch: Batch) -> None:
         time.sleep(0.001)
         done.append(batch.members[0])
 
-    monkeypatch.setattr("embedge.inference.workers.Task", start)
+    monkeypatch.setattr("embedge.inference.workers.BackgroundTask", start)
     with pytest.raises(KeyboardInterrupt):
         workers.run([Batch(8, (n,)) for n in range(2000)], work)
     assert len(done) < 2000
@@ -299,7 +299,7 @@ def test_callers_at_once_share_the_cores() -> None:
             now -= 1
             done += 1
 
-    callers = [Task(lambda: workers.run([Batch(8, (n,)) for n in range(8)], work)) for _ in range(4)]
+    callers = [BackgroundTask(lambda: workers.run([Batch(8, (n,)) for n in range(8)], work)) for _ in range(4)]
     for caller in callers:
         caller.result()
     assert (most, done) == (2, 32)

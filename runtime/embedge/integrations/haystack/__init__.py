@@ -7,9 +7,11 @@
     embedded = EmbedgeDocumentEmbedder(model="bge-small-en-v1.5").run(documents)["documents"]
     vector = EmbedgeTextEmbedder(model="bge-small-en-v1.5").run("how do I bake bread?")["embedding"]
 
-The model is loaded by ``warm_up``, which a pipeline calls, or by the first ``run``. Options are named as in Haystack's
-own embedders and rankers; only ``precision`` is the graph's, as everywhere in embedge. Haystack loads a saved pipeline
-whose components it is told to trust: ``Pipeline.load(file, allowed_modules=["embedge.integrations.haystack"])``.
+The model is loaded by ``warm_up``, which a pipeline calls, or by the first ``run``. The options have the names of
+Haystack's own embedders and rankers, but ``precision`` is the precision of the graph, as everywhere in embedge.
+
+A pipeline that was saved with these components loads only if you allow their module:
+``Pipeline.load(file, allowed_modules=["embedge.integrations.haystack"])``.
 """
 
 from embedge.integrations.extra import needs_extra

@@ -1,25 +1,28 @@
-"""What the components share: their model, how they are saved, and what of a document is read."""
+"""The base class of the components, and the text of a document that they read."""
 
 from typing import Any, Generic, Self, TypeVar
 
 from haystack import Document, default_from_dict
 
 from embedge import Embedder, InputTypeError, Reranker
-from embedge.integrations.source import Source
+from embedge.integrations.source import ModelSource
 
 M = TypeVar("M", Embedder, Reranker)
-MODULE = "embedge.integrations.haystack"  # of the components, in saved pipelines and pickles
+MODULE = "embedge.integrations.haystack"  # the components' module in saved pipelines and pickles
 
 
 class Component(Generic[M]):
-    """A component with a model that is loaded when it is needed; Haystack makes its classes anew, so no ``super()``."""
+    """A component whose model is loaded when it is first needed.
+
+    Haystack's decorator replaces the classes, so ``super()`` does not work in them.
+    """
 
     _kind: type[M]
-    _source: Source
+    _source: ModelSource
     _loaded: M | None = None
 
     def warm_up(self) -> None:
-        """Loads the model, once; raises as ``Embedder`` and ``Reranker`` do."""
+        """Load the model, once. Raises the errors of ``Embedder`` and ``Reranker``."""
         self._model()
 
     def _model(self) -> M:
@@ -29,12 +32,12 @@ class Component(Generic[M]):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """The component that ``to_dict`` was called on."""
+        """Make a component from what ``to_dict`` returned."""
         return default_from_dict(cls, data)
 
 
 def read_texts(documents: list[Document], fields: list[str], separator: str) -> list[str]:
-    """What is read of each document: the meta data asked for, where it has them, and its content."""
+    """Return the text of each document: its content, with these metadata fields in front, if it has them."""
     texts = []
     for index, document in enumerate(documents):
         if not isinstance(document, Document):

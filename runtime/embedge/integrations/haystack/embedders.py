@@ -1,4 +1,4 @@
-"""A query or documents to vectors."""
+"""The components that embed queries and documents."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +10,7 @@ from haystack import Document, component, default_to_dict
 from embedge import Embedder, InputTypeError, OnTruncate, Precision
 from embedge.integrations.encoding import Encoding
 from embedge.integrations.haystack.common import MODULE, Component, read_texts
-from embedge.integrations.source import Source
+from embedge.integrations.source import ModelSource
 
 
 class _EmbedderComponent(Component[Embedder]):
@@ -31,21 +31,24 @@ class _EmbedderComponent(Component[Embedder]):
 
 @component
 class EmbedgeTextEmbedder(_EmbedderComponent):
-    """A query to its vector.
+    """Embeds a query.
 
     Args:
-        model: a recipe's name, a hub id, a bundle's path, or an ``Embedder``, of which a saved pipeline keeps the path.
-        precision: of the graph, as in ``Embedder``, like the four that follow.
-        providers: see ``Embedder``.
-        threads: see ``Embedder``.
-        cache_dir: see ``Embedder``.
-        local_files_only: see ``Embedder``.
-        prefix: text put in front; None is the model's query prompt, "" is none.
-        suffix: text put behind.
+        model: the name of a recipe, a hub id, the path of a bundle, or a loaded ``Embedder``, whose path a saved
+            pipeline stores.
+        precision: ``"int8"``, ``"fp32"`` or ``"fp16"``, the graph's precision; None takes the first that the bundle
+            holds, in this order, or with CUDA in the order fp16, fp32, int8.
+        providers: ONNX Runtime execution providers, such as ``["CUDAExecutionProvider", "CPUExecutionProvider"]``; None
+            is the CPU.
+        threads: the largest number of cores to use; None uses all that the process may use.
+        cache_dir: the folder of downloaded bundles; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
+        local_files_only: never use the network.
+        prefix: text that is put in front of the query; None uses the model's query prompt, "" uses none.
+        suffix: text that is put after the query.
         normalize_embeddings: scale vectors to length 1; None does what the model was trained for.
-        truncate_dim: as in ``Embedder.encode``, like the two that follow.
-        batch_tokens: see ``Embedder.encode``.
-        on_truncate: see ``Embedder.encode``.
+        truncate_dim: keep only the first dimensions, this many; None keeps all.
+        batch_tokens: how many tokens run through the model at once; None is a good value for a CPU.
+        on_truncate: what to do if a text is longer than the model reads: ``"warn"``, ``"ignore"`` or ``"error"``.
     """
 
     __module__ = MODULE
@@ -66,7 +69,7 @@ class EmbedgeTextEmbedder(_EmbedderComponent):
         batch_tokens: int | None = None,
         on_truncate: OnTruncate = "warn",
     ) -> None:
-        self._source = Source(
+        self._source = ModelSource(
             model=model,
             precision=precision,
             providers=providers,
@@ -85,14 +88,14 @@ class EmbedgeTextEmbedder(_EmbedderComponent):
 
     @component.output_types(embedding=list[float])
     def run(self, text: str) -> dict[str, list[float]]:
-        """The vector of a text.
+        """Embed a query.
 
         Returns:
             ``embedding``: [dimension].
 
         Raises:
             InputTypeError: the text is not a string.
-            InputValueError: as ``Embedder.encode_query``.
+            InputValueError: the errors of ``Embedder.encode_query``.
         """
         if not isinstance(text, str):
             found = type(text).__name__
@@ -100,30 +103,34 @@ class EmbedgeTextEmbedder(_EmbedderComponent):
         return {"embedding": self._encoding.query(self._model(), text + self._suffix)}
 
     def to_dict(self) -> dict[str, Any]:
-        """The constructor's arguments, as a pipeline saves them."""
+        """Return the constructor's arguments, for a saved pipeline."""
         return default_to_dict(self, **self._common(), prefix=self._encoding.query_prompt)
 
 
 @component
 class EmbedgeDocumentEmbedder(_EmbedderComponent):
-    """Documents to copies with their vectors.
+    """Embeds documents; returns copies with their vectors.
 
     Args:
-        model: as in ``EmbedgeTextEmbedder``, like all that are not explained.
-        precision: see ``EmbedgeTextEmbedder``.
-        providers: see ``EmbedgeTextEmbedder``.
-        threads: see ``EmbedgeTextEmbedder``.
-        cache_dir: see ``EmbedgeTextEmbedder``.
-        local_files_only: see ``EmbedgeTextEmbedder``.
-        prefix: text put in front; None is the model's document prompt, which BGE does not have, "" is none.
-        suffix: text put behind.
-        progress_bar: on stderr; None shows one when the work is long and stderr is a terminal.
-        normalize_embeddings: see ``EmbedgeTextEmbedder``.
-        meta_fields_to_embed: meta data to put in front of the content, where a document has them.
-        embedding_separator: text between them.
-        truncate_dim: see ``EmbedgeTextEmbedder``.
-        batch_tokens: see ``EmbedgeTextEmbedder``.
-        on_truncate: see ``EmbedgeTextEmbedder``.
+        model: the name of a recipe, a hub id, the path of a bundle, or a loaded ``Embedder``, whose path a saved
+            pipeline stores.
+        precision: ``"int8"``, ``"fp32"`` or ``"fp16"``, the graph's precision; None takes the first that the bundle
+            holds, in this order, or with CUDA in the order fp16, fp32, int8.
+        providers: ONNX Runtime execution providers, such as ``["CUDAExecutionProvider", "CPUExecutionProvider"]``; None
+            is the CPU.
+        threads: the largest number of cores to use; None uses all that the process may use.
+        cache_dir: the folder of downloaded bundles; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
+        local_files_only: never use the network.
+        prefix: text that is put in front of each document; None uses the model's document prompt, "" uses none. BGE
+            models have no document prompt.
+        suffix: text that is put after each document.
+        progress_bar: show a progress bar on stderr; None shows one if the work is long and stderr is a terminal.
+        normalize_embeddings: scale vectors to length 1; None does what the model was trained for.
+        meta_fields_to_embed: names of metadata fields to put in front of the content, if a document has them.
+        embedding_separator: text between the metadata fields and the content.
+        truncate_dim: keep only the first dimensions, this many; None keeps all.
+        batch_tokens: how many tokens run through the model at once; None is a good value for a CPU.
+        on_truncate: what to do if a text is longer than the model reads: ``"warn"``, ``"ignore"`` or ``"error"``.
     """
 
     __module__ = MODULE
@@ -147,7 +154,7 @@ class EmbedgeDocumentEmbedder(_EmbedderComponent):
         batch_tokens: int | None = None,
         on_truncate: OnTruncate = "warn",
     ) -> None:
-        self._source = Source(
+        self._source = ModelSource(
             model=model,
             precision=precision,
             providers=providers,
@@ -169,14 +176,14 @@ class EmbedgeDocumentEmbedder(_EmbedderComponent):
 
     @component.output_types(documents=list[Document])
     def run(self, documents: list[Document]) -> dict[str, list[Document]]:
-        """The documents with their vectors; one without content has that of its meta data, or of an empty text.
+        """Embed documents. One without content has the vector of its metadata fields, or of an empty text.
 
         Returns:
             ``documents``: copies, in input order, each with an ``embedding`` of [dimension].
 
         Raises:
             InputTypeError: an input is not a Document.
-            InputValueError: as ``Embedder.encode_document``.
+            InputValueError: the errors of ``Embedder.encode_document``.
         """
         texts = [text + self._suffix for text in read_texts(documents, self._fields, self._separator)]
         vectors = self._encoding.documents(self._model(), texts).tolist()
@@ -184,7 +191,7 @@ class EmbedgeDocumentEmbedder(_EmbedderComponent):
         return {"documents": [replace(document, embedding=vector) for document, vector in pairs]}
 
     def to_dict(self) -> dict[str, Any]:
-        """The constructor's arguments, as a pipeline saves them."""
+        """Return the constructor's arguments, for a saved pipeline."""
         return default_to_dict(
             self,
             **self._common(),

@@ -1,4 +1,4 @@
-"""Documents by how well they answer a query."""
+"""The component that reranks documents."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,27 +10,30 @@ from haystack import Document, component, default_to_dict
 from embedge import OnTruncate, Precision, Reranker
 from embedge.inference.options import check_count
 from embedge.integrations.haystack.common import MODULE, Component, read_texts
-from embedge.integrations.source import Source
+from embedge.integrations.source import ModelSource
 
 
 @component
 class EmbedgeRanker(Component[Reranker]):
-    """The documents that answer a query best, best first; copies, with the reranker's score.
+    """Returns the documents that answer a query best, best first: copies, with the reranker's score.
 
     Args:
-        model: a recipe's name, a hub id, a bundle's path, or a ``Reranker``, of which a saved pipeline keeps the path.
+        model: the name of a recipe, a hub id, the path of a bundle, or a loaded ``Reranker``, whose path a saved
+            pipeline stores.
         top_k: how many documents to return.
-        precision: of the graph, as in ``Reranker``, like the four that follow.
-        providers: see ``Reranker``.
-        threads: see ``Reranker``.
-        cache_dir: see ``Reranker``.
-        local_files_only: see ``Reranker``.
-        meta_fields_to_embed: meta data to put in front of the content, where a document has them.
-        embedding_separator: text between them.
-        scale_score: scores between 0 and 1, by the sigmoid; otherwise they are logits.
+        precision: ``"int8"``, ``"fp32"`` or ``"fp16"``, the graph's precision; None takes the first that the bundle
+            holds, in this order, or with CUDA in the order fp16, fp32, int8.
+        providers: ONNX Runtime execution providers, such as ``["CUDAExecutionProvider", "CPUExecutionProvider"]``; None
+            is the CPU.
+        threads: the largest number of cores to use; None uses all that the process may use.
+        cache_dir: the folder of downloaded bundles; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
+        local_files_only: never use the network.
+        meta_fields_to_embed: names of metadata fields to put in front of the content, if a document has them.
+        embedding_separator: text between the metadata fields and the content.
+        scale_score: return scores between 0 and 1, by the sigmoid; False returns logits.
         score_threshold: leave out documents with a lower score.
-        batch_tokens: as in ``Reranker.rank``.
-        on_truncate: see ``Reranker.rank``.
+        batch_tokens: how many tokens run through the model at once; None is a good value for a CPU.
+        on_truncate: what to do if a pair is longer than the model reads: ``"warn"``, ``"ignore"`` or ``"error"``.
 
     Raises:
         InputValueError: ``top_k`` is less than 1.
@@ -56,7 +59,7 @@ class EmbedgeRanker(Component[Reranker]):
         batch_tokens: int | None = None,
         on_truncate: OnTruncate = "warn",
     ) -> None:
-        self._source = Source(
+        self._source = ModelSource(
             model=model,
             precision=precision,
             providers=providers,
@@ -81,14 +84,14 @@ class EmbedgeRanker(Component[Reranker]):
         scale_score: bool | None = None,
         score_threshold: float | None = None,
     ) -> dict[str, list[Document]]:
-        """The best documents; arguments that are None are the constructor's.
+        """Return the best documents. For arguments that are None the constructor's are used.
 
         Returns:
             ``documents``: copies, best first, each with a ``score``.
 
         Raises:
             InputTypeError: an input is not a Document.
-            InputValueError: as ``Reranker.rank``.
+            InputValueError: the errors of ``Reranker.rank``.
         """
         threshold = self._score_threshold if score_threshold is None else score_threshold
         ranked = self._model().rank(
@@ -103,7 +106,7 @@ class EmbedgeRanker(Component[Reranker]):
         return {"documents": [replace(documents[index], score=score) for index, score in kept]}
 
     def to_dict(self) -> dict[str, Any]:
-        """The constructor's arguments, as a pipeline saves them."""
+        """Return the constructor's arguments, for a saved pipeline."""
         return default_to_dict(
             self,
             **self._source.config(),
