@@ -21,7 +21,7 @@ import campaign.encode
 import campaign.kills
 import campaign.pickles
 import embedge.hub.obtain
-import embedge.inference.engine
+import embedge.inference.collectors
 import embedge.inference.tokenise
 from campaign.kinds import KINDS, NEEDED
 from campaign.program import Campaign, prepare, table
@@ -73,17 +73,17 @@ def _unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _longer_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedge.inference.engine, "normalise", lambda vectors: np.full_like(vectors, 2))
+    monkeypatch.setattr(embedge.inference.collectors, "normalise", lambda vectors: np.full_like(vectors, 2))
 
 
 def _a_token_less(monkeypatch: pytest.MonkeyPatch) -> None:
-    narrow = embedge.inference.tokenise._narrow
-    monkeypatch.setattr(embedge.inference.tokenise, "_narrow", lambda ids: narrow(ids)[:-1])
+    compact = embedge.inference.tokenise._compact
+    monkeypatch.setattr(embedge.inference.tokenise, "_compact", lambda ids: compact(ids)[:-1])
 
 
 def _company_matters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        embedge.inference.engine, "pool", lambda hidden, pooling: hidden[:, 0] + np.float32(len(hidden))
+        embedge.inference.collectors, "pool", lambda hidden, pooling: hidden[:, 0] + np.float32(len(hidden))
     )
 
 
