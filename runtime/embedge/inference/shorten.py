@@ -18,11 +18,11 @@ _WORD = re.compile(f"[{LETTERS}]+")
 # Normaliser and pre-tokeniser steps that treat a white space between white space by itself, or collapse it. Precompiled
 # sees one grapheme at a time, and each of _BLANKS is one. "\r" is not among them: with "\n" it forms one grapheme.
 _BLANKS = " \t\n"
-_LOCAL = {
+_LOCAL_STEPS = {
     *("Precompiled", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "Strip"),
     *("WhitespaceSplit", "Metaspace"),
 }
-_COLLAPSE = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}
+_COLLAPSING_STEP = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}
 
 
 class ShortenedText(NamedTuple):
@@ -79,11 +79,11 @@ class Shortener:
     def shorten(self, text: str) -> ShortenedText:
         """Return the first or last characters of a text that is longer than ``max_characters``."""
         if self._from_end:
-            reversed_text, is_incomplete = self._shorten_end(text[::-1])
+            reversed_text, is_incomplete = self._first_characters(text[::-1])
             return ShortenedText(reversed_text[::-1], is_incomplete)
-        return self._shorten_end(text)
+        return self._first_characters(text)
 
-    def _shorten_end(self, text: str) -> ShortenedText:
+    def _first_characters(self, text: str) -> ShortenedText:
         parts: list[str] = []
         total = next_start = 0
         for block, next_start in self._blocks(text):  # noqa: B007  # the last one is needed below
@@ -132,7 +132,7 @@ def _blanks(tokenizer: Tokenizer, bert: bool) -> str:
     if bert:
         return _BLANKS + "\r"
     steps = [*_steps(tokenizer.normalizer, "normalizers"), *_steps(tokenizer.pre_tokenizer, "pretokenizers")]
-    if not all(step["type"] in _LOCAL or step == _COLLAPSE for step in steps):
+    if not all(step["type"] in _LOCAL_STEPS or step == _COLLAPSING_STEP for step in steps):
         return ""
     alike = all(
         words(tokenizer, f"a{first}{between}{last}a") == words(tokenizer, f"a{first}{last}a")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,8 +95,8 @@ class Tokeniser:
         content_tokeniser = self._content_tokeniser
         for first, end in _chunks([len(text) for text in texts]):
             chunk, incomplete = content_tokeniser.shorten(texts[first:end], prefix)
-            contents = content_tokeniser.encode(chunk, range(start + first, start + len(texts)))
-            for index, content in enumerate(contents, first):
+            indices = range(start + first, start + len(texts))
+            for index, content in enumerate(content_tokeniser.encode(chunk, indices), first):
                 if len(content) > self._max_content_tokens:
                     truncated.append(index)
                     content.truncate(self._max_content_tokens, direction=self._side)
@@ -124,12 +124,7 @@ class Tokeniser:
         max_content_tokens = self._max_tokens - self._special_tokens_of_pair
         for first, end in _chunks([len(query) + len(document) for query, document in pairs]):
             chunk = pairs[first:end]
-            # Each distinct query is tokenised once; error messages name the first pair that has it.
-            first_index = {query: index for index, (query, _) in reversed(list(enumerate(chunk, first)))}
-            texts, incomplete = content_tokeniser.shorten(list(first_index))
-            contents = content_tokeniser.encode(texts, list(first_index.values()))
-            queries = dict(zip(first_index, contents, strict=True))
-            incomplete_queries = {query for position, query in enumerate(first_index) if position in incomplete}
+            queries, incomplete_queries = self._encode_queries(chunk, first)
             texts, incomplete = content_tokeniser.shorten([document for _, document in chunk])
             documents = content_tokeniser.encode(texts, range(first, len(pairs)))
             for index, ((query, _), document) in enumerate(zip(chunk, documents, strict=True), first):
@@ -147,6 +142,19 @@ class Tokeniser:
                     max_characters = content_tokeniser.max_characters
                 ids.append(self._add_special(index, queries[query], document))
         return Tokens(ids, truncated, self._side, max_characters)
+
+    def _encode_queries(
+        self, pairs: Sequence[tuple[str, str]], start: int
+    ) -> tuple[dict[str, Encoding], Collection[str]]:
+        """Tokenise each distinct query of some pairs once; return their content tokens, and the incomplete queries.
+
+        ``start`` is the index of the first pair in error messages, which name the first pair that has a query.
+        """
+        first_index = {query: index for index, (query, _) in reversed(list(enumerate(pairs, start)))}
+        texts, incomplete = self._content_tokeniser.shorten(list(first_index))
+        contents = self._content_tokeniser.encode(texts, list(first_index.values()))
+        incomplete_queries = {query for position, query in enumerate(first_index) if position in incomplete}
+        return dict(zip(first_index, contents, strict=True)), incomplete_queries
 
     def special_ids(self) -> frozenset[int]:
         """Return the ids of tokens that are no part of a text: all special ones but the mask, which a text may hold."""

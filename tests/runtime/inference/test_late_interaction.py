@@ -20,7 +20,7 @@ def test_the_score_is_the_mean_over_query_tokens_of_the_largest_product() -> Non
 @pytest.mark.parametrize(
     ("query", "document", "error", "message"),
     [
-        ([QUERY], DOCUMENT, InputTypeError, "query must be the array of one text's vectors, found list; score texts one"),
+        ([QUERY], DOCUMENT, InputTypeError, "query must be the array of one text's vectors, found list; score"),
         (QUERY, "bread", InputTypeError, "document must be the array of one text's vectors, found str"),
         (QUERY[0], DOCUMENT, InputValueError, r"query must be \[tokens, dimension\], found \[8\]"),
         (QUERY, DOCUMENT[None], InputValueError, r"document must be \[tokens, dimension\], found \[1, 7, 8\]"),
