@@ -162,7 +162,7 @@ class Embedder(Model):
                 with a ``Normalize`` module, which scales its vectors in any case.
             convert_to_numpy: sentence-transformers' keyword; must be True, because vectors are numpy arrays.
             convert_to_tensor: sentence-transformers' keyword; must be False.
-            device: sentence-transformers' keyword; must be ``"cpu"`` or None, and None if the model runs elsewhere.
+            device: sentence-transformers' keyword; None, or ``"cpu"`` if the model runs on the CPU.
 
         Returns:
             float32 [n, dimension]; [dimension] for one string; [0, dimension] for empty input. ``"int8"`` and

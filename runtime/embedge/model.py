@@ -37,9 +37,8 @@ class Model:
         cache_dir: str | PathLike[str] | None,
         local_files_only: bool,
     ) -> None:
-        self._threads = check_count(
-            "threads", threads
-        )  # as passed: a pickle may be loaded on a machine with other cores
+        # As passed, because a pickle may be loaded on a machine with another number of cores.
+        self._threads = check_count("threads", threads)
         self._providers = (CPU,) if providers is None else check_providers(providers)
         if precision is not None:
             check_choice("precision", precision, PRECISIONS)
