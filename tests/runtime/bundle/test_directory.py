@@ -141,7 +141,7 @@ def test_a_missing_precision_names_the_command_that_adds_it(copy: Path) -> None:
 
 
 def test_an_unknown_precision_names_the_known_ones(copy: Path) -> None:
-    with pytest.raises(InputValueError, match="one of int8, fp32, fp16, found 'int4'"):
+    with pytest.raises(InputValueError, match="precision must be one of int8, fp32, fp16, found 'int4'"):
         Embedder(copy, precision="int4")  # type: ignore[arg-type]
 
 
