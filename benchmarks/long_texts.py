@@ -187,7 +187,7 @@ def _measure(tokeniser: Tokeniser, kind: str, characters: int) -> Cost:
         query=query,
         megabytes=(_memory("VmHWM") - before) / 1e6,
         tokens=len(tokens.ids[0]) if tokens else 0,
-        unread=bool(tokens and tokens.unread),
+        unread=bool(tokens and tokens.max_characters),
     )
 
 

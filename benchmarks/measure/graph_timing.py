@@ -26,7 +26,7 @@ def open_graph(graph: ModelProto, path: Path, width: int) -> Session:
     """
     path.write_bytes(graph.SerializeToString())
     outputs = {HIDDEN: (BATCH, READ_TOKENS, width)}
-    return Session(path, providers=("CPUExecutionProvider",), threads=1, outputs=outputs, finished=True)
+    return Session(path, providers=("CPUExecutionProvider",), threads=1, outputs=outputs, run_as_is=True)
 
 
 def random_ids(texts: int, tokens: int, vocabulary: int) -> NDArray[np.int64]:

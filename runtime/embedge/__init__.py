@@ -10,10 +10,11 @@
     reranker = Reranker("bge-reranker-base")
     reranker.rank("how do I bake bread?", documents, top_k=10)   # [(index, score)], best first
 
-The runtime reads in the order that the data flows: ``resolve`` finds a bundle, ``tokenise`` turns text into token ids,
-``plan`` makes batches, ``session`` runs them, ``pool`` makes vectors of what comes out; ``engine`` is that line as
-code, and ``embedder`` its face. Names below are imported on first use, so that ``import embedge`` costs next to
-nothing.
+Where to start reading: ``embedder`` and ``reranker`` hold the public classes. ``hub.resolve`` turns a model's name into
+its bundle. ``inference.engine`` turns texts into vectors: ``tokenise`` makes token ids, ``plan`` makes batches,
+``workers`` and ``session`` run them, and ``pool`` makes vectors of the output.
+
+The names below are imported on first use, so that ``import embedge`` takes next to no time.
 """
 
 from importlib import import_module

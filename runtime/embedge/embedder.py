@@ -1,18 +1,26 @@
-"""Embedder: what a caller sees. Options are checked here, and the ``engine`` does the rest."""
+"""Embedder: turns texts into vectors. This class checks the options, and its ``Engine`` does the work."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 from embedge.bundle.manifest import Precision, Similarity
 from embedge.errors import BundleError, InputValueError
-from embedge.inference.compat import check_arrays, check_device, choose_normalize
-from embedge.inference.inputs import check_iterable, check_texts
-from embedge.inference.options import RANGED, Limits, OnTruncate, Options, OutputPrecision, check_count, check_prefix
+from embedge.inference.input_texts import check_iterable, check_texts
+from embedge.inference.options import (
+    RANGED,
+    CallOptions,
+    OnTruncate,
+    OutputPrecision,
+    VectorOptions,
+    check_count,
+    check_prefix,
+)
 from embedge.inference.providers import CPU
+from embedge.inference.sentence_transformers_keywords import check_arrays, check_device, choose_normalize
 from embedge.model import Model
 
 if TYPE_CHECKING:
@@ -21,35 +29,45 @@ if TYPE_CHECKING:
 
     from embedge.inference.sparse import SparseVector
 
+    class TextOptions(TypedDict, total=False):
+        """Keywords of ``Embedder.encode_sparse`` and ``encode_multi_vector``, for their overloads."""
+
+        prompt: str | None
+        prompt_name: str | None
+        batch_tokens: int | None
+        show_progress_bar: bool | None
+        on_truncate: OnTruncate
+
 
 class Embedder(Model):
-    """A bundle, ready to turn text into vectors.
+    """An embedding model, loaded from a bundle, that turns texts into vectors.
 
     Args:
         model: a recipe's name, a hub id, or a bundle's path.
-        precision: of the graph, ``"int8"``, ``"fp32"`` or ``"fp16"``. None takes the first that the bundle holds, in
-            that order; with CUDA in the order fp16, fp32, int8.
+        precision: of the graph: ``"int8"``, ``"fp32"`` or ``"fp16"``. None takes the first of these that the bundle
+            has; with CUDA, the first of fp16, fp32 and int8.
         providers: ONNX Runtime execution providers, such as ``["CUDAExecutionProvider", "CPUExecutionProvider"]``; None
-            is the CPU. One that is not available is an error, never a silent fallback.
-        threads: most cores to use; None is all that this process may (affinity and cgroup quota), and never are there
-            more.
-        cache_dir: where bundles are kept; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
-        local_files_only: never touch the network.
-        device: sentence-transformers'; ``"cpu"``. Other devices are named by ``providers``.
+            means the CPU. A provider that is not available is an error; there is no silent fallback.
+        threads: most cores to use. None uses all that this process may use (CPU affinity and cgroup quota); a larger
+            number is lowered to that.
+        cache_dir: folder of the bundles; None means ``$EMBEDGE_HOME``, or else the platform's cache folder.
+        local_files_only: never use the network.
+        device: sentence-transformers' keyword; ``"cpu"`` is accepted. Choose other devices with ``providers``.
 
     Raises:
-        BundleNotFoundError: there is no such bundle; the message names the ways to get one.
-        HubError: the hub has the bundle, and breaks off or refuses while it is downloaded.
-        BundleCorruptError: a file is not what was exported.
-        BundleError: the bundle is a reranker's.
+        BundleNotFoundError: there is no such bundle; the message says how to get one.
+        HubError: the download of the bundle fails, or the hub refuses it.
+        BundleCorruptError: a file is not the one that was exported.
+        BundleError: the bundle is a reranker.
         PrecisionNotFoundError: the bundle lacks the precision; the message has the command that adds it.
         ProviderError: a provider is not available or did not start.
-        InputTypeError: an argument is of another type.
-        InputValueError: ``threads`` is less than 1, or ``device`` is not where ``providers`` run.
+        InputTypeError: an argument has the wrong type.
+        InputValueError: ``precision`` is none of the three, ``threads`` is less than 1, or ``providers`` do not run on
+            ``device``.
 
-    Safe to call from several threads. It pickles, as a path and options: the bundle must be there. A forked child may
-    call it, as multiprocessing's workers do; but one that ends by ``sys.exit`` waits for ever for threads that only the
-    parent has, as with onnxruntime alone. Let it end by ``os._exit``, or spawn it.
+    Several threads may call it. It can be pickled, as a path and options; the bundle must exist where it is unpickled.
+    A forked child may call it, as multiprocessing's workers do. But a forked child that ends with ``sys.exit`` waits
+    forever for threads that only the parent has, as with onnxruntime alone: end it with ``os._exit``, or spawn it.
     """
 
     _task = "embed"
@@ -80,12 +98,12 @@ class Embedder(Model):
 
     @property
     def dimension(self) -> int:
-        """Number of elements of a vector."""
+        """Number of elements of a vector, before ``truncate_dim``."""
         return self._manifest.dimension
 
     @property
     def max_seq_length(self) -> int:
-        """sentence-transformers' name of ``max_tokens``. Theirs can be set; a bundle fixes it."""
+        """sentence-transformers' name of ``max_tokens``. Unlike theirs it cannot be set: the bundle fixes it."""
         return self.max_tokens
 
     def get_embedding_dimension(self) -> int:
@@ -98,7 +116,7 @@ class Embedder(Model):
 
     @property
     def prompts(self) -> Mapping[str, str]:
-        """Text put in front of an input, by kind: ``query``, ``document`` or a name of the checkpoint's own."""
+        """The texts to put in front of an input, by name: ``query``, ``document`` or a name from the checkpoint."""
         return MappingProxyType(dict(self._manifest.prompts))
 
     def encode(
@@ -119,55 +137,62 @@ class Embedder(Model):
         convert_to_tensor: Literal[False] = False,
         device: str | None = None,
     ) -> NDArray[Any]:
-        """Vectors of texts, in input order.
+        """Return the vectors of texts, in input order.
 
         Args:
-            texts: one string, or any number of them in an order: a list, an iterator, but no set or dict. Of a text no
-                more than 65,536 characters are read (32,768 with a BPE tokenizer), or 12 for each of ``max_tokens``
-                where that is more. An endless run of white space or of a letter may count as a short one. A text that
-                goes on behind that is truncated, and its vector that of what was read.
-            prompt: text to put in front of every input; wins over ``prompt_name``.
-            prompt_name: name of one of ``prompts``. With neither, the checkpoint's default prompt, if it has one.
-            batch_tokens: token budget of one session run; None is a good value for a CPU.
-            normalize: scale vectors to length 1 (L2). None does what the model was trained for, which is that but for
-                the few whose checkpoint has no ``Normalize`` module.
-            truncate_dim: keep the first so many dimensions, before normalising; for Matryoshka-trained models.
-            precision: type of the vectors: ``"float32"``; ``"int8"`` or ``"uint8"``, scaled by each dimension's range
-                in these vectors; ``"binary"`` or ``"ubinary"``, one bit a dimension, packed. As sentence-transformers'.
-            show_progress_bar: on stderr; None shows one when the work is long and stderr is a terminal.
+            texts: one string, or an iterable of strings that has an order, such as a list or an iterator; not a set or
+                a dict. At most 65,536 characters of a text are read (32,768 with a BPE tokenizer), or 12 for each of
+                ``max_tokens`` if that is more. A long run of white space or of one letter may count as a short one. A
+                longer text is truncated: its vector is that of the characters that are read.
+            prompt: text to put in front of every input; ``prompt_name`` is then ignored.
+            prompt_name: name of one of ``prompts``. Without both, the checkpoint's default prompt, if it has one.
+            batch_tokens: token budget of one session run; None takes a good value for a CPU.
+            normalize: scale vectors to length 1 (L2). None does what the model was trained for: it scales, unless the
+                checkpoint has no ``Normalize`` module, as in a few models.
+            truncate_dim: return only so many dimensions, the first ones, cut off before the vectors are scaled; for
+                models that were trained for it (Matryoshka).
+            precision: type of the vectors, as in sentence-transformers: ``"float32"``; ``"int8"`` or ``"uint8"``,
+                scaled by each dimension's range in these vectors; ``"binary"`` or ``"ubinary"``, one bit for each
+                dimension, eight packed into a byte.
+            show_progress_bar: show a progress bar on stderr; None shows one if the work is long and stderr is a
+                terminal.
             on_truncate: what to do about texts longer than ``max_tokens``: ``"ignore"``, ``"warn"`` or ``"error"``.
-            batch_size: most texts in one session run, beside ``batch_tokens``. No vector depends on it.
-            normalize_embeddings: sentence-transformers' name of ``normalize``. False has no effect, as theirs has none:
-                where a model has a ``Normalize`` module, that scales all the same.
-            convert_to_numpy: sentence-transformers'; vectors are numpy's arrays, and nothing else can be asked for.
-            convert_to_tensor: as ``convert_to_numpy``.
-            device: sentence-transformers'; ``"cpu"``, where the model was loaded for it.
+            batch_size: most texts in one session run, in addition to ``batch_tokens``. No vector depends on it.
+            normalize_embeddings: sentence-transformers' name of ``normalize``. As there, False has no effect on a model
+                with a ``Normalize`` module, which scales its vectors in any case.
+            convert_to_numpy: sentence-transformers' keyword; must be True, because vectors are numpy arrays.
+            convert_to_tensor: sentence-transformers' keyword; must be False.
+            device: sentence-transformers' keyword; None, or ``"cpu"`` if the model runs on the CPU.
 
         Returns:
-            float32 [n, dimension]; [dimension] for one string; [0, dimension] for no texts. With another ``precision``
-            int8 or uint8, and [n, ceil(dimension / 8)] for the packed ones.
+            float32 [n, dimension]; [dimension] for one string; [0, dimension] for empty input. ``"int8"`` and
+            ``"uint8"`` give that type and the same shape; ``"binary"`` gives int8 and ``"ubinary"`` uint8
+            [n, ceil(dimension / 8)].
 
         Raises:
-            InputTypeError: an input is not a string (names its index), or an option is of another type.
-            InputValueError: a string is not valid Unicode, or too long with ``on_truncate="error"``, or an option
-                is wrong.
+            InputTypeError: an input is not a string (the message has its index), or an option has the wrong type.
+            InputValueError: a string is not valid Unicode, or is too long and ``on_truncate`` is ``"error"``, or an
+                option has a wrong value.
         """
         check_arrays(convert_to_numpy, convert_to_tensor)
         check_device(device, self._providers)
-        options = Options.check(
+        options = VectorOptions.check(
             self._manifest,
             prompt=prompt,
             prompt_name=prompt_name,
-            batch_tokens=batch_tokens,
-            batch_size=batch_size,
             normalize=choose_normalize(normalize, normalize_embeddings, truncate_dim, module=self._manifest.normalize),
             truncate_dim=truncate_dim,
             precision=precision,
-            on_truncate=on_truncate,
+            call=CallOptions.check(
+                batch_tokens=batch_tokens,
+                batch_size=batch_size,
+                on_truncate=on_truncate,
+                show_progress_bar=show_progress_bar,
+            ),
         )
-        strings, single = check_texts(texts)
-        vectors = self._engine.encode(strings, options, show_progress_bar=show_progress_bar)
-        return vectors[0] if single else vectors
+        strings, is_single = check_texts(texts)
+        vectors = self._engine.encode(strings, options)
+        return vectors[0] if is_single else vectors
 
     def encode_query(
         self,
@@ -187,7 +212,7 @@ class Embedder(Model):
         convert_to_tensor: Literal[False] = False,
         device: str | None = None,
     ) -> NDArray[Any]:
-        """``encode`` with the model's query prompt in front of every text, if it has one. See ``encode``."""
+        """Return the vectors of queries: ``encode`` with the model's query prompt, if it has one. See ``encode``."""
         return self.encode(
             texts,
             prompt=self._kind_prompt("query", prompt, prompt_name),
@@ -223,7 +248,7 @@ class Embedder(Model):
         convert_to_tensor: Literal[False] = False,
         device: str | None = None,
     ) -> NDArray[Any]:
-        """``encode`` for texts to be found: never the query prompt; BGE's documents get none at all. See ``encode``."""
+        """Return the vectors of documents: ``encode`` with the document prompt, which BGE lacks. See ``encode``."""
         return self.encode(
             texts,
             prompt=self._kind_prompt("document", prompt, prompt_name),
@@ -254,64 +279,52 @@ class Embedder(Model):
         precision: Literal["float32", "binary", "ubinary"] = "float32",
         on_truncate: OnTruncate = "warn",
     ) -> Iterator[NDArray[Any]]:
-        """Vectors one by one, in input order, of texts that need not fit in memory.
+        """Yield the vectors of texts one by one, in input order; the texts need not fit in memory.
 
         Args:
-            texts: any iterable of strings in an order; read ``window`` at a time, as the vectors are asked for.
-            window: texts held at once, and so planned together.
-            prompt: as in ``encode``, like all that follow.
+            texts: any iterable of strings that has an order; ``window`` texts are read at a time, when their vectors
+                are needed.
+            window: how many texts to have in memory and to put into batches together.
+            prompt: see ``encode``.
             prompt_name: see ``encode``.
             batch_tokens: see ``encode``.
             normalize: see ``encode``.
             truncate_dim: see ``encode``.
-            precision: ``"int8"`` and ``"uint8"`` are scaled by the whole set's range, so only ``encode`` has them.
+            precision: ``"float32"``, ``"binary"`` or ``"ubinary"``. ``"int8"`` and ``"uint8"`` need the range of all
+                vectors, so only ``encode`` has them.
             on_truncate: see ``encode``; warns once, when the stream ends or is closed.
 
         Yields:
-            float32 [dimension]; int8 or uint8 [ceil(dimension / 8)] for the packed types.
+            float32 [dimension]; int8 or uint8 [ceil(dimension / 8)] for ``"binary"`` and ``"ubinary"``.
 
         Raises:
-            InputTypeError: as in ``encode``; the index is that in the whole stream.
-            InputValueError: as in ``encode``.
+            InputTypeError: as for ``encode``; the index is that in the whole stream.
+            InputValueError: as for ``encode``; or the precision is ``"int8"`` or ``"uint8"``.
         """
-        options = Options.check(
+        options = VectorOptions.check(
             self._manifest,
             prompt=prompt,
             prompt_name=prompt_name,
-            batch_tokens=batch_tokens,
             normalize=normalize,
             truncate_dim=truncate_dim,
             precision=precision,
-            on_truncate=on_truncate,
+            call=CallOptions.check(batch_tokens=batch_tokens, on_truncate=on_truncate, show_progress_bar=False),
         )
         if precision in RANGED:
-            raise InputValueError(f"{precision} is scaled by the range of the whole set; use encode, or stream float32")
+            raise InputValueError(
+                f"stream cannot give {precision}, which is scaled by the range of all vectors; "
+                "use encode, or stream float32"
+            )
         count = check_count("window", window) or 1
         source = iter([texts]) if isinstance(texts, str) else check_iterable(texts)
         return self._engine.stream(source, count, options)
 
     @overload
-    def encode_sparse(  # type: ignore[overload-overlap]  # a str iterates over str
-        self,
-        texts: str,
-        *,
-        prompt: str | None = None,
-        prompt_name: str | None = None,
-        batch_tokens: int | None = None,
-        show_progress_bar: bool | None = None,
-        on_truncate: OnTruncate = "warn",
+    def encode_sparse(  # type: ignore[overload-overlap]  # a str is an iterable of str
+        self, texts: str, **options: Unpack[TextOptions]
     ) -> SparseVector: ...
     @overload
-    def encode_sparse(
-        self,
-        texts: Iterable[str],
-        *,
-        prompt: str | None = None,
-        prompt_name: str | None = None,
-        batch_tokens: int | None = None,
-        show_progress_bar: bool | None = None,
-        on_truncate: OnTruncate = "warn",
-    ) -> list[SparseVector]: ...
+    def encode_sparse(self, texts: Iterable[str], **options: Unpack[TextOptions]) -> list[SparseVector]: ...
     def encode_sparse(
         self,
         texts: str | Iterable[str],
@@ -322,56 +335,47 @@ class Embedder(Model):
         show_progress_bar: bool | None = None,
         on_truncate: OnTruncate = "warn",
     ) -> SparseVector | list[SparseVector]:
-        """Lexical weights of texts, in input order, by a model that has them, such as bge-m3.
+        """Return the lexical weights of texts as sparse vectors, in input order; for models that have them, as bge-m3.
 
-        What FlagEmbedding calls ``lexical_weights``: for each token of a text, special ones left out, the largest
-        weight that it has there. The score of two texts is ``first.dot(second)``.
+        The vector holds, for each token of a text but the special ones, the largest weight that the token has in the
+        text. FlagEmbedding calls it ``lexical_weights``. The score of two texts is ``first.dot(second)``.
 
         Args:
-            texts: one string, or any number of them.
-            prompt: as in ``encode``, like all that follow.
+            texts: one string, or an iterable of strings.
+            prompt: see ``encode``.
             prompt_name: see ``encode``.
             batch_tokens: see ``encode``.
             show_progress_bar: see ``encode``.
             on_truncate: see ``encode``.
 
         Returns:
-            A list of one sparse vector for each text; one sparse vector for one string.
+            A list with one sparse vector for each text; one sparse vector for one string.
 
         Raises:
-            BundleError: the model gives no weights of tokens.
-            InputTypeError: as in ``encode``.
-            InputValueError: as in ``encode``.
+            BundleError: the model has no lexical weights.
+            InputTypeError: as for ``encode``.
+            InputValueError: as for ``encode``.
         """
         if not self._manifest.sparse:
-            raise BundleError(f"{self._manifest.model} gives no lexical weights; bge-m3 does, `embedge export bge-m3`")
-        limits = Limits.check(batch_tokens=batch_tokens, on_truncate=on_truncate)
+            raise BundleError(
+                f"{self._manifest.model} has no lexical weights; use a model that has, such as bge-m3: "
+                "run `embedge export bge-m3`"
+            )
+        options = CallOptions.check(
+            batch_tokens=batch_tokens, on_truncate=on_truncate, show_progress_bar=show_progress_bar
+        )
         prefix = check_prefix(self._manifest, prompt=prompt, prompt_name=prompt_name)
-        strings, single = check_texts(texts)
-        found = self._engine.encode_sparse(strings, limits, prefix=prefix, show_progress_bar=show_progress_bar)
-        return found[0] if single else found
+        strings, is_single = check_texts(texts)
+        vectors = self._engine.encode_sparse(strings, prefix, options)
+        return vectors[0] if is_single else vectors
 
     @overload
-    def encode_multi_vector(  # type: ignore[overload-overlap]  # a str iterates over str
-        self,
-        texts: str,
-        *,
-        prompt: str | None = None,
-        prompt_name: str | None = None,
-        batch_tokens: int | None = None,
-        show_progress_bar: bool | None = None,
-        on_truncate: OnTruncate = "warn",
+    def encode_multi_vector(  # type: ignore[overload-overlap]  # a str is an iterable of str
+        self, texts: str, **options: Unpack[TextOptions]
     ) -> NDArray[np.float32]: ...
     @overload
     def encode_multi_vector(
-        self,
-        texts: Iterable[str],
-        *,
-        prompt: str | None = None,
-        prompt_name: str | None = None,
-        batch_tokens: int | None = None,
-        show_progress_bar: bool | None = None,
-        on_truncate: OnTruncate = "warn",
+        self, texts: Iterable[str], **options: Unpack[TextOptions]
     ) -> list[NDArray[np.float32]]: ...
     def encode_multi_vector(
         self,
@@ -383,82 +387,96 @@ class Embedder(Model):
         show_progress_bar: bool | None = None,
         on_truncate: OnTruncate = "warn",
     ) -> NDArray[np.float32] | list[NDArray[np.float32]]:
-        """A vector for each token of texts, in input order, by a model that has them, such as bge-m3.
+        """Return a vector for each token of texts, in input order; for models that have them, such as bge-m3.
 
-        What FlagEmbedding calls ``colbert_vecs``: of all tokens but the first; the last, which ends the text, is one.
-        The score of two texts is ``embedge.max_similarity``.
+        All tokens but the first have one, also the special token at the end. FlagEmbedding calls them
+        ``colbert_vecs``. The score of two texts is ``embedge.max_similarity``.
 
         Args:
-            texts: one string, or any number of them.
-            prompt: as in ``encode``, like all that follow.
+            texts: one string, or an iterable of strings.
+            prompt: see ``encode``.
             prompt_name: see ``encode``.
             batch_tokens: see ``encode``.
             show_progress_bar: see ``encode``.
             on_truncate: see ``encode``.
 
         Returns:
-            A list of one array for each text, float32 [tokens - 1, dimension], each row of length 1 (L2); one array for
-            one string.
+            A list with one array for each text, float32 [tokens - 1, dimension], each row of length 1 (L2); one array
+            for one string.
 
         Raises:
-            BundleError: the model gives no vectors of tokens.
-            InputTypeError: as in ``encode``.
-            InputValueError: as in ``encode``.
+            BundleError: the model has no token vectors.
+            InputTypeError: as for ``encode``.
+            InputValueError: as for ``encode``.
         """
         if not self._manifest.multi_vector:
-            raise BundleError(f"{self._manifest.model} gives no multi-vectors; bge-m3 does, `embedge export bge-m3`")
-        limits = Limits.check(batch_tokens=batch_tokens, on_truncate=on_truncate)
+            raise BundleError(
+                f"{self._manifest.model} has no multi-vectors; use a model that has, such as bge-m3: "
+                "run `embedge export bge-m3`"
+            )
+        options = CallOptions.check(
+            batch_tokens=batch_tokens, on_truncate=on_truncate, show_progress_bar=show_progress_bar
+        )
         prefix = check_prefix(self._manifest, prompt=prompt, prompt_name=prompt_name)
-        strings, single = check_texts(texts)
-        found = self._engine.encode_multi_vector(strings, limits, prefix=prefix, show_progress_bar=show_progress_bar)
-        return found[0] if single else found
+        strings, is_single = check_texts(texts)
+        vectors = self._engine.encode_multi_vector(strings, prefix, options)
+        return vectors[0] if is_single else vectors
 
     @overload
-    def count_tokens(self, texts: str) -> int: ...  # type: ignore[overload-overlap]  # a str iterates over str
+    def count_tokens(self, texts: str) -> int: ...  # type: ignore[overload-overlap]  # a str is an iterable of str
     @overload
     def count_tokens(self, texts: Iterable[str]) -> list[int]: ...
     def count_tokens(self, texts: str | Iterable[str]) -> int | list[int]:
-        """Tokens of each whole text, special ones included, before truncation: a list, or an int for one string.
+        """Return the number of tokens of each text, special ones included, before truncation; an int for one string.
 
         Raises:
-            InputTypeError: an input is not a string; names its index.
+            InputTypeError: an input is not a string; the message has its index.
             InputValueError: a string is not valid Unicode.
         """
-        strings, single = check_texts(texts)
+        strings, is_single = check_texts(texts)
         counts = self._engine.tokeniser.count(strings)
-        return counts[0] if single else counts
+        return counts[0] if is_single else counts
 
     @property
     def similarity_fn_name(self) -> Similarity:
-        """How the model compares two vectors: ``"cosine"``, ``"dot"``, ``"euclidean"`` or ``"manhattan"``."""
+        """The model's measure of similarity: ``"cosine"``, ``"dot"``, ``"euclidean"`` or ``"manhattan"``."""
         return self._manifest.similarity
 
     def similarity(self, first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float32]:
-        """How alike each vector of ``first`` [n, dimension] is to each of ``second`` [m, dimension]: float32 [n, m].
+        """Return the similarity of each vector of ``first`` to each vector of ``second``: float32 [n, m].
 
-        By ``similarity_fn_name``, the cosine where the checkpoint says nothing else, and of distances the negative; so
-        higher is more alike, always. Either may be one vector, [dimension]. Packed binary vectors have none of these:
-        compare their bits.
+        The measure is ``similarity_fn_name``: the cosine, unless the checkpoint names another. Distances are negated,
+        so higher is always more similar. Binary vectors have no such measure: compare their bits.
+
+        Args:
+            first: vectors [n, dimension], or one vector [dimension].
+            second: vectors [m, dimension], or one vector [dimension].
 
         Raises:
-            InputValueError: the two differ in dimension.
+            InputTypeError: an argument is not an array of numbers.
+            InputValueError: the dimensions differ, or a number is not finite.
         """
         from embedge.inference.similarity import similarity
 
         return similarity(first, second, self._manifest.similarity)
 
     def similarity_pairwise(self, first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float32]:
-        """How alike each vector of ``first`` [n, dimension] is to its counterpart in ``second``: float32 [n].
+        """Return the similarity of each vector of ``first`` to the one at its position in ``second``: float32 [n].
 
-        See ``similarity``.
+        The measure is that of ``similarity``.
+
+        Args:
+            first: vectors [n, dimension], or one vector [dimension].
+            second: vectors of the same shape.
 
         Raises:
-            InputValueError: the two differ in number or dimension.
+            InputTypeError: an argument is not an array of numbers.
+            InputValueError: the shapes differ, or a number is not finite.
         """
         from embedge.inference.similarity import similarity_pairwise
 
         return similarity_pairwise(first, second, self._manifest.similarity)
 
     def _kind_prompt(self, kind: str, prompt: str | None, prompt_name: str | None) -> str | None:
-        """What the caller asked for, else the model's prompt for that kind of text."""
+        """Return the prompt that the caller passed, else the model's prompt for that kind of text."""
         return prompt if prompt is not None or prompt_name is not None else self._manifest.prompts.get(kind, "")

@@ -1,27 +1,29 @@
-"""What an Embedder and a Reranker have in common: a bundle, opened with options that were checked."""
+"""The common base of Embedder and Reranker: a bundle, loaded with checked options."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from typing import Any, ClassVar
 
 from embedge.bundle.directory import Bundle
-from embedge.bundle.manifest import CLASSES, Precision, Task
+from embedge.bundle.manifest import CLASSES, PRECISIONS, Precision, Task
 from embedge.errors import BundleError
 from embedge.hub.resolve import resolve
 from embedge.inference.cpu import usable_cores
 from embedge.inference.load import load_engine
-from embedge.inference.options import check_count
+from embedge.inference.options import check_choice, check_count
 from embedge.inference.providers import CPU, CUDA, check_providers
 
-_SMALLEST: tuple[Precision, ...] = ("int8", "fp32", "fp16")
-_FASTEST_ON_CUDA: tuple[Precision, ...] = ("fp16", "fp32", "int8")
+# The order in which a model without ``precision`` tries the precisions of its bundle.
+_PREFERRED_ON_CPU: tuple[Precision, ...] = ("int8", "fp32", "fp16")
+_PREFERRED_ON_CUDA: tuple[Precision, ...] = ("fp16", "fp32", "int8")
+_KINDS: Mapping[Task, str] = {"embed": "an embedder", "rerank": "a reranker"}
 
 
 class Model:
-    """A bundle, loaded. See ``Embedder`` for the arguments, and what is raised."""
+    """A loaded bundle. See ``Embedder`` for the arguments and the errors."""
 
     _task: ClassVar[Task]
 
@@ -35,17 +37,22 @@ class Model:
         cache_dir: str | PathLike[str] | None,
         local_files_only: bool,
     ) -> None:
-        self._threads = check_count("threads", threads)  # as asked: a pickle is for another machine's cores
+        # As passed, because a pickle may be loaded on a machine with another number of cores.
+        self._threads = check_count("threads", threads)
         self._providers = (CPU,) if providers is None else check_providers(providers)
+        if precision is not None:
+            check_choice("precision", precision, PRECISIONS)
         bundle = resolve(model, precision=precision, cache_dir=cache_dir, local_files_only=local_files_only)
         if bundle.manifest.task != self._task:
+            task = bundle.manifest.task
             raise BundleError(
-                f"{bundle.path} is there to {bundle.manifest.task}, not to {self._task}; "
-                f"open it with embedge.{CLASSES[bundle.manifest.task]}, or `embedge {bundle.manifest.task}`"
+                f"{bundle.path} is {_KINDS[task]}, not {_KINDS[self._task]}; "
+                f"open it with embedge.{CLASSES[task]}, or run `embedge {task}`"
             )
-        self._bundle = replace(bundle, path=bundle.path.absolute())  # it is read again: by a pickle, a fork, a session
+        # A pickle, a forked child and a later session read the bundle again, perhaps from another working directory.
+        self._bundle = replace(bundle, path=bundle.path.absolute())
         self._manifest = self._bundle.manifest
-        preferred = _FASTEST_ON_CUDA if CUDA in self._providers else _SMALLEST
+        preferred = _PREFERRED_ON_CUDA if CUDA in self._providers else _PREFERRED_ON_CPU
         self._precision = self._bundle.pick_precision(precision, preferred=preferred)
         cores = usable_cores()
         self._engine = load_engine(
@@ -70,17 +77,17 @@ class Model:
 
     @property
     def providers(self) -> tuple[str, ...]:
-        """ONNX Runtime execution providers, as asked for."""
+        """ONNX Runtime execution providers, as passed."""
         return self._providers
 
     @property
     def threads(self) -> int | None:
-        """Most cores to use, as asked for; None is all that the process may."""
+        """Most cores to use, as passed; None means all that this process may use."""
         return self._threads
 
     @property
     def max_tokens(self) -> int:
-        """Longest input in tokens, special ones and prompt included; a longer one is truncated."""
+        """Most tokens of an input, special tokens and prompt included; a longer input is truncated."""
         return self._manifest.max_tokens
 
 

@@ -1,37 +1,47 @@
-"""Reranker: pairs of query and document to scores, by a cross-encoder that reads both at once."""
+"""Reranker: scores pairs of query and document with a cross-encoder, which reads both texts together."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
 from embedge.bundle.manifest import Precision
 from embedge.errors import InputTypeError, short
-from embedge.inference.inputs import check_iterable, take_texts
-from embedge.inference.options import Limits, OnTruncate, check_bool, check_count
+from embedge.inference.input_texts import check_iterable, take_texts
+from embedge.inference.options import CallOptions, OnTruncate, check_bool, check_count
 from embedge.model import Model
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    class ScoreOptions(TypedDict, total=False):
+        """Keywords of ``Reranker.score``, for its overloads."""
+
+        normalize: bool
+        batch_tokens: int | None
+        show_progress_bar: bool | None
+        on_truncate: OnTruncate
+
 
 class Reranker(Model):
-    """A reranker's bundle, ready to score pairs of query and document.
+    """A reranker model, loaded from a bundle, that scores pairs of query and document.
 
-    More exact than vectors, and far slower: every document is read anew for every query. So let an ``Embedder`` find
-    some dozens, and rerank those.
+    A reranker is more accurate than comparing vectors, and much slower: it reads every document again for every query.
+    So search with an ``Embedder``, and rerank the best few dozen documents.
+
+    Raises the same errors as ``Embedder``.
 
     Args:
         model: a recipe's name, a hub id, or a bundle's path.
-        precision: as in ``Embedder``, like all that follow, and what is raised.
+        precision: see ``Embedder``.
         providers: see ``Embedder``.
         threads: see ``Embedder``.
         cache_dir: see ``Embedder``.
         local_files_only: see ``Embedder``.
 
-    Safe to call from several threads; it pickles and forks as an ``Embedder`` does.
+    Several threads may call it; it can be pickled, and used in a forked process, as an ``Embedder`` can.
     """
 
     _task = "rerank"
@@ -59,25 +69,11 @@ class Reranker(Model):
         return f"Reranker({self._manifest.model!r}, precision={self._precision!r})"
 
     @overload
-    def score(  # type: ignore[overload-overlap]  # a pair is an iterable of strings, and those are sequences of strings
-        self,
-        pairs: tuple[str, str],
-        *,
-        normalize: bool = False,
-        batch_tokens: int | None = None,
-        show_progress_bar: bool | None = None,
-        on_truncate: OnTruncate = "warn",
+    def score(  # type: ignore[overload-overlap]  # a pair is an iterable of strings, which are sequences of strings
+        self, pairs: tuple[str, str], **options: Unpack[ScoreOptions]
     ) -> np.float32: ...
     @overload
-    def score(
-        self,
-        pairs: Iterable[Sequence[str]],
-        *,
-        normalize: bool = False,
-        batch_tokens: int | None = None,
-        show_progress_bar: bool | None = None,
-        on_truncate: OnTruncate = "warn",
-    ) -> NDArray[np.float32]: ...
+    def score(self, pairs: Iterable[Sequence[str]], **options: Unpack[ScoreOptions]) -> NDArray[np.float32]: ...
     def score(
         self,
         pairs: tuple[str, str] | Iterable[Sequence[str]],
@@ -87,35 +83,38 @@ class Reranker(Model):
         show_progress_bar: bool | None = None,
         on_truncate: OnTruncate = "warn",
     ) -> NDArray[np.float32] | np.float32:
-        """How well each document answers its query; higher is better.
+        """Return how well each document answers its query; higher is better.
 
-        A pair's score does not depend on the others, bitwise. It is a logit, of no fixed range: rank by it.
+        The scores are logits, without a fixed range. Each is the same, bit for bit, whatever the other pairs are.
 
         Args:
-            pairs: of query and document; or one pair, a tuple of two strings.
-            normalize: put the scores between 0 and 1, by the sigmoid. High ones may become equal;
-                ``rank`` sorts by the logits.
-            batch_tokens: token budget of one session run; None is a good value for a CPU.
-            show_progress_bar: on stderr; None shows one when the work is long and stderr is a terminal.
-            on_truncate: what to do about pairs longer than ``max_tokens``, whose documents lose their end, or
-                their start by the model's ``truncation_side``: ``"ignore"``, ``"warn"`` or ``"error"``.
+            pairs: pairs of query and document; or one pair, a tuple of two strings.
+            normalize: map the scores to between 0 and 1, with the sigmoid. High scores may become equal; ``rank`` sorts
+                by the logits.
+            batch_tokens: token budget of one session run; None takes a good value for a CPU.
+            show_progress_bar: show a progress bar on stderr; None shows one if the work is long and stderr is a
+                terminal.
+            on_truncate: what to do about pairs longer than ``max_tokens``: ``"ignore"``, ``"warn"`` or ``"error"``.
+                Their documents lose their end, or their start, as the model's ``truncation_side`` says.
 
         Returns:
             float32 [n], in input order; one float32 for one pair.
 
         Raises:
-            InputTypeError: a pair is not two strings (names its index), or an option is of another type.
+            InputTypeError: a pair is not two strings (the message has its index), or an option has the wrong type.
             InputValueError: a string is not valid Unicode, a query leaves no room for its document, a pair is too long
-                with ``on_truncate="error"``, or an option is wrong.
+                and ``on_truncate`` is ``"error"``, or an option has a wrong value.
         """
         from embedge.inference.pool import sigmoid
 
-        limits = Limits.check(batch_tokens=batch_tokens, on_truncate=on_truncate)
-        wanted = check_bool("normalize", normalize)
-        checked, single = check_pairs(pairs)
-        scores = self._engine.score(checked, limits, show_progress_bar=show_progress_bar)
-        scores = sigmoid(scores) if wanted else scores
-        return scores[0] if single else scores
+        options = CallOptions.check(
+            batch_tokens=batch_tokens, on_truncate=on_truncate, show_progress_bar=show_progress_bar
+        )
+        use_sigmoid = check_bool("normalize", normalize)
+        checked, is_single = check_pairs(pairs)
+        scores = self._engine.score(checked, options)
+        scores = sigmoid(scores) if use_sigmoid else scores
+        return scores[0] if is_single else scores
 
     def rank(
         self,
@@ -128,27 +127,27 @@ class Reranker(Model):
         show_progress_bar: bool | None = None,
         on_truncate: OnTruncate = "warn",
     ) -> list[tuple[int, float]]:
-        """Documents by how well they answer a query, best first.
+        """Return the documents' positions and scores, sorted by how well they answer the query, best first.
 
         Args:
-            query: a question, or what was searched for.
-            documents: any number of texts, in an order.
+            query: a question, or the words that were searched for.
+            documents: texts, in any iterable that has an order.
             top_k: how many to return; None returns all.
-            normalize: as in ``score``, like all that follow.
+            normalize: see ``score``.
             batch_tokens: see ``score``.
             show_progress_bar: see ``score``.
             on_truncate: see ``score``.
 
         Returns:
-            Positions in ``documents`` and scores. Of equal scores the earlier document comes first.
+            Pairs of a position in ``documents`` and its score. Of equal scores, the earlier document comes first.
 
         Raises:
-            InputTypeError: as in ``score``.
-            InputValueError: as in ``score``; or ``top_k`` is below 1.
+            InputTypeError: as for ``score``.
+            InputValueError: as for ``score``; or ``top_k`` is below 1.
         """
         from embedge.inference.pool import sigmoid
 
-        most, wanted = check_count("top_k", top_k), check_bool("normalize", normalize)
+        most, use_sigmoid = check_count("top_k", top_k), check_bool("normalize", normalize)
         if not isinstance(query, str):
             raise InputTypeError(f"query must be a string, found {type(query).__name__}")
         if isinstance(documents, str):
@@ -160,23 +159,25 @@ class Reranker(Model):
             show_progress_bar=show_progress_bar,
             on_truncate=on_truncate,
         )
-        order = (-scores).argsort(kind="stable")[:most]  # by logits: high ones are all but 1 to the sigmoid, or 1
-        scores = sigmoid(scores) if wanted else scores
+        order = (-scores).argsort(kind="stable")[:most]  # by logits: of high ones the sigmoid is 1 or nearly
+        scores = sigmoid(scores) if use_sigmoid else scores
         return [(int(index), float(scores[index])) for index in order]
 
 
 def check_pairs(pairs: Any) -> tuple[list[tuple[str, str]], bool]:
-    """The input as a list of pairs, and whether it was a single one.
+    """Return the input as a list of pairs, and whether it was a single pair.
 
     Raises:
-        InputTypeError: it is not an iterable of pairs of strings; names the first index that is not.
+        InputTypeError: it is not an iterable of pairs of strings; the message has the first index that is not one.
     """
     if isinstance(pairs, str):
-        raise InputTypeError("pairs must be pairs of query and document, found a string; score((query, document))")
-    found = list(check_iterable(pairs, name="pairs", kind="a list of pairs of strings"))
-    if isinstance(pairs, tuple) and len(found) == 2 and all(isinstance(text, str) for text in found):
-        return [(found[0], found[1])], True
-    for index, pair in enumerate(found):
+        raise InputTypeError(
+            "pairs must be pairs of query and document, found a string; for one pair, call score((query, document))"
+        )
+    items = list(check_iterable(pairs, name="pairs", kind="a list of pairs of strings"))
+    if isinstance(pairs, tuple) and len(items) == 2 and all(isinstance(text, str) for text in items):
+        return [(items[0], items[1])], True
+    for index, pair in enumerate(items):
         if not isinstance(pair, tuple | list) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
             raise InputTypeError(f"pair {index} must be two strings, query and document, found {short(pair)}")
-    return [(query, document) for query, document in found], False
+    return [(query, document) for query, document in items], False

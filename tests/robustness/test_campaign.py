@@ -1,4 +1,4 @@
-"""Run some trials of each kind of attack, and check that each kind detects a planted fault."""
+"""Some trials of each kind of attack; and that each kind sees a fault where one is planted."""
 
 import json
 import pickle
@@ -21,7 +21,7 @@ import campaign.encode
 import campaign.kills
 import campaign.pickles
 import embedge.hub.pull
-import embedge.inference.engine
+import embedge.inference.collectors
 import embedge.inference.tokenise
 from campaign.kinds import KINDS, NEEDED
 from campaign.program import Campaign, prepare, table
@@ -29,7 +29,7 @@ from campaign.trial import Bench, run_trial
 from campaign.watch import Ended, watch
 from embedge import Bundle, Embedder
 
-# The number of trials of each kind. They take some seconds; a campaign takes minutes.
+# Of each kind so many, which take some seconds; the campaign itself runs for minutes.
 TRIALS = {
     **{"damage": 25, "manifest": 60, "graphs": 60, "tokenizers": 60, "encode": 60, "long": 3},
     **{"kills": 3, "configs": 20, "peers": 2, "pickles": 50, "hub": 8, "command": 12},
@@ -39,7 +39,7 @@ PROGRAM = Path(__file__).with_name("run.py")
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the campaign's small checkpoint and bundle."""
+    """Holds the campaign's own small checkpoint and bundle."""
     place = tmp_path_factory.mktemp("robustness")
     prepare(place, None)
     return place
@@ -73,17 +73,17 @@ def _unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _longer_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedge.inference.engine, "normalise", lambda vectors: np.full_like(vectors, 2))
+    monkeypatch.setattr(embedge.inference.collectors, "normalise", lambda vectors: np.full_like(vectors, 2))
 
 
 def _a_token_less(monkeypatch: pytest.MonkeyPatch) -> None:
-    narrow = embedge.inference.tokenise._narrow
-    monkeypatch.setattr(embedge.inference.tokenise, "_narrow", lambda ids: narrow(ids)[:-1])
+    compact = embedge.inference.tokenise._compact
+    monkeypatch.setattr(embedge.inference.tokenise, "_compact", lambda ids: compact(ids)[:-1])
 
 
 def _company_matters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        embedge.inference.engine, "pool", lambda hidden, pooling: hidden[:, 0] + np.float32(len(hidden))
+        embedge.inference.collectors, "pool", lambda hidden, pooling: hidden[:, 0] + np.float32(len(hidden))
     )
 
 
@@ -92,7 +92,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _half_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The killed command and the next run both write half of their output."""
+    """What is killed, and what is run next, write half of what they should."""
 
     def half(operation: str, bench: Bench, out: Path) -> list[str]:
         place = bench.folder / "home" / "bundles" / "someone--tiny-bundle" if operation == "pull" else out
@@ -110,7 +110,7 @@ def _not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _unpickles(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unpickle with Python's own unpickler."""
+    """As Python's own unpickler does."""
 
     def load(path: Path) -> object:
         with zipfile.ZipFile(path) as file:
@@ -120,7 +120,7 @@ def _unpickles(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _takes_anything(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Accept a wrong file from the hub."""
+    """What comes from the hub is another file."""
 
     def pull(name: str, *, cache_dir: Path, **more: Any) -> Bundle:
         place = Path(shutil.copytree(monkeypatch_bundle[0], cache_dir / "bundles" / "x"))
@@ -132,7 +132,7 @@ def _takes_anything(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _raises(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run a command that fails like Python itself."""
+    """The command ends as Python does."""
 
     class _Sys:
         executable = shutil.which("false")
@@ -140,7 +140,7 @@ def _raises(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(campaign.command, "sys", _Sys)
 
 
-monkeypatch_bundle: list[Path] = []  # the bench's bundle, for faults that copy it
+monkeypatch_bundle: list[Path] = []  # of the bench, for those that copy it
 PLANTED: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "damage": _unchecked,
     "manifest": _changed_manifest,
@@ -159,7 +159,7 @@ PLANTED: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_planted_fault_is_seen(bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """So a passed trial does not mean that nothing was checked."""
+    """None of the trials that ended well did so because nothing was looked at."""
     monkeypatch_bundle[:] = [bench.bundle]
     PLANTED[name](monkeypatch)
     assert any(run_trial(KINDS[name], bench, seed=0, index=index) for index in range(40))
@@ -174,7 +174,7 @@ def test_a_planted_fault_is_seen(bench: Bench, monkeypatch: pytest.MonkeyPatch, 
     ],
 )
 def test_a_trial_that_takes_the_process_with_it_is_a_fault(code: str, fault: str, tmp_path: Path) -> None:
-    """The trials before it still count."""
+    """And the ones before it are not lost."""
     lines = 'print(\'{"begin": 4}\\n{"end": 4, "fault": null}\\n{"begin": 5}\', flush=True)'
     worker = [sys.executable, "-c", f"{lines}\n{code}"]
     found = list(watch(worker, limit=1, until=time.monotonic() + 60, log=tmp_path / "log"))
@@ -182,7 +182,7 @@ def test_a_trial_that_takes_the_process_with_it_is_a_fault(code: str, fault: str
 
 
 def test_the_program_tells_what_it_found(tmp_path: Path) -> None:
-    """The program reports faults in a table, as JSON, and by its exit code."""
+    """In a table and as JSON; and by its exit code."""
     arguments = ["--only", "manifest,pickles", "--trials", "5", "--json", str(tmp_path / "found.json")]
     done = subprocess.run([sys.executable, PROGRAM, *arguments], capture_output=True, text=True, check=False)
     found = json.loads((tmp_path / "found.json").read_text())["kinds"]
@@ -192,7 +192,7 @@ def test_the_program_tells_what_it_found(tmp_path: Path) -> None:
 
 
 def test_the_same_seed_makes_the_same_trials(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also in another process, so that a fault can be repeated."""
+    """In another process, too: what is wrong can be seen again."""
     code = "import sys; from test_campaign import told; told(sys.argv[1], sys.argv[2])"
     runs = [
         subprocess.run(
@@ -209,7 +209,7 @@ def test_the_same_seed_makes_the_same_trials(bench: Bench, monkeypatch: pytest.M
 
 
 def told(checkpoint: str, bundle: str) -> None:
-    """Print the messages of planted faults, which describe what was done to the bundle."""
+    """Prints what planted faults say, which is what was done to the bundle."""
     import tempfile
 
     with pytest.MonkeyPatch.context() as monkeypatch, tempfile.TemporaryDirectory() as scratch:

@@ -233,7 +233,7 @@ def test_stream_names_the_index_in_the_whole_stream(tiny: Embedder) -> None:
 
 
 def test_stream_checks_before_it_is_read(tiny: Embedder) -> None:
-    with pytest.raises(InputValueError, match="whole set"):
+    with pytest.raises(InputValueError, match="range of all vectors"):
         tiny.stream([], precision="int8")  # type: ignore[arg-type]
     with pytest.raises(InputTypeError, match="found NoneType"):
         tiny.stream(None)  # type: ignore[arg-type]
@@ -242,9 +242,9 @@ def test_stream_checks_before_it_is_read(tiny: Embedder) -> None:
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        ({"cat", "dog"}, r"^texts must be .*, found set, which has no order; give sorted\(texts\)$"),
-        (frozenset({"cat"}), r"found frozenset, which has no order; give sorted\(texts\)$"),
-        ({"a": "cat"}, r"dict; give list\(texts\) for its keys, list\(texts.values\(\)\) or list\(texts.items\(\)\)$"),
+        ({"cat", "dog"}, r"^texts must be .*, found set, which has no order; pass sorted\(texts\)$"),
+        (frozenset({"cat"}), r"found frozenset, which has no order; pass sorted\(texts\)$"),
+        ({"a": "cat"}, r"dict; pass list\(texts\) for its keys, list\(texts.values\(\)\) or list\(texts.items\(\)\)$"),
     ],
 )
 def test_what_has_no_order_is_refused(tiny: Embedder, texts: Any, message: str) -> None:

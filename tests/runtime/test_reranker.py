@@ -36,8 +36,8 @@ def model(bundle: Bundle) -> Reranker:
     [
         ("how", "found a string"),
         (3, "pairs must be a list of pairs of strings, found int"),
-        ({("a", "b")}, r"pairs must be .*, found set, which has no order; give sorted\(pairs\)"),
-        ({"a": "b"}, r"pairs must be .*, found dict; give list\(pairs\) for its keys, .* or list\(pairs.items\(\)\)"),
+        ({("a", "b")}, r"pairs must be .*, found set, which has no order; pass sorted\(pairs\)"),
+        ({"a": "b"}, r"pairs must be .*, found dict; pass list\(pairs\) for its keys, .* or list\(pairs.items\(\)\)"),
         ([("a", "b", "c")], r"pair 0 must be two strings, query and document, found \('a', 'b', 'c'\)"),
         (["ab", "cd"], "pair 0 must be two strings.*found 'ab'"),
         ([("a", "b"), "cd"], "pair 1 must be two strings.*found 'cd'"),

@@ -1,1 +1,1 @@
-"""From text to vectors and scores."""
+"""Inference: texts to token ids, batches, graph output, and then vectors, sparse vectors or scores."""

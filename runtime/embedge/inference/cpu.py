@@ -1,4 +1,4 @@
-"""The processor: how many cores this process may use, and the features that int8 kernels look for."""
+"""The CPU: how many cores this process may use, and the instruction sets that int8 kernels use."""
 
 import math
 import os
@@ -9,10 +9,10 @@ from pathlib import Path
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: the affinity mask, capped by the cgroup CPU quota, at least 1.
+    """Return how many cores this process may use: the affinity mask, capped by the cgroup CPU quota, at least 1.
 
-    A container limited to half a core of a 64-core host gets 1, not 64: threads beyond the quota only make the kernel
-    throttle the whole process.
+    In a container that is limited to half a core of a 64-core host this is 1, not 64: with more threads than the quota,
+    the kernel throttles the whole process.
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cgroup_quota()
@@ -20,7 +20,7 @@ def usable_cores() -> int:
 
 
 def cgroup_quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float | None:
-    """CPU quota of this process's cgroup in cores, or None where there is no limit.
+    """Return the CPU quota of this process's cgroup in cores, or None if it has no limit.
 
     Reads ``cpu.max`` (cgroup v2; the tightest of the process's group and its parents) or ``cpu.cfs_quota_us`` over
     ``cpu.cfs_period_us`` (v1). Source: the kernel's documentation, admin-guide/cgroup-v2.rst and
@@ -31,7 +31,7 @@ def cgroup_quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/se
 
 
 def _cgroup_folders(root: Path, own: Path) -> list[Path]:
-    """The folders whose limits hold for this process: v2 and v1 mounts, each with the group's parents."""
+    """Return the folders whose limits hold for this process: of cgroup v2 and v1, with the group's parents."""
     try:
         lines = own.read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -42,7 +42,7 @@ def _cgroup_folders(root: Path, own: Path) -> list[Path]:
         if controllers and "cpu" not in controllers.split(","):
             continue
         mounts = [root] if not controllers else [root / controllers, root / "cpu"]
-        # Inside a container the group's path is the host's; the mount itself is then the container's own group.
+        # Inside a container the path may be the host's; the mount itself is then the container's own group.
         parts = Path(group.lstrip("/"))
         folders += [mount / part for mount in mounts for part in (parts, *parts.parents)]
     return folders
@@ -60,16 +60,16 @@ def _folder_quota(folder: Path) -> float | None:
     return None if quota in ("max", "-1") else int(quota) / int(period)
 
 
-# What /proc/cpuinfo or sysctl calls the features, and what we call them.
+# Names of the instruction sets in /proc/cpuinfo or sysctl, and the names that we show.
 _X86 = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_vnni": "AVX-512 VNNI", "avx512vnni": "AVX-512 VNNI"}
 _X86 |= {"avx_vnni": "AVX-VNNI", "avxvnni": "AVX-VNNI"}
 _ARM = {"asimddp": "dotprod", "feat_dotprod": "dotprod", "i8mm": "i8mm", "feat_i8mm": "i8mm"}
 
 
 def features() -> tuple[str, ...] | None:
-    """The features among AVX2, AVX-512, VNNI, dotprod and i8mm that this processor has; None where unknown.
+    """Return which of AVX2, AVX-512, VNNI, dotprod and i8mm this CPU has; None if that is unknown.
 
-    int8 products are fastest with VNNI (x86) or dotprod and i8mm (ARM).
+    int8 matrix products are fastest with VNNI (x86), or with dotprod and i8mm (ARM).
     """
     known = _ARM if platform.machine().lower() in ("aarch64", "arm64") else _X86
     words = _feature_words()
@@ -81,16 +81,16 @@ def features() -> tuple[str, ...] | None:
 def _feature_words() -> set[str] | None:
     if sys.platform == "linux":
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-        found = re.search(r"^(?:flags|Features)\s*:\s*(.*)$", text, re.MULTILINE)
-        return set(found[1].lower().split()) if found else None
+        line = re.search(r"^(?:flags|Features)\s*:\s*(.*)$", text, re.MULTILINE)
+        return set(line[1].lower().split()) if line else None
     if sys.platform == "darwin":
         return _sysctl_words()
     return None
 
 
 def _sysctl_words() -> set[str] | None:
-    """Words of macOS's sysctl: Intel lists features, Apple silicon has one ``hw.optional.arm.FEAT_x: 1`` line each."""
-    import subprocess  # 4 ms that a cold start does without
+    """Return feature words of macOS's sysctl: a list on Intel, lines ``hw.optional.arm.FEAT_x: 1`` on Apple silicon."""
+    import subprocess  # takes 4 ms, which a cold start must not pay
 
     command = ["sysctl", "machdep.cpu", "hw.optional"]
     try:

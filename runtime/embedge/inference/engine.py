@@ -1,19 +1,21 @@
-"""A bundle, loaded: texts -> token ids -> batches -> what the graph gives -> vectors or scores."""
+"""A loaded bundle: texts to token ids, to batches, to the graph's output, to vectors, sparse vectors or scores."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from embedge.bundle.manifest import HIDDEN, SCORES, TOKEN_VECTORS, TOKEN_WEIGHTS, Manifest
+from embedge.bundle.manifest import TOKEN_VECTORS, TOKEN_WEIGHTS, Manifest
 from embedge.errors import TruncationWarning
-from embedge.inference.inputs import take_texts
-from embedge.inference.options import RANGED, Limits, Options, OutputPrecision, check_bool
+from embedge.inference.collectors import Collector, ListCollector, ScoreCollector, VectorCollector
+from embedge.inference.input_texts import take_texts
+from embedge.inference.options import CallOptions, OnTruncate, VectorOptions
 from embedge.inference.plan import Batch, plan_batches
-from embedge.inference.pool import convert, normalise, pool
+from embedge.inference.pool import normalise
 from embedge.inference.session import Session
 from embedge.inference.tokenise import Tokeniser, Tokens
 from embedge.inference.truncation import Truncation
@@ -25,16 +27,16 @@ if TYPE_CHECKING:
 
     from embedge.inference.sparse import SparseVector
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
 class Engine:
-    """What a bundle holds, loaded, and what joins it.
+    """A bundle's manifest, tokeniser and sessions, and the way from texts to results.
 
     Args:
-        manifest: of the bundle.
+        manifest: the bundle's.
         tokeniser: the bundle's.
-        workers: the sessions of one of its graphs.
+        workers: sessions of one of the bundle's graphs.
     """
 
     def __init__(self, manifest: Manifest, tokeniser: Tokeniser, workers: Workers) -> None:
@@ -42,144 +44,93 @@ class Engine:
         self._workers = workers
         self.tokeniser = tokeniser
 
-    def encode(self, texts: list[str], options: Options, *, show_progress_bar: bool | None) -> NDArray[Any]:
-        """Vectors of texts [n, ...], in input order and of ``options.precision``.
+    def encode(self, texts: list[str], options: VectorOptions) -> NDArray[Any]:
+        """Return the vectors of texts, [n, ...] of ``options.precision``, in input order.
 
         Raises:
-            InputValueError: a text is not valid Unicode, or too long where that is an error.
+            InputValueError: a text is not valid Unicode, or is too long and ``on_truncate`` is ``error``.
         """
-        tokens = self._told(self.tokeniser.encode(texts, prefix=options.prefix), options.limits)
-        return self._vectors(tokens, options, show_progress_bar)
+        tokens = self.tokeniser.encode(texts, prefix=options.prefix)
+        self._warn_truncated(tokens, options.call.on_truncate)
+        return self._run(tokens, self._vector_collector(tokens, options), options.call)
 
-    def stream(self, source: Iterator[Any], window: int, options: Options) -> Iterator[NDArray[Any]]:
-        """Vectors one by one; ``window`` texts are read and planned together.
+    def stream(self, source: Iterator[Any], window: int, options: VectorOptions) -> Iterator[NDArray[Any]]:
+        """Yield the vectors of texts one by one; ``window`` texts are read and put into batches together.
 
         Raises:
-            InputTypeError: an input is not a string; names its index in the whole stream.
-            InputValueError: as ``encode``.
+            InputTypeError: an input is not a string; the message has its index in the whole stream.
+            InputValueError: as for ``encode``.
         """
-        truncation, start = Truncation(self._manifest.max_tokens, options.limits.on_truncate), 0
+        truncation, start = Truncation(self._manifest.max_tokens, options.call.on_truncate), 0
         try:
             while texts := take_texts(source, window, start):
                 tokens = self.tokeniser.encode(texts, prefix=options.prefix, start=start)
                 truncation.add(tokens)
-                yield from self._vectors(tokens, options, False)
+                yield from self._run(tokens, self._vector_collector(tokens, options), options.call)
                 start += len(texts)
-        except GeneratorExit:  # the reader has had enough
-            with suppress(TruncationWarning):  # which nobody could catch here, if warnings are errors
+        except GeneratorExit:  # the caller closes the stream before its end
+            with suppress(TruncationWarning):  # if warnings are errors: nobody could catch one raised here
                 truncation.warn()
             raise
         truncation.warn()
 
-    def encode_sparse(
-        self, texts: list[str], limits: Limits, *, prefix: str, show_progress_bar: bool | None
-    ) -> list[SparseVector]:
-        """Lexical weights of texts, in input order; raises as ``encode``."""
-        from embedge.inference.sparse import to_sparse  # which a cold start for a vector does without
+    def encode_sparse(self, texts: list[str], prefix: str, options: CallOptions) -> list[SparseVector]:
+        """Return the lexical weights of texts, in input order; raises as ``encode``."""
+        from embedge.inference.sparse import to_sparse  # a cold start for vectors does without
 
-        tokens = self._told(self.tokeniser.encode(texts, prefix=prefix), limits)
-        leave_out = self.tokeniser.special_ids()
+        tokens = self.tokeniser.encode(texts, prefix=prefix)
+        self._warn_truncated(tokens, options.on_truncate)
+        convert_row = partial(to_sparse, leave_out=self.tokeniser.special_ids())
+        return self._run(tokens, ListCollector(tokens.ids, TOKEN_WEIGHTS, convert_row), options)
 
-        def make(ids: NDArray[np.integer[Any]], weights: NDArray[np.float32]) -> SparseVector:
-            return to_sparse(ids, weights, leave_out=leave_out)
+    def encode_multi_vector(self, texts: list[str], prefix: str, options: CallOptions) -> list[NDArray[np.float32]]:
+        """Return unit vectors of each text's tokens but the first, in input order; raises as ``encode``."""
+        tokens = self.tokeniser.encode(texts, prefix=prefix)
+        self._warn_truncated(tokens, options.on_truncate)
+        return self._run(tokens, ListCollector(tokens.ids, TOKEN_VECTORS, _token_vectors), options)
 
-        return self._for_each(tokens, limits, TOKEN_WEIGHTS, make, show_progress_bar)
-
-    def encode_multi_vector(
-        self, texts: list[str], limits: Limits, *, prefix: str, show_progress_bar: bool | None
-    ) -> list[NDArray[np.float32]]:
-        """Unit vectors of all tokens but the first of each text, in input order; raises as ``encode``."""
-        tokens = self._told(self.tokeniser.encode(texts, prefix=prefix), limits)
-
-        def make(ids: NDArray[np.integer[Any]], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-            return normalise(vectors[1:])
-
-        return self._for_each(tokens, limits, TOKEN_VECTORS, make, show_progress_bar)
-
-    def score(
-        self, pairs: list[tuple[str, str]], limits: Limits, *, show_progress_bar: bool | None
-    ) -> NDArray[np.float32]:
-        """A reranker's logits of pairs of query and document [n], in input order.
+    def score(self, pairs: list[tuple[str, str]], options: CallOptions) -> NDArray[np.float32]:
+        """Return a reranker's logits of pairs of query and document, float32 [n], in input order.
 
         Raises:
             InputValueError: a text is not valid Unicode, a query leaves no room for its document, or a pair is too long
-                where that is an error.
+                and ``on_truncate`` is ``error``.
         """
-        tokens = self._told(self.tokeniser.encode_pairs(pairs), limits, kind="pair")
-        scores = np.empty(len(pairs), np.float32)
+        tokens = self.tokeniser.encode_pairs(pairs)
+        self._warn_truncated(tokens, options.on_truncate, kind="pair")
+        return self._run(tokens, ScoreCollector(len(pairs)), options)
 
-        def keep(members: Sequence[int], logits: NDArray[np.float32]) -> None:
-            scores[list(members)] = logits[:, 0]
+    def _vector_collector(self, tokens: Tokens, options: VectorOptions) -> VectorCollector:
+        return VectorCollector(len(tokens.ids), options, self._manifest.pooling)
 
-        self._run(tokens, limits, SCORES, keep, show_progress_bar)
-        return scores
-
-    def _told(self, tokens: Tokens, limits: Limits, *, kind: str = "text") -> Tokens:
-        """The tokens, once the caller knows which texts were truncated."""
-        truncation = Truncation(self._manifest.max_tokens, limits.on_truncate, kind=kind)
+    def _warn_truncated(self, tokens: Tokens, on_truncate: OnTruncate, *, kind: str = "text") -> None:
+        truncation = Truncation(self._manifest.max_tokens, on_truncate, kind=kind)
         truncation.add(tokens)
         truncation.warn()
-        return tokens
 
-    def _vectors(self, tokens: Tokens, options: Options, show_progress_bar: bool | None) -> NDArray[Any]:
-        """Vectors [n, ...] of ``options.precision``, in input order."""
-        ranged = options.precision in RANGED  # by all the vectors, so these are converted together
-        kept: OutputPrecision = "float32" if ranged else options.precision
-        none = convert(np.empty((0, options.dimension), np.float32), kept)
-        vectors = np.empty((len(tokens.ids), *none.shape[1:]), none.dtype)
-
-        def keep(members: Sequence[int], hidden: NDArray[np.float32]) -> None:
-            pooled = pool(hidden, self._manifest.pooling)[:, : options.dimension]
-            if not options.normalize and not np.isfinite(pooled).all():
-                raise FloatingPointError
-            vectors[list(members)] = convert(normalise(pooled) if options.normalize else pooled, kept)
-
-        self._run(tokens, options.limits, HIDDEN, keep, show_progress_bar)
-        return convert(vectors, options.precision) if ranged else vectors
-
-    def _for_each(
-        self,
-        tokens: Tokens,
-        limits: Limits,
-        output: str,
-        make: Callable[[NDArray[np.integer[Any]], NDArray[np.float32]], Made],
-        show_progress_bar: bool | None,
-    ) -> list[Made]:
-        """What ``make`` makes of each text's token ids and what the graph's output is for them, in input order."""
-        found: dict[int, Made] = {}
-
-        def keep(members: Sequence[int], rows: NDArray[np.float32]) -> None:
-            for member, row in zip(members, rows, strict=True):
-                found[member] = make(tokens.ids[member], row)
-
-        self._run(tokens, limits, output, keep, show_progress_bar)
-        return [found[member] for member in range(len(tokens.ids))]
-
-    def _run(
-        self,
-        tokens: Tokens,
-        limits: Limits,
-        output: str,
-        keep: Callable[[Sequence[int], NDArray[np.float32]], None],
-        show_progress_bar: bool | None,
-    ) -> None:
-        """Gives ``keep`` the positions of a batch's texts and the graph's output for them, on several threads.
+    def _run(self, tokens: Tokens, collector: Collector[Result], options: CallOptions) -> Result:
+        """Put the texts into batches, run these on the workers, and return what the collector makes of the output.
 
         Raises:
-            BundleError: the graph fails, or ``keep`` raises FloatingPointError: what it gives is not finite.
+            BundleError: the graph fails, or gives NaN or infinity.
         """
         counts = [len(ids) for ids in tokens.ids]
-        plan = plan_batches(counts, batch_tokens=limits.batch_tokens, batch_size=limits.batch_size)
-        show = None if show_progress_bar is None else check_bool("show_progress_bar", show_progress_bar)
-        with progress(len(tokens.ids), show) as advance:
+        plan = plan_batches(counts, batch_tokens=options.batch_tokens, batch_size=options.batch_size)
+        with progress(len(counts), options.show_progress_bar) as advance:
 
-            def work(session: Session, batch: Batch) -> None:
+            def run_batch(session: Session, batch: Batch) -> None:
                 ids = np.array([tokens.ids[member] for member in batch.members], np.int64)
                 try:
-                    with np.errstate(all="ignore"):  # here, and not in each function: it takes a microsecond
-                        keep(batch.members, session.run(ids, output))
+                    with np.errstate(all="ignore"):  # once, not in each function: entering it takes a microsecond
+                        collector.store(batch.members, session.run(ids, collector.output))
                 except FloatingPointError as error:
-                    raise session.not_finite(output, ids) from error
+                    raise session.not_finite(collector.output, ids) from error
                 advance(len(batch.members))
 
-            self._workers.run(plan, work)
+            self._workers.run(plan, run_batch)
+        return collector.result()
+
+
+def _token_vectors(ids: NDArray[np.integer[Any]], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Unit vectors of a text's tokens but the first, float32 [tokens - 1, dimension]."""
+    return normalise(vectors[1:])

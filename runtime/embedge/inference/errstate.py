@@ -1,4 +1,4 @@
-"""numpy's floating-point errors, whatever the caller has set for them."""
+"""A decorator that ignores numpy's floating-point errors, whatever the caller has set with ``numpy.seterr``."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -11,11 +11,11 @@ Result = TypeVar("Result")
 
 
 def own_errstate(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """The function, with floating-point errors ignored in it, on any thread.
+    """Return the function with numpy's floating-point errors ignored while it runs; safe on any thread.
 
-    The square of a small number is zero, which is meant; a caller's ``numpy.seterr(all="raise")`` would make an error
-    of it. What must not be (NaN, infinity) is looked for where it may come from. (numpy's own ``errstate`` decorates,
-    too, but before numpy 2 one that decorates keeps what it restores where all threads write it.)
+    The square of a small number underflows to zero, which is intended; ``numpy.seterr(all="raise")`` of a caller would
+    raise an error for it. Where NaN or infinity may arise, the code checks for them itself. (``numpy.errstate`` is a
+    decorator, too, but before numpy 2 it stores the state to restore in one place for all threads.)
     """
 
     @wraps(function)

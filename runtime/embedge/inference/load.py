@@ -1,10 +1,13 @@
-"""What a first vector waits for, brought in side by side: imports, checksums, the tokenizer, the session.
+"""Load a bundle for its first vector: imports, checksums, tokenizer and session, side by side where possible.
 
-numpy, onnxruntime and tokenizers are imported in here and not where the other modules begin, so that checksums are
-computed meanwhile. ONNX Runtime opens a session without the interpreter lock, but for a moment between parsing the
-graph and making its kernels; tokenizers is imported and reads its file under it. So the one is begun by the thread that
-has the lock, the other waits until then with its import, and for that moment before it reads. (Otherwise one start in
-ten or all, by how long the import takes, had the two one after the other, which is 10 ms of 120.)
+numpy, onnxruntime and tokenizers are imported here, and not when embedge is imported, so that a thread computes
+checksums meanwhile.
+
+The order of the rest follows from Python's global interpreter lock (GIL). ONNX Runtime opens a session without it,
+except for a moment between parsing the graph and making its kernels. tokenizers holds it while it is imported and while
+it reads its file. So this thread, which holds the GIL, starts to open the session; the tokenizer's thread waits until
+then with its import, and for that moment before it reads the file. (Without the two waits the two ran one after the
+other in one start of ten, or in all of them, depending on how long the import takes: 10 ms of 120.)
 """
 
 from collections.abc import Callable
@@ -25,104 +28,109 @@ if TYPE_CHECKING:
 
 
 def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[str, ...], threads: int) -> "Engine":
-    """The engine of a bundle.
+    """Load a bundle's engine.
 
     Args:
-        bundle: holds the precision.
+        bundle: must hold the precision.
         precision: of the graph.
-        providers: ONNX Runtime execution providers, most wanted first, each of them available.
+        providers: ONNX Runtime execution providers, the preferred one first, each of them available.
         threads: most cores to use.
 
     Raises:
-        BundleCorruptError: tokenizer or graph is not what was exported.
-        BundleError: one of them cannot be used.
+        BundleCorruptError: the tokenizer or the graph is not the one that was exported.
+        BundleError: the tokenizer or the graph cannot be used.
         ProviderError: the first provider did not start.
     """
-    graph = _Graph(bundle, precision, providers)
-    graph.check_sizes()
-    check = BackgroundTask(graph.check)
-    import embedge.inference.session  # noqa: F401  # numpy and onnxruntime, before the next thread wants the interpreter lock
+    sessions = _GraphSessions(bundle, precision, providers)
+    sessions.check_sizes()
+    check = BackgroundTask(sessions.check)
+    import embedge.inference.session  # noqa: F401  # numpy and onnxruntime, before the next thread wants the GIL
 
-    spread = providers[0] == CPU
-    apart = spread and precision == "int8"
-    about_to_open, parsed = Semaphore(0), Semaphore(0)
-    reading = BackgroundTask(lambda: _read_tokeniser(bundle, about_to_open, parsed))
+    parallel = providers[0] == CPU
+    session_per_core = parallel and precision == "int8"  # integer products do not depend on prepacking
+    is_opening, is_parsed = Semaphore(0), Semaphore(0)
+    reading = BackgroundTask(lambda: _read_tokeniser(bundle, is_opening, is_parsed))
     try:
-        about_to_open.release()
+        is_opening.release()
         try:
-            session = graph.open(1 if spread else threads, not apart, on_parsed=parsed.release)
+            session = sessions.open_first(
+                threads=1 if parallel else threads, prepacked=not session_per_core, on_parsed=is_parsed.release
+            )
         finally:
-            parsed.release()
+            is_parsed.release()
         tokeniser = reading.result()
     except EmbedgeError:
-        check.result()  # a changed file explains whatever the others say
+        check.result()  # a changed file explains all other errors
         raise
     check.result()
     from embedge.inference.engine import Engine
     from embedge.inference.workers import Workers
 
-    workers = Workers(session, graph.open_again, cores=threads, spread=spread, apart=apart)
+    workers = Workers(session, sessions, cores=threads, parallel=parallel, session_per_core=session_per_core)
     return Engine(bundle.manifest, tokeniser, workers)
 
 
-def _read_tokeniser(bundle: Bundle, about_to_open: Semaphore, parsed: Semaphore) -> "Tokeniser":
-    """The tokeniser. Neither event is waited for in earnest: an interrupt may come before it."""
-    about_to_open.acquire(timeout=1)
-    import embedge.inference.engine  # noqa: F401  # wanted later
+def _read_tokeniser(bundle: Bundle, is_opening: Semaphore, is_parsed: Semaphore) -> "Tokeniser":
+    """Read the tokenizer. Both waits have a time limit, because an interrupt may keep either permit from coming."""
+    is_opening.acquire(timeout=1)
+    import embedge.inference.engine  # noqa: F401  # needed later
     from embedge.inference.tokenise import Tokeniser
 
-    parsed.acquire(timeout=1)  # it has the interpreter lock for as long as it reads
+    is_parsed.acquire(timeout=1)  # the tokenizer holds the GIL for as long as it reads
     manifest = bundle.manifest
     return Tokeniser(bundle.path / TOKENIZER, max_tokens=manifest.max_tokens, truncation_side=manifest.truncation_side)
 
 
-class _Graph:
-    """Opens sessions of a graph, as long as its files are those whose checksums were compared first."""
+class _GraphSessions:
+    """Opens sessions of one graph, as long as its files are the ones whose checksums were compared at first."""
 
     def __init__(self, bundle: Bundle, precision: Precision, providers: tuple[str, ...]) -> None:
         self._bundle = bundle
         self._precision = precision
         self._providers = providers
         self._files = bundle.graph_files(precision)
-        self._identity = self._identify()
+        self._identity = self._identify_files()
 
     def check_sizes(self) -> None:
-        """Raises BundleCorruptError where one of them is not there, or is no file: reading a pipe would never end."""
+        """Raise BundleCorruptError for a file that is missing or not regular: reading a pipe would never end."""
         self._bundle.check_sizes((TOKENIZER, *self._files))
 
     def check(self) -> None:
-        """Raises BundleCorruptError where the graph or the tokenizer is not what was exported."""
+        """Raise BundleCorruptError if the graph or the tokenizer is not the one that was exported."""
         self._bundle.check((TOKENIZER, *self._files), only_damage=True)
 
-    def open(self, threads: int, packed: bool, *, on_parsed: Callable[[], None] = lambda: None) -> "Session":
-        """A session; see ``Session`` for the arguments, and what is raised."""
+    def open_first(self, *, threads: int, prepacked: bool, on_parsed: Callable[[], None] = lambda: None) -> "Session":
+        """Open a session without comparing the files; see ``Session`` for the arguments and the errors."""
         from embedge.inference.session import Session
 
+        record = self._bundle.manifest.precisions[self._precision]
         return Session(
             self._bundle.graph(self._precision),
             threads=threads,
             providers=self._providers,
             outputs=self._bundle.manifest.outputs,
             # On a CPU, fp16 needs ONNX Runtime to fold the casts of its weights.
-            finished=self._bundle.manifest.precisions[self._precision].exporter == "native"
-            and self._precision != "fp16",
-            packed=packed,
-            check_files=self._check_again,
+            run_as_is=record.exporter == "native" and self._precision != "fp16",
+            prepacked=prepacked,
+            check_files=self._check_unchanged,
             on_parsed=on_parsed,
         )
 
-    def open_again(self, threads: int, packed: bool) -> "Session":
-        """Another session, later; raises BundleError too where the files are gone or no longer the same."""
-        session = self.open(threads, packed)
-        self._check_again()
+    def open(self, *, threads: int, prepacked: bool) -> "Session":
+        """Open another session, later; raises BundleError also if the files are gone or have changed."""
+        session = self.open_first(threads=threads, prepacked=prepacked)
+        self._check_unchanged()
         return session
 
-    def _check_again(self) -> None:
-        if self._identify() != self._identity:
-            self._bundle.check(self._files, only_damage=True)  # another bundle may have taken its place
+    def _check_unchanged(self) -> None:
+        if self._identify_files() != self._identity:
+            self._bundle.check(self._files, only_damage=True)  # another bundle may have replaced this one
 
-    def _identify(self) -> list[tuple[int, ...]]:
-        """What tells that files are still the ones whose checksum was compared. Empty where one cannot be reached."""
+    def _identify_files(self) -> list[tuple[int, ...]]:
+        """Device, inode, size and time of change of each file, which a replaced file does not share.
+
+        Empty if one of the files cannot be reached.
+        """
         paths = [self._bundle.path / name for name in self._files]
         with suppress(OSError):
             return [(stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in map(Path.stat, paths)]

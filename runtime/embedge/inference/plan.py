@@ -1,16 +1,16 @@
-"""Token counts to batches. Pure: no text, no session."""
+"""Token counts to batches. A pure function of the counts: it sees neither texts nor sessions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Token budgets. Texts of more tokens than _SHORT are as fast in the smaller one, which takes less memory.
+# Token budgets of a batch. Texts of more than _SHORT tokens are as fast with the smaller one, which takes less memory.
 _SHORT = 64
 _BUDGET_OF_SHORT, _BUDGET_OF_LONG = 512, 384
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Texts that go through the session together.
+    """Texts that one session run embeds together.
 
     Attributes:
         tokens: token count of each of its texts; the same for all, so a batch has neither padding nor mask.
@@ -22,32 +22,32 @@ class Batch:
 
     @property
     def total_tokens(self) -> int:
-        """Of all its texts."""
+        """Number of tokens of all its texts."""
         return self.tokens * len(self.members)
 
 
 def total_tokens(plan: Sequence[Batch]) -> int:
-    """Of all texts of a plan."""
+    """Return the number of tokens of all texts of a plan."""
     return sum(batch.total_tokens for batch in plan)
 
 
 def plan_batches(
     token_counts: Sequence[int], *, batch_tokens: int | None = None, batch_size: int | None = None
 ) -> tuple[Batch, ...]:
-    """Every text in exactly one batch, the batch of most tokens first, texts of one length in input order.
+    """Return batches that hold every text once: the batch of most tokens first, texts of one length in input order.
 
-    A batch holds texts of *equal* token count. Nothing is then computed for padding, attention needs no mask, and no
-    text's arithmetic depends on a longer neighbour: its vector is the one it would have alone.
+    A batch holds texts of *equal* token count. So nothing is computed for padding, attention needs no mask, and a
+    text's arithmetic does not depend on a longer neighbour: its vector is the same in a batch and alone.
 
     Args:
         token_counts: tokens of each text, special ones included.
-        batch_tokens: token budget of one session run; a single text longer than that is a batch of its own. None is a
-            good value for a CPU.
-        batch_size: most texts in one batch; None leaves that to the budget.
+        batch_tokens: token budget of one session run; a single longer text is a batch of its own. None takes a good
+            value for a CPU.
+        batch_size: most texts in one batch; None leaves it to the token budget.
 
     Returns:
-        The batches. The largest first, so that memory peaks at the start, the remaining time is never underestimated,
-        and cores that take one after the other end at nearly the same time.
+        The batches. The largest comes first, so that memory peaks at the start, a progress bar does not underestimate
+        the remaining time, and cores that take one batch after the other end at nearly the same time.
 
     >>> plan_batches([3, 9, 3, 3], batch_tokens=6)
     (Batch(tokens=9, members=(1,)), Batch(tokens=3, members=(0, 2)), Batch(tokens=3, members=(3,)))

@@ -1,6 +1,7 @@
-"""Hidden states to vectors: pool, truncate, normalise; and the small output types. Pure numpy.
+"""Hidden states to vectors: pool and normalise them, and convert them to smaller types. Pure numpy.
 
-Squares of small numbers are zero here, which is meant: who calls has numpy's errors ignored, see ``errstate``.
+The square of a small number may underflow to zero, which is intended. Whoever calls ``pool`` and ``normalise`` must
+ignore numpy's floating-point errors; see ``errstate``.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from embedge.inference.options import RANGED, OutputPrecision
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_ROWS = 4096  # converted together
-# Squares below the least normal float32 have lost digits; a sum of so few that it is no larger may consist of those.
+_ROWS = 4096  # vectors that are converted together
+# A square below the smallest normal float32 has lost digits, and a sum of squares up to this may consist of such.
 _LEAST_SQUARE = np.float32(2**24) * np.finfo(np.float32).tiny
-_FEW = 100  # sentence-transformers warns below this many vectors, too.
+_FEW = 100  # vectors; sentence-transformers warns below the same number
 
 
 def pool(hidden: NDArray[np.float32], pooling: Pooling) -> NDArray[np.float32]:
-    """One vector a text from its tokens' hidden states.
+    """Return one vector for each text, from the hidden states of its tokens.
 
     Args:
-        hidden: float32 [batch, tokens, dimension], no padding among the tokens.
-        pooling: ``"cls"`` takes the first token, ``"mean"`` the average, ``"last"`` the last token.
+        hidden: float32 [batch, tokens, dimension], without padding.
+        pooling: ``"cls"`` takes the first token, ``"mean"`` the mean of all tokens, ``"last"`` the last token.
 
     Returns:
         float32 [batch, dimension].
@@ -46,17 +47,17 @@ def pool(hidden: NDArray[np.float32], pooling: Pooling) -> NDArray[np.float32]:
 
 
 def normalise(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Vectors of length 1 (L2): float32 [..., dimension]. A zero vector stays zero.
+    """Scale vectors to length 1 (L2), float32 [..., dimension]; a zero vector stays zero.
 
     Raises:
-        FloatingPointError: one holds NaN or infinity.
+        FloatingPointError: a vector holds NaN or infinity.
 
     >>> normalise(np.array([[3, 4], [0, 0]], np.float32)).round(3).tolist()
     [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
     """
-    # A sum over the last axis, not BLAS: its order does not depend on how many rows there are.
+    # A sum over the last axis, not BLAS, because its order does not depend on the number of rows.
     squares = np.square(vectors).sum(axis=-1, keepdims=True)
-    # Each reduction takes a microsecond, and NaN is neither above nor below.
+    # Only two reductions, a microsecond each: they show NaN as well, which is neither above nor below.
     least, most = (reduce(squares, axis=None, initial=1) for reduce in (np.minimum.reduce, np.maximum.reduce))
     if not (least > _LEAST_SQUARE and most < np.inf):
         return _normalise_extremes(vectors, squares)
@@ -65,7 +66,7 @@ def normalise(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _normalise_extremes(vectors: NDArray[np.float32], squares: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Where squares of some vectors are no float32. All other rows keep the bits that they have without those."""
+    """Scale vectors of which some have squares that float32 cannot hold; no bit of the other rows changes."""
     if not np.isfinite(vectors).all():
         raise FloatingPointError("NaN or infinity in a vector")
     ordinary = (squares > _LEAST_SQUARE) & (squares < np.inf)
@@ -76,33 +77,33 @@ def _normalise_extremes(vectors: NDArray[np.float32], squares: NDArray[np.float3
 
 
 def scaled(vectors: NDArray[Any]) -> NDArray[np.float32]:
-    """Each vector divided by its largest element: the square of 1e30 is no float32, that of 1e-30 is zero."""
-    wide = vectors.astype(np.result_type(vectors, np.float32), copy=False)  # the size of -128 is no int8
+    """Divide each vector by its largest element: in float32, 1e30 squared overflows, and 1e-30 squared is zero."""
+    wide = vectors.astype(np.result_type(vectors, np.float32), copy=False)  # int8 cannot hold abs(-128)
     largest = np.abs(wide).max(axis=-1, keepdims=True, initial=0)
-    found: NDArray[np.float32] = (wide / np.where(largest > 0, largest, 1)).astype(np.float32)
-    return found
+    scaled_vectors: NDArray[np.float32] = (wide / np.where(largest > 0, largest, 1)).astype(np.float32)
+    return scaled_vectors
 
 
 @own_errstate
 def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """1 / (1 + exp(-x)) of each, float32; exp never overflows.
+    """Return 1 / (1 + exp(-x)) of each element, float32; exp never overflows.
 
     >>> sigmoid(np.array([0, 100, -100], np.float32)).tolist()
     [0.5, 1.0, 3.783505853677006e-44]
     """
     small = np.exp(-np.abs(logits))
-    found: NDArray[np.float32] = np.where(logits >= 0, 1, small) / (1 + small)
-    return found.astype(np.float32)
+    scores: NDArray[np.float32] = np.where(logits >= 0, 1, small) / (1 + small)
+    return scores.astype(np.float32)
 
 
 def convert(vectors: NDArray[np.float32], precision: OutputPrecision) -> NDArray[Any]:
-    """Vectors in a smaller type, with the semantics of sentence-transformers' ``quantize_embeddings``.
+    """Convert vectors to a smaller type, as sentence-transformers' ``quantize_embeddings`` does.
 
     Args:
         vectors: float32 [n, dimension].
-        precision: ``"float32"`` as is. ``"int8"`` and ``"uint8"``: 256 steps between the smallest and the largest value
-            of each dimension in *this set*. ``"binary"`` and ``"ubinary"``: one bit a dimension (value > 0), packed
-            eight to a byte, as int8 (the byte less 128) or uint8.
+        precision: ``"float32"`` returns the vectors unchanged. ``"int8"`` and ``"uint8"`` have 256 steps between the
+            smallest and the largest value of each dimension *in these vectors*. ``"binary"`` and ``"ubinary"`` have one
+            bit for each dimension (value > 0), eight packed into a byte, as int8 (the byte minus 128) or uint8.
 
     Returns:
         [n, dimension] float32, int8 or uint8; or [n, ceil(dimension / 8)] int8 or uint8.
@@ -121,13 +122,13 @@ def _ranged(vectors: NDArray[np.float32], precision: OutputPrecision) -> NDArray
     if len(vectors) == 0:
         return vectors.astype(dtype)
     if len(vectors) < _FEW:
-        message = f"{precision} output takes each dimension's range from the vectors given, and {len(vectors)} are few"
-        warn(f"{message}: encode at least {_FEW} together, or use float32 or binary", UserWarning)
+        message = f"{precision} vectors are scaled by each dimension's range in one call, and {len(vectors)} are few"
+        warn(f"{message}; encode at least {_FEW} texts together, or use float32 or binary", UserWarning)
     low, high = vectors.min(axis=0), vectors.max(axis=0)
     step = (high - low) / np.float32(255)
-    step[step == 0] = 1  # a dimension that is the same everywhere has no range; any step gives the lowest code
+    step[step == 0] = 1  # a dimension with one value has no range; any step gives the lowest code
     codes = np.empty(vectors.shape, dtype)
-    for first in range(0, len(vectors), _ROWS):  # not all at once: there would be three copies of them in float32
+    for first in range(0, len(vectors), _ROWS):  # all rows at once would take three more copies in float32
         rows = slice(first, first + _ROWS)
         steps = np.clip(np.floor((vectors[rows] - low) / step), 0, 255)
         codes[rows] = steps - 128 if precision == "int8" else steps

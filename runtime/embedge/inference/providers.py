@@ -1,4 +1,4 @@
-"""ONNX Runtime's execution providers, by name."""
+"""ONNX Runtime execution providers, by name."""
 
 from collections.abc import Iterable, Mapping
 
@@ -9,25 +9,26 @@ CUDA = "CUDAExecutionProvider"
 
 
 def check_providers(providers: Iterable[str]) -> tuple[str, ...]:
-    """The providers, each of them available.
+    """Return the providers if each of them is available.
 
     Raises:
-        ProviderError: one is not; the message says which are, and what brings CUDA.
-        InputTypeError: they are no list of names.
+        ProviderError: a provider is not available; the message lists those that are, and says how to get CUDA.
+        InputTypeError: the argument is not a list of names.
     """
-    # The first is tried first; a dictionary would hold options, which are not taken.
+    # A set has no order, and the order matters. A dictionary would hold options, which are not supported.
     if isinstance(providers, str | set | frozenset | Mapping) or not isinstance(providers, Iterable):
-        raise InputTypeError(f"providers must be a list of names, found {providers!r}; such as [{CPU!r}]")
+        raise InputTypeError(f"providers must be a list of names, found {providers!r}; pass, for example, [{CPU!r}]")
     providers = tuple(providers)
     from onnxruntime import get_available_providers
 
     available = get_available_providers()
     for provider in providers:
         if not isinstance(provider, str):
-            raise InputTypeError(f"providers must be names, found {provider!r}; such as {CPU!r}")
+            raise InputTypeError(f"providers must be names, found {provider!r}; pass, for example, {CPU!r}")
         if provider not in available:
-            hint = "; `pip install onnxruntime-gpu` brings CUDA" if provider == CUDA else ""
-            raise ProviderError(f"{provider} is not in this onnxruntime, which has {', '.join(available)}{hint}")
+            install = "run `pip uninstall onnxruntime`, then `pip install onnxruntime-gpu`"
+            mend = install if provider == CUDA else "use one of these"
+            raise ProviderError(f"{provider} is not in this onnxruntime, which has {', '.join(available)}; {mend}")
     if not providers:
-        raise ProviderError(f"providers is empty; leave it out for the CPU, or name some of {', '.join(available)}")
+        raise ProviderError(f"providers is empty; remove it for the CPU, or use some of {', '.join(available)}")
     return providers

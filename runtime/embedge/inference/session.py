@@ -1,4 +1,4 @@
-"""ONNX Runtime: options, providers, threads; run one batch."""
+"""One ONNX Runtime session: options, providers and threads; run one batch and check the output."""
 
 from __future__ import annotations
 
@@ -16,31 +16,33 @@ from embedge.errors import BundleError, ProviderError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Sessions of a parent process. Never destroyed: their destructor would wait for threads that the child does not have.
-_INHERITED: list[ort.InferenceSession] = []
+# A parent process's sessions, in a forked child. They are never destroyed: their destructor would wait for threads that
+# the child does not have.
+_SESSIONS_OF_PARENT: list[ort.InferenceSession] = []
 
 
 class Session:
-    """One graph, loaded. ``run`` may be called from several threads; after a fork the child loads it anew.
+    """One graph, loaded. Several threads may call ``run``; a forked child loads the graph again.
 
     Args:
         graph: the ONNX file.
         threads: threads of one run.
-        providers: ONNX Runtime execution providers, most wanted first, each of them available.
-        outputs: what the graph must give, float32, by name, and of which shape; see ``Manifest.outputs``.
-        finished: the graph is fused already and is run as it is. ONNX Runtime's own fusions would only put
-            SkipLayerNormalization in, which is slower than the two nodes it replaces, and take time at load.
-        packed: rearrange the weights at load, as the kernels read them. Without, every run does that again; but the
-            session opens in a third of the time, and all sessions of a process share the one copy that is mapped.
-            Products of integers are the same either way, sums of floats are not.
-        check_files: raises BundleError where the graph's files are no longer those that were loaded first; asked when
-            they are loaded anew.
-        on_parsed: called once the graph is parsed. What is then left of loading needs no interpreter lock, but had to
-            have it for this moment.
+        providers: ONNX Runtime execution providers, the preferred one first, each of them available.
+        outputs: the float32 outputs that the graph must have, and their shapes; see ``Manifest.outputs``.
+        run_as_is: turn ONNX Runtime's graph optimisations off, because the graph is already fused. They would only add
+            SkipLayerNormalization, which is slower than the two nodes that it replaces, and take time at load.
+        prepacked: rearrange the weights at load into the layout that the kernels read (ONNX Runtime's prepacking).
+            Without it, every run rearranges them again; but the session opens in a third of the time, and all sessions
+            of a process share the one copy of the weights that is mapped into memory. Integer products are the same
+            either way, sums of floats are not.
+        check_files: raises BundleError if the graph's files are no longer the ones that were loaded first. Called when
+            they are loaded again.
+        on_parsed: called once ONNX Runtime has parsed the graph. It needs Python's global interpreter lock (GIL) for
+            this call, and for nothing that is left of the load.
 
     Raises:
         ProviderError: the first provider did not start; there is no silent fallback to the CPU.
-        BundleError: ONNX Runtime cannot load the graph, or it lacks an output or gives one of another size.
+        BundleError: ONNX Runtime cannot load the graph, or the graph lacks an output or has one of another dimension.
     """
 
     def __init__(
@@ -50,139 +52,144 @@ class Session:
         threads: int,
         providers: tuple[str, ...],
         outputs: Mapping[str, Shape],
-        finished: bool,
-        packed: bool = True,
+        run_as_is: bool,
+        prepacked: bool = True,
         check_files: Callable[[], None] = lambda: None,
         on_parsed: Callable[[], None] = lambda: None,
     ) -> None:
-        self.packed = packed
+        self.prepacked = prepacked
         self._graph = graph
         self._providers = providers
         self._threads = threads
         self._outputs = outputs
-        self._finished = finished
+        self._run_as_is = run_as_is
         self._check_files = check_files
         self._open(on_parsed)
         self._process = os.getpid()
-        self._check_outputs()
+        self._check_declared_outputs()
 
     def _open(self, on_parsed: Callable[[], None] = lambda: None) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.inter_op_num_threads = 1
-        # Threads wait for work awake, but not beyond a run: other sessions and processes want the cores.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        # A plan of memory for each shape that was ever run gains nothing here and leaves holes between plans.
-        options.enable_mem_pattern = False
-        if not self.packed:
-            options.add_session_config_entry("session.disable_prepacking", "1")
-        options.log_severity_level = 4  # failures are raised, and so told already
-        level = ort.GraphOptimizationLevel
-        options.graph_optimization_level = level.ORT_DISABLE_ALL if self._finished else level.ORT_ENABLE_ALL
         try:
             self._session = ort.InferenceSession(
                 str(self._graph),
-                options,
+                self._session_options(),
                 providers=list(self._providers),
-                disabled_optimizers=_NoneDisabled(on_parsed),
-                # It would try again with other providers, and print so to stdout.
+                disabled_optimizers=_NoDisabledOptimizers(on_parsed),
+                # The fallback would try other providers after an error, and print so to stdout.
                 enable_fallback=False,
             )
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
             if type(error).__name__ == "EPFail":
                 raise ProviderError(
-                    f"{self._providers[0]} did not start ({_first_line(error)}); leave providers out to run on the CPU"
+                    f"{self._providers[0]} did not start ({_first_line(error)}); remove providers to run on the CPU"
                 ) from error
             raise BundleError(
                 f"ONNX Runtime {ort.__version__} cannot load {self._graph} ({_first_line(error)}); "
-                "if memory ran out make room, else `pip install -U onnxruntime`, or export the bundle again"
+                "free memory if it ran out, else run `pip install -U onnxruntime` or export the bundle again"
             ) from error
         started = self._session.get_providers()
         if started[0] != self._providers[0]:
             raise ProviderError(
-                f"{self._providers[0]} did not start, ONNX Runtime fell back to {started[0]}; its log says why with "
-                "onnxruntime.set_default_logger_severity(0), or leave providers out to run on the CPU"
+                f"{self._providers[0]} did not start, ONNX Runtime fell back to {started[0]}; call "
+                "onnxruntime.set_default_logger_severity(0) to log the reason, or remove providers to run on the CPU"
             )
 
+    def _session_options(self) -> ort.SessionOptions:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        # Threads spin while a run has work for them, but not after it: other sessions and processes want the cores.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        # Memory patterns keep a plan for each shape that was ever run. They gain nothing here, and fragment memory.
+        options.enable_mem_pattern = False
+        if not self.prepacked:
+            options.add_session_config_entry("session.disable_prepacking", "1")
+        options.log_severity_level = 4  # fatal only: every error is raised, too
+        level = ort.GraphOptimizationLevel
+        options.graph_optimization_level = level.ORT_DISABLE_ALL if self._run_as_is else level.ORT_ENABLE_ALL
+        return options
+
     def reopen_after_fork(self) -> None:
-        """Load the graph anew in a forked child: a session's threads do not survive a fork.
+        """In a forked child, load the graph again: a session's threads do not survive a fork.
 
         Raises:
-            BundleError: its files are gone, or those of another.
+            BundleError: the files are gone, or are those of another graph.
         """
         if os.getpid() != self._process:
-            _INHERITED.append(self._session)
+            _SESSIONS_OF_PARENT.append(self._session)
             self._open()
             self._check_files()
             self._process = os.getpid()
 
-    def _check_outputs(self) -> None:
-        """What the graph declares. It may leave sizes open, and it may be wrong: ``run`` looks again."""
+    def _check_declared_outputs(self) -> None:
+        """Check the outputs that the graph declares. It may leave sizes open or be wrong, so ``run`` checks again."""
         try:
             declared = {output.name: output.shape for output in self._session.get_outputs()}
-        except UnicodeDecodeError as error:  # of an output or of a size
-            raise BundleError(f"{self._graph} has names that are no text; get the bundle again") from error
-        for name, wanted in self._outputs.items():
+        except UnicodeDecodeError as error:  # the name of an output or of a size
+            raise BundleError(f"{self._graph} has output names that are not UTF-8; download it again") from error
+        for name, expected in self._outputs.items():
             if name not in declared:
-                raise BundleError(f"{self._graph} gives {', '.join(declared)}, not {name}; export the bundle again")
-            width = (declared[name] or [None])[-1]
-            if isinstance(width, int) and isinstance(wanted[-1], int) and width != wanted[-1]:
                 raise BundleError(
-                    f"{self._graph} gives {name} of dimension {width}, and the bundle says {wanted[-1]}; "
-                    "get the bundle again, or export it again"
+                    f"{self._graph} has no output {name}, found {', '.join(declared)}; export the bundle again"
+                )
+            width = (declared[name] or [None])[-1]
+            if isinstance(width, int) and isinstance(expected[-1], int) and width != expected[-1]:
+                raise BundleError(
+                    f"{self._graph} gives {name} of dimension {width}, and the bundle says {expected[-1]}; "
+                    "download or export the bundle again"
                 )
 
     def run(self, ids: NDArray[np.int64], output: str) -> NDArray[np.float32]:
-        """One output of the graph, float32 [batch, ...], for token ids, int64 [batch, tokens], without padding.
+        """Run a batch and return one output of the graph: float32 [batch, ...].
 
         Args:
-            ids: of texts of equal length.
-            output: one of those that the session was opened for.
+            ids: token ids, int64 [batch, tokens], of texts of equal length, without padding.
+            output: the name of one of the outputs that the session was opened for.
 
         Raises:
-            BundleError: the graph cannot run them, or gives another shape or type; or a number that is not finite,
-                hidden states excepted.
+            BundleError: the run fails, or gives another shape or type; or NaN or infinity in an output that is not
+                ``last_hidden_state``.
         """
         self.reopen_after_fork()
         feed = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
         try:
-            found: NDArray[np.float32] = self._session.run([output], feed)[0]
-        except Exception as error:  # as above
+            values: NDArray[np.float32] = self._session.run([output], feed)[0]
+        except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
             raise BundleError(
-                f"{self._graph} failed on {ids.shape[0]} x {ids.shape[1]} tokens ({_first_line(error)}); if memory ran "
-                "out lower batch_tokens, else export the bundle again"
+                f"{self._graph} failed on {ids.shape[0]} x {ids.shape[1]} tokens ({_first_line(error)}); "
+                "lower batch_tokens if memory ran out, else export the bundle again"
             ) from error
-        self._check_found(found, output, *ids.shape)
-        # Of hidden states not all are read, and of what is made of them the length tells.
-        if output != HIDDEN and not np.isfinite(found).all():
+        self._check_output(values, output, *ids.shape)
+        # Pooling may read only some hidden states, and a vector's length shows NaN and infinity in those.
+        if output != HIDDEN and not np.isfinite(values).all():
             raise self.not_finite(output, ids)
-        return found
+        return values
 
-    def _check_found(self, found: NDArray[np.float32], output: str, batch: int, tokens: int) -> None:
-        """One row would be spread over many texts by numpy, and what is no number would pass for a vector."""
-        wanted = self._outputs[output]
-        if not isinstance(found, np.ndarray) or found.dtype != np.float32 or not _fits(found, wanted, batch, tokens):
-            kind = f"{found.dtype} {list(found.shape)}" if isinstance(found, np.ndarray) else type(found).__name__
+    def _check_output(self, values: NDArray[np.float32], output: str, batch: int, tokens: int) -> None:
+        """Raise BundleError for another type or shape: numpy would broadcast a single row to many texts."""
+        shape = self._outputs[output]
+        if not isinstance(values, np.ndarray) or values.dtype != np.float32 or not _fits(values, shape, batch, tokens):
+            kind = f"{values.dtype} {list(values.shape)}" if isinstance(values, np.ndarray) else type(values).__name__
             sizes = {BATCH: batch, TOKENS: tokens, READ_TOKENS: tokens}
-            expected = [sizes[size] if isinstance(size, str) else size for size in wanted]
+            expected = [sizes[size] if isinstance(size, str) else size for size in shape]
             raise BundleError(
                 f"{self._graph} gives {output} as {kind} for {batch} x {tokens} tokens, not float32 {expected}; "
-                "get the bundle again, or export it again"
+                "download or export the bundle again"
             )
 
     def not_finite(self, output: str, ids: NDArray[np.int64]) -> BundleError:
-        """The error of an output for such ids that holds NaN or infinity."""
+        """Return the error for an output, of these token ids, that holds NaN or infinity."""
         return BundleError(
             f"{self._graph} gives {output} that is not finite (NaN or infinity) for {ids.shape[0]} x {ids.shape[1]} "
             "tokens: its numbers overflow; load another precision, such as fp32, or export the bundle again"
         )
 
 
-def _fits(found: NDArray[np.float32], wanted: Shape, batch: int, tokens: int) -> bool:
-    """Whether an output has the shape that it must have, for so many texts of so many tokens."""
-    if len(found.shape) != len(wanted):
+def _fits(values: NDArray[np.float32], expected: Shape, batch: int, tokens: int) -> bool:
+    """Whether an output of ``batch`` texts of ``tokens`` tokens has the expected shape."""
+    if len(values.shape) != len(expected):
         return False
-    for size, want in zip(found.shape, wanted, strict=True):
+    for size, want in zip(values.shape, expected, strict=True):
         fits = (
             size == want
             or (want == BATCH and size == batch)
@@ -195,17 +202,17 @@ def _fits(found: NDArray[np.float32], wanted: Shape, batch: int, tokens: int) ->
 
 
 def _first_line(error: BaseException) -> str:
-    """What an error of ONNX Runtime says; its name where it says nothing."""
+    """The first line of an error's message; the name of its type if it has no message."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-class _NoneDisabled(list[str]):
-    """No optimiser's name, and who asks for them is noticed: ONNX Runtime does when it has parsed the graph."""
+class _NoDisabledOptimizers(list[str]):
+    """An empty list of optimisers to disable. ONNX Runtime iterates over it once it has parsed the graph."""
 
-    def __init__(self, on_asked: Callable[[], None]) -> None:
+    def __init__(self, on_parsed: Callable[[], None]) -> None:
         super().__init__()
-        self._on_asked = on_asked
+        self._on_parsed = on_parsed
 
     def __iter__(self) -> Iterator[str]:
-        self._on_asked()
+        self._on_parsed()
         return super().__iter__()

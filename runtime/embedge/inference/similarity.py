@@ -1,4 +1,4 @@
-"""How alike two vectors are, by the measure that a model was trained for. Pure numpy; higher is always more alike."""
+"""Similarity of vectors by the measure that a model was trained for; higher is more similar. Pure numpy."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ if TYPE_CHECKING:
 
     from embedge.bundle.manifest import Similarity
 
-_BLOCK = 1 << 22  # elements of differences at a time, 16 MB
+_BLOCK = 1 << 22  # differences that are computed at a time, 16 MB
+_PASS = "pass the arrays that encode returns"
 
 
 @own_errstate
 def similarity(first: NDArray[Any], second: NDArray[Any], measure: Similarity = "cosine") -> NDArray[np.float32]:
-    """The similarity of every vector of one set to every vector of another.
+    """Return the similarity of each vector of ``first`` to each vector of ``second``.
 
     Args:
-        first: [n, dimension], or [dimension] for one.
-        second: [m, dimension], or [dimension] for one.
-        measure: ``"cosine"``; ``"dot"``, the dot product; ``"euclidean"`` or ``"manhattan"``, the distance (L2, L1)
-            with a minus in front. As sentence-transformers' ``similarity_fn_name``.
+        first: numbers [n, dimension], or [dimension] for one vector.
+        second: numbers [m, dimension], or [dimension] for one vector.
+        measure: ``"cosine"``; ``"dot"``, the dot product; ``"euclidean"`` or ``"manhattan"``, the negative distance (L2
+            or L1). The names are those of sentence-transformers' ``similarity_fn_name``.
 
     Returns:
         float32 [n, m]; a cosine is between -1 and 1.
 
     Raises:
-        InputTypeError: a set is no array of numbers.
-        InputValueError: the two sets differ in dimension, or a number is not finite.
+        InputTypeError: an argument is not an array of numbers.
+        InputValueError: the dimensions differ, or a number is not finite.
 
     >>> similarity(np.array([1, 0]), np.array([[2, 0], [0, 5]])).tolist()
     [[1.0, 0.0]]
@@ -43,7 +44,10 @@ def similarity(first: NDArray[Any], second: NDArray[Any], measure: Similarity = 
     """
     a, b = _check(first), _check(second)
     if a.shape[-1] != b.shape[-1]:
-        raise InputValueError(f"vectors to compare need one dimension, found {a.shape[-1]} and {b.shape[-1]}")
+        raise InputValueError(
+            f"vectors to compare must have the same dimension, found {a.shape[-1]} and {b.shape[-1]}; "
+            "embed both with the same model"
+        )
     return _MEASURES[measure](a, b)
 
 
@@ -51,42 +55,45 @@ def similarity(first: NDArray[Any], second: NDArray[Any], measure: Similarity = 
 def similarity_pairwise(
     first: NDArray[Any], second: NDArray[Any], measure: Similarity = "cosine"
 ) -> NDArray[np.float32]:
-    """The similarity of every vector of one set to the one in its place in another.
+    """Return the similarity of each vector of ``first`` to the vector at the same position of ``second``.
 
     Args:
-        first: [n, dimension], or [dimension] for one.
-        second: as many of the same dimension.
+        first: numbers [n, dimension], or [dimension] for one vector.
+        second: numbers of the same shape.
         measure: see ``similarity``.
 
     Returns:
         float32 [n]; a cosine is between -1 and 1.
 
     Raises:
-        InputTypeError: a set is no array of numbers.
-        InputValueError: the two sets differ in number or dimension, or a number is not finite.
+        InputTypeError: an argument is not an array of numbers.
+        InputValueError: the shapes differ, or a number is not finite.
 
     >>> similarity_pairwise(np.array([[1, 0], [0, 3]]), np.array([[2, 0], [5, 0]])).tolist()
     [1.0, 0.0]
     """
     a, b = _check(first), _check(second)
     if a.shape != b.shape:
-        raise InputValueError(f"vectors to compare in pairs need one shape, found {list(a.shape)} and {list(b.shape)}")
+        raise InputValueError(
+            f"vectors to compare in pairs must have the same shape, found {list(a.shape)} and {list(b.shape)}; "
+            "to compare each with each, use similarity"
+        )
     return _PAIRWISE[measure](a, b)
 
 
 def _check(vectors: Any) -> NDArray[Any]:
-    """Vectors [n, dimension], of numbers."""
+    """Return the vectors as an array of numbers, [n, dimension]."""
     try:
-        found = np.atleast_2d(np.asarray(vectors))
+        array = np.atleast_2d(np.asarray(vectors))
     except ValueError as error:  # lists of several lengths
-        raise InputTypeError(f"vectors to compare must be an array [n, dimension] ({error}); give encode's") from error
-    if found.dtype.kind not in "fiu":
-        raise InputTypeError(f"vectors to compare must be numbers, found an array of {found.dtype}; give encode's")
-    if not np.isfinite(found).all():
-        raise InputValueError("vectors to compare must be finite, found NaN or infinity; give encode's")
-    if found.ndim > 2:
-        raise InputValueError(f"vectors to compare must be [n, dimension], found {list(found.shape)}; give encode's")
-    return found
+        raise InputTypeError(f"vectors to compare must be an array [n, dimension] ({error}); {_PASS}") from error
+    if array.dtype.kind not in "fiu":
+        raise InputTypeError(f"vectors to compare must be numbers, found an array of {array.dtype}; {_PASS}")
+    if not np.isfinite(array).all():
+        raise InputValueError(f"vectors to compare must be finite, found NaN or infinity; {_PASS}")
+    if array.ndim > 2:
+        raise InputValueError(f"vectors to compare must be [n, dimension], found {list(array.shape)}; {_PASS}")
+    return array
 
 
 def _cosine(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float32]:
@@ -124,14 +131,17 @@ Measure = Callable[["NDArray[Any]", "NDArray[Any]"], "NDArray[np.float32]"]
 
 
 def _of_all(of_pairs: Measure) -> Measure:
-    """Every vector to every other, by differences, some rows at a time: from products, small distances lose digits."""
+    """Make a measure of all pairs from one of given pairs, some rows at a time.
+
+    By differences: with products, as in |a|² - 2ab + |b|², small distances lose digits.
+    """
 
     def of_all(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float32]:
-        found = np.empty((len(a), len(b)), np.float32)
+        similarities = np.empty((len(a), len(b)), np.float32)
         rows = max(1, _BLOCK // max(1, b.size))
         for start in range(0, len(a), rows):
-            found[start : start + rows] = of_pairs(a[start : start + rows, None], b[None])
-        return found
+            similarities[start : start + rows] = of_pairs(a[start : start + rows, None], b[None])
+        return similarities
 
     return of_all
 

@@ -1,4 +1,4 @@
-"""Weights of tokens to a sparse vector: what a text's words count for, as lexical search wants it."""
+"""Token weights to sparse vectors, for lexical search."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from embedge.inference.errstate import own_errstate
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SparseVector:
-    """A text's lexical weights: every token that counts, once.
+    """The lexical weights of a text: each token that has a weight, once.
 
     Attributes:
         indices: token ids, ascending, int32 [k].
@@ -27,7 +27,7 @@ class SparseVector:
 
     @own_errstate
     def dot(self, other: "SparseVector") -> float:
-        """The lexical score of two texts: the sum of products over the tokens that both have.
+        """Return the lexical score of two texts: the sum of the products of weights, over the tokens that both have.
 
         >>> a = SparseVector(np.int32([3, 7]), np.float32([0.5, 2]))
         >>> b = SparseVector(np.int32([7, 9]), np.float32([0.25, 1]))
@@ -38,7 +38,7 @@ class SparseVector:
         return float((self.values[mine] * other.values[theirs]).sum())
 
     def as_dict(self) -> Mapping[int, float]:
-        """Weight by token id."""
+        """Return the weights by token id."""
         return dict(zip(self.indices.tolist(), self.values.tolist(), strict=True))
 
 
@@ -46,21 +46,22 @@ class SparseVector:
 def to_sparse(
     ids: NDArray[np.integer[Any]], weights: NDArray[np.float32], *, leave_out: Collection[int]
 ) -> SparseVector:
-    """The largest weight of each token of a text, where it is above 0.
+    """Return the largest weight of each token of a text, if it is above 0.
 
-    As the paper on bge-m3 has it (Chen et al., arXiv:2402.03216, section 3.2), and FlagEmbedding's ``lexical_weights``.
+    This is the sparse vector of the bge-m3 paper (Chen et al., arXiv:2402.03216, section 3.2), and what FlagEmbedding
+    calls ``lexical_weights``.
 
     Args:
-        ids: of the text's tokens, [tokens], of any integer type.
-        weights: of the same, [tokens].
-        leave_out: ids of special tokens, which are no words.
+        ids: ids of the text's tokens, [tokens], of any integer type.
+        weights: weights of the same tokens, float32 [tokens].
+        leave_out: ids of special tokens, which are not words.
 
-    >>> found = to_sparse(np.int32([0, 9, 5, 9]), np.float32([8, 0.25, 0, 0.5]), leave_out={0})
-    >>> found.as_dict()
+    >>> vector = to_sparse(np.int32([0, 9, 5, 9]), np.float32([8, 0.25, 0, 0.5]), leave_out={0})
+    >>> vector.as_dict()
     {9: 0.5}
     """
-    indices, places = np.unique(ids, return_inverse=True)
+    indices, positions = np.unique(ids, return_inverse=True)
     highest = np.zeros(len(indices), np.float32)
-    np.maximum.at(highest, places, weights)
-    kept = (highest > 0) & ~np.isin(indices, list(leave_out))
-    return SparseVector(indices[kept].astype(np.int32), highest[kept])
+    np.maximum.at(highest, positions, weights)
+    is_word = (highest > 0) & ~np.isin(indices, list(leave_out))
+    return SparseVector(indices[is_word].astype(np.int32), highest[is_word])

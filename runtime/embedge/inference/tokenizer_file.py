@@ -1,4 +1,4 @@
-"""A bundle's ``tokenizer.json``, read; and what its library raises, turned into an error of ours."""
+"""Read a bundle's ``tokenizer.json``, and turn errors of the tokenizers library into errors of ours."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from embedge.errors import BundleError, EmbedgeError
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
-    """The tokenizer, stripped of whatever padding and truncation the file carries.
+    """Read a tokenizer, and remove the padding and truncation settings of its file.
 
     Raises:
-        BundleError: the file cannot be read, or is no tokenizer.
+        BundleError: the file cannot be read, or is not a tokenizer.
     """
     try:
         tokenizer = Tokenizer.from_file(str(path))
@@ -26,9 +26,9 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
 
 def raise_ours(error: BaseException, fact: str) -> NoReturn:
-    """Raise a BundleError that states the fact and what the tokenizer said.
+    """Raise a BundleError with ``fact`` and the tokenizer's own message.
 
-    Errors of ours go on as they are, and so does what is no fault of the tokenizer's.
+    An error of ours, and an error that is not the tokenizer's (see ``is_fault``), is raised again unchanged.
     """
     if isinstance(error, EmbedgeError) or not is_fault(error):
         raise error
@@ -37,9 +37,9 @@ def raise_ours(error: BaseException, fact: str) -> NoReturn:
 
 
 def is_fault(error: BaseException) -> bool:
-    """Whether the tokenizer failed; and not an interrupt, an exit, or want of memory.
+    """Whether the tokenizer failed, which an interrupt, an exit and a lack of memory do not count as.
 
-    tokenizers raises bare Exception, and where Rust panics a BaseException, whose module cannot be imported.
+    tokenizers raises bare Exception. If Rust panics, it raises a BaseException from a module that cannot be imported.
     """
     panic = type(error).__module__ == "pyo3_runtime"
     return panic or (isinstance(error, Exception) and not isinstance(error, MemoryError))

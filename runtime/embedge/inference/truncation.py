@@ -1,4 +1,4 @@
-"""Texts that lost their end, or their start: counted over one call, and told once."""
+"""Truncated texts: counted over one call, and reported once as a warning or an error."""
 
 from embedge.errors import InputValueError, TruncationWarning, warn
 from embedge.inference.options import OnTruncate
@@ -6,12 +6,12 @@ from embedge.inference.tokenise import Tokens
 
 
 class Truncation:
-    """Counts the texts of one call that were truncated, and says so as the caller wants it.
+    """Counts the truncated texts of one call, and ignores them, warns or raises, as ``on_truncate`` says.
 
     Args:
-        max_tokens: of the model.
-        on_truncate: what to do.
-        kind: what is counted, in messages.
+        max_tokens: the model's limit.
+        on_truncate: ``ignore``, ``warn`` or ``error``.
+        kind: what messages call an input, ``text`` or ``pair``.
     """
 
     def __init__(self, max_tokens: int, on_truncate: OnTruncate, *, kind: str = "text") -> None:
@@ -20,27 +20,27 @@ class Truncation:
         self._kind = kind
         self._texts = 0
         self._positions: list[int] = []
-        self._lost = "what is beyond"
-        self._unread: int | None = None
+        self._lost = "their end"
+        self._max_characters: int | None = None
 
     def add(self, tokens: Tokens) -> None:
-        """Count some more; raises InputValueError where a truncated one is an error."""
+        """Count the truncated texts; raise InputValueError for one if ``on_truncate`` is ``error``."""
         self._positions += (self._texts + position for position in tokens.truncated)
         self._texts += len(tokens.ids)
-        self._unread = self._unread or tokens.unread
-        self._lost = "their start" if tokens.side == "left" else "what is beyond"
+        self._max_characters = self._max_characters or tokens.max_characters
+        self._lost = "their start" if tokens.side == "left" else "their end"
         if self._positions and self._on_truncate == "error":
             raise InputValueError(f"{self._message()}; split them, or pass on_truncate='warn' to drop {self._lost}")
 
     def warn(self) -> None:
-        """Warn of all that were counted, if there are any."""
+        """Warn once about all truncated texts, if there are any and ``on_truncate`` is ``warn``."""
         if self._positions and self._on_truncate == "warn":
             warn(f"{self._message()} and lost {self._lost}; split them", TruncationWarning)
 
     def _message(self) -> str:
-        # Those that are read may have fewer tokens, in runs that have no end.
-        unread = f" or {self._unread} characters" if self._unread else ""
+        # A text may be too long in characters alone, if it has a long run that is few tokens.
+        characters = f" or {self._max_characters} characters" if self._max_characters else ""
         return (
-            f"{len(self._positions)} of {self._texts} {self._kind}s are longer than {self._max_tokens} tokens{unread} "
-            f"(the first is {self._kind} {self._positions[0]})"
+            f"{len(self._positions)} of {self._texts} {self._kind}s are longer than "
+            f"{self._max_tokens} tokens{characters} (the first is {self._kind} {self._positions[0]})"
         )

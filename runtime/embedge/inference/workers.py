@@ -1,4 +1,4 @@
-"""Batches to cores: side by side with a core for each, or one by one over all cores where one text is all there is."""
+"""Run batches on sessions: one batch on each core at the same time, or batch after batch on all cores."""
 
 from __future__ import annotations
 
@@ -7,115 +7,125 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from embedge.background import BackgroundTask, Semaphore
 from embedge.errors import BundleError
-from embedge.inference.faster_way import Pace
 from embedge.inference.plan import Batch, total_tokens
+from embedge.inference.run_times import RunTimes
 
 if TYPE_CHECKING:
     from embedge.inference.session import Session
 
-# Tokens that were run on one core while others were idle, from which the time to open a second session is as good as
-# lost: that takes as long as two cores save on so many. (To buy what was rented for its price costs at most twice the
-# best.)
-_WORTH_OPENING = 512
-# Runs that packed the weights for themselves, from which a session that has them packed pays, by the same reasoning.
-_WORTH_PACKING = 16
-# Tokens of a call for each core on which packing saves what it takes, measured with up to 512 in a batch. It is then
-# done at once, while there are no buffers of the unpacked sessions in memory beside the packed ones.
-_SURE_PACKING = 4096
-_FEW = 2  # cores, whose sessions may all be packed
+# When to open a session for all cores, and when to prepack weights, is the ski-rental problem: renting costs a little
+# each day, buying costs once, and nobody knows how many days are left. Rent until the rents add up to the price, then
+# buy: the total is at most twice the best possible (Karlin, Manasse, Rudolph and Sleator 1988, "Competitive snoopy
+# caching", Algorithmica 3).
+# The price of a session for all cores: it opens in the time that two cores save on so many tokens. The rent: tokens
+# that waited for one core while other cores were idle.
+_TOKENS_BEFORE_ALL_CORES = 512
+# The price of a prepacked session, in runs of a session that prepacks the weights in every run.
+_RUNS_BEFORE_PREPACKING = 16
+# Tokens of one call for each core, measured with up to 512 in a batch, that save more time than prepacking takes.
+# Such a call prepacks as it begins: later, the buffers of the sessions without prepacked weights would be in memory
+# beside those of the prepacked sessions.
+_TOKENS_TO_PREPACK_AT_ONCE = 4096
+_FEW_CORES = 2  # with so many cores or fewer, every session may be prepacked
+
+
+class Sessions(Protocol):
+    """Opens sessions of one graph."""
+
+    def open(self, *, threads: int, prepacked: bool) -> Session:
+        """Open a session with a number of threads for each run, and with its weights prepacked or not.
+
+        Raises:
+            BundleError: the graph's files are gone, or are no longer those of the first session.
+        """
 
 
 class Workers:
     """The sessions of one graph, and the cores to run them on.
 
-    *Narrow* sessions take one thread for a run, and every core makes a run of its own: cores that share a run wait for
-    one another after each of its some hundred operators, so side by side they do more in the same time. Where there are
-    fewer batches than cores, as for one text, a *wide* session over all cores may answer sooner. It is opened when such
-    texts keep coming, and run where it has been faster of late.
+    A *one-thread* session uses one core for a run, and every core runs a batch of its own. Cores that share a run wait
+    for each other after each of its hundred or so operators, so a batch on each core gets more done in the same time.
+    If there are fewer batches than cores, as for one text, a session that uses *all cores* may answer sooner. It is
+    opened when such calls keep coming, and used while it is the faster choice (see ``RunTimes``).
 
-    Every core has a narrow session to itself, if *apart*. In one session for all, what one core frees another is given
-    next, still in the first one's cache, and for seconds on end both run a quarter slower. The first session is
-    unpacked, to open soon. In time, or as a long call begins, one is packed; the others share the unpacked weights in
-    memory, unless there is but one of them, which would save nothing. The vectors are bitwise the same.
+    With ``session_per_core`` every core has a one-thread session to itself. In a session that cores share, memory that
+    one core frees goes to another core next while it is still in the first core's cache; for seconds on end, both then
+    run a quarter slower. The first session is opened without prepacked weights, which is faster. After some runs, or
+    when a long call begins, one session is replaced by a prepacked one. The others share the one copy of the weights
+    that is mapped into memory; with two cores there is no other to share with, so both are prepacked. The vectors are
+    the same, bit for bit.
 
     Args:
-        first: a session of the graph, which takes one thread for each run, or ``cores`` of them where not *spread*; its
-            weights are packed unless *apart*.
-        open_again: another, which takes so many threads, with its weights packed or not; raises BundleError where the
-            files are gone or no longer those of the first.
-        cores: most to use.
-        spread: whether to run batches side by side; a GPU takes them one by one.
-        apart: whether to open unpacked sessions, one for each core: only where they give the same vectors.
+        first: a session of the graph. If ``parallel``, it uses one thread for each run, else ``cores`` threads. Its
+            weights are prepacked unless ``session_per_core``.
+        sessions: opens more sessions of the same graph.
+        cores: most cores to use.
+        parallel: whether to run several batches at the same time; a GPU runs one batch after the other.
+        session_per_core: whether to open a session for each core, without prepacked weights; only for graphs whose
+            vectors do not depend on prepacking.
     """
 
     def __init__(
-        self,
-        first: Session,
-        open_again: Callable[[int, bool], Session],
-        *,
-        cores: int,
-        spread: bool,
-        apart: bool,
+        self, first: Session, sessions: Sessions, *, cores: int, parallel: bool, session_per_core: bool
     ) -> None:
-        self._open_again = open_again
-        self._cores = cores if spread else 1
-        self._apart = apart
-        self._narrow = [first] if apart else [first] * self._cores
-        self._idle = list(self._narrow)
-        self._wide: Session | None = None
-        self._opening = Semaphore(1)  # never released: one caller tries, once
-        self._packing = Semaphore(cores if cores <= _FEW else 1)  # how many may yet be packed
+        self._sessions = sessions
+        self._cores = cores if parallel else 1
+        self._one_thread = [first] if session_per_core else [first] * self._cores
+        self._idle = list(self._one_thread)
+        self._all_cores: Session | None = None
+        self._may_open_all_cores = Semaphore(1)  # never released: one caller tries, once
+        self._may_prepack = Semaphore(cores if cores <= _FEW_CORES else 1)  # one permit for each session to prepack
         self._process = os.getpid()
-        self._free = Semaphore(self._cores)  # cores, for batches side by side of all callers together
-        self._rented = 0  # tokens so far that a wide session might have run faster
-        self._pace = Pace()
-        self._unpacked = 0  # runs so far that a packed session would have run faster
+        self._free_cores = Semaphore(self._cores)  # shared by all callers
+        self._tokens_waited = 0  # so far, in runs that all cores might have made faster
+        self._runs_unpacked = 0  # so far, in runs that a prepacked session would have made faster
+        self._run_times = RunTimes()
 
-    def run(self, plan: Sequence[Batch], work: Callable[[Session, Batch], object]) -> None:
-        """Call ``work`` with a session and each batch, on several threads at once; the first error ends it.
+    def run(self, plan: Sequence[Batch], run_batch: Callable[[Session, Batch], object]) -> None:
+        """Call ``run_batch`` with a session and each batch, on several threads; the first error ends the call.
 
         Args:
             plan: the batches, the largest first.
-            work: runs a batch on the session and keeps what comes out; safe to call from several threads.
+            run_batch: runs a batch on the session and stores the result; must be safe to call from several threads.
         """
         if not plan or len(plan) >= self._cores:
-            self._run_narrow(plan, work)
+            self._run_in_parallel(plan, run_batch)
             return
-        wide = self._open_wide(plan)
-        shared = wide is not None and self._pace.shares(plan)
+        all_cores = self._open_all_cores(plan)
+        is_shared = all_cores is not None and self._run_times.prefer_all_cores(plan)
         start = perf_counter()
-        if wide is not None and shared:
+        if all_cores is not None and is_shared:
             for batch in plan:
-                work(wide, batch)
+                run_batch(all_cores, batch)
         else:
-            self._run_narrow(plan, work)
-        if wide is not None:
-            self._pace.note(plan, perf_counter() - start, shared=shared)
+            self._run_in_parallel(plan, run_batch)
+        if all_cores is not None:
+            self._run_times.record(plan, perf_counter() - start, all_cores=is_shared)
 
-    def _run_narrow(self, plan: Sequence[Batch], work: Callable[[Session, Batch], object]) -> None:
-        """A core for each batch."""
-        self._notice_fork()
-        if total_tokens(plan) >= _SURE_PACKING * self._cores:
-            self._unpacked = max(self._unpacked, _WORTH_PACKING)
+    def _run_in_parallel(self, plan: Sequence[Batch], run_batch: Callable[[Session, Batch], object]) -> None:
+        """Run each batch on one core, several batches at the same time."""
+        self._recover_from_fork()
+        if total_tokens(plan) >= _TOKENS_TO_PREPACK_AT_ONCE * self._cores:
+            self._runs_unpacked = max(self._runs_unpacked, _RUNS_BEFORE_PREPACKING)
         waiting = deque(plan)
         tasks: list[BackgroundTask[None]] = []
         try:
             for _ in range(min(self._cores, len(plan)) - 1):
-                tasks.append(BackgroundTask(lambda: self._drain(waiting, work)))
-            self._drain(waiting, work)  # on this thread, too
+                tasks.append(BackgroundTask(lambda: self._run_waiting(waiting, run_batch)))
+            self._run_waiting(waiting, run_batch)  # this thread works, too
         finally:
-            waiting.clear()  # by now of what an interrupt has left
+            waiting.clear()  # empty already, unless an interrupt came
             for task in tasks:
                 task.wait()
         for task in tasks:
             task.result()
 
-    def _drain(self, waiting: deque[Batch], work: Callable[[Session, Batch], object]) -> None:
-        """Take batches until there are none; whoever fails takes the rest away from all."""
+    def _run_waiting(self, waiting: deque[Batch], run_batch: Callable[[Session, Batch], object]) -> None:
+        """Run batches until none waits; after an error, no thread starts another one."""
         try:
             while waiting:
                 with self._borrow() as session:
@@ -123,73 +133,75 @@ class Workers:
                         batch = waiting.popleft()
                     except IndexError:
                         return
-                    work(session, batch)
+                    run_batch(session, batch)
         except BaseException:
             waiting.clear()
             raise
 
     @contextmanager
     def _borrow(self) -> Iterator[Session]:
-        """A core, and a narrow session that nobody else runs meanwhile; the packed one, if it is idle."""
-        with self._free:
-            session = self._take()
+        """A free core, and a one-thread session that no other thread runs meanwhile."""
+        with self._free_cores:
+            session = self._take_idle()
             try:
-                session = self._pack(session)  # an interrupt may come meanwhile
+                session = self._prepack(session)  # an interrupt may come meanwhile
                 yield session
             finally:
                 self._idle.append(session)
 
-    def _take(self) -> Session:
-        idle = sorted(self._idle, key=lambda session: session.packed)
+    def _take_idle(self) -> Session:
+        """An idle session, a prepacked one if there is one, or a new session."""
+        idle = sorted(self._idle, key=lambda session: session.prepacked)
         while idle:
             session = idle.pop()
             with suppress(ValueError):  # another thread took it
                 self._idle.remove(session)
                 return session
         try:
-            session = self._open_packed() or self._open_again(1, False)
-        except BundleError:  # moved, deleted or replaced since
-            return self._narrow[0]  # a session may be shared: it is only slower
-        self._narrow.append(session)
+            session = self._open_prepacked() or self._sessions.open(threads=1, prepacked=False)
+        except BundleError:  # the files were moved, deleted or replaced
+            return self._one_thread[0]  # two threads may share a session; that is only slower
+        self._one_thread.append(session)
         return session
 
-    def _pack(self, session: Session) -> Session:
-        """The session, or one that is packed in its place, once that is worth it and nobody else has done it."""
-        if session.packed:
+    def _prepack(self, session: Session) -> Session:
+        """The session, or a prepacked one in its place, if that is due and no other thread opens one."""
+        if session.prepacked:
             return session
-        self._unpacked += 1
-        packed = self._open_packed()
-        if packed is None:
+        self._runs_unpacked += 1
+        prepacked = self._open_prepacked()
+        if prepacked is None:
             return session
-        self._narrow[self._narrow.index(session)] = packed
-        return packed
+        self._one_thread[self._one_thread.index(session)] = prepacked
+        return prepacked
 
-    def _open_packed(self) -> Session | None:
-        """A packed session, once that is worth it and nobody else opens it; None too where it could not be opened."""
-        if self._unpacked < _WORTH_PACKING or not self._packing.acquire(blocking=False):
+    def _open_prepacked(self) -> Session | None:
+        """A new prepacked session; None if it is not due, another thread opens one, or it cannot be opened."""
+        if self._runs_unpacked < _RUNS_BEFORE_PREPACKING or not self._may_prepack.acquire(blocking=False):
             return None
         try:
-            return self._open_again(1, True)
+            return self._sessions.open(threads=1, prepacked=True)
         except BundleError:
             return None
         except BaseException:  # an interrupt: the next run may try again
-            self._packing.release()
+            self._may_prepack.release()
             raise
 
-    def _notice_fork(self) -> None:
-        """Here, once, and not on every thread. The threads that held cores and sessions are not in a forked child."""
+    def _recover_from_fork(self) -> None:
+        """In a forked child, reopen the first session and free all cores: the threads that used them are gone."""
         if os.getpid() != self._process:
-            self._narrow[0].reopen_after_fork()
-            self._process, self._free, self._idle = os.getpid(), Semaphore(self._cores), list(self._narrow)
+            self._one_thread[0].reopen_after_fork()
+            self._process, self._free_cores = os.getpid(), Semaphore(self._cores)
+            self._idle = list(self._one_thread)
 
-    def _open_wide(self, plan: Sequence[Batch]) -> Session | None:
-        """The wide session, if it is open or worth it by now.
+    def _open_all_cores(self, plan: Sequence[Batch]) -> Session | None:
+        """The session for all cores, which is opened when it is due; else None.
 
-        None too where the bundle has been moved, deleted or replaced since: the narrow session needs no file.
+        It stays None if the bundle's files were moved, deleted or replaced; one-thread sessions go on without them.
         """
-        if self._wide is None:
-            self._rented += total_tokens(plan)
-            if self._rented >= _WORTH_OPENING and self._opening.acquire(blocking=False):
+        if self._all_cores is None:
+            self._tokens_waited += total_tokens(plan)
+            if self._tokens_waited >= _TOKENS_BEFORE_ALL_CORES and self._may_open_all_cores.acquire(blocking=False):
                 with suppress(BundleError):
-                    self._wide = self._open_again(self._cores, True)
-        return self._wide
+                    self._all_cores = self._sessions.open(threads=self._cores, prepacked=True)
+        return self._all_cores

@@ -72,11 +72,13 @@ def test_dense_vectors_beside_the_sparse_head_are_transformers(m3_checkpoint: Pa
 
 
 def test_each_bundle_opens_as_what_it_is(reranker_bundle: Bundle, m3_bundle: Bundle, tiny_bundle: Bundle) -> None:
-    with pytest.raises(BundleError, match=r"is there to rerank, not to embed; open it with embedge\.Reranker"):
+    with pytest.raises(
+        BundleError, match=r"is a reranker, not an embedder; .* embedge\.Reranker, or run `embedge rerank`"
+    ):
         Embedder(reranker_bundle.path)
-    with pytest.raises(BundleError, match=r"is there to embed, not to rerank; open it with embedge\.Embedder"):
+    with pytest.raises(BundleError, match=r"is an embedder, not a reranker; open it with embedge\.Embedder"):
         Reranker(m3_bundle.path)
-    with pytest.raises(BundleError, match="gives no lexical weights; bge-m3 does"):
+    with pytest.raises(BundleError, match="has no lexical weights; use a model that has, such as bge-m3"):
         Embedder(tiny_bundle.path).encode_sparse("bread")
 
 

@@ -110,16 +110,16 @@ def test_vectors_of_tokens_do_not_depend_on_the_batch(m3_bundle: Bundle, precisi
             assert np.array_equal(others[row], rows)
 
 
-def test_int8_sessions_give_the_same_packed_or_not(m3_bundle: Bundle) -> None:
+def test_int8_sessions_give_the_same_prepacked_or_not(m3_bundle: Bundle) -> None:
     """On one thread and on two; and no matrix product is of floats, which at real sizes would differ."""
     nodes = onnx.load(m3_bundle.graph("int8"), load_external_data=False).graph.node
     assert "MatMul" not in {node.op_type for node in nodes}
     ids = np.random.default_rng(0).integers(4, 400, (5, 70))
     graph, outputs = m3_bundle.graph("int8"), m3_bundle.manifest.outputs
     found = [
-        Session(graph, threads=threads, providers=(CPU,), outputs=outputs, finished=True, packed=packed)
+        Session(graph, threads=threads, providers=(CPU,), outputs=outputs, run_as_is=True, prepacked=prepacked)
         for threads in (1, 2)
-        for packed in (True, False)
+        for prepacked in (True, False)
     ]
     first = found[0].run(ids, TOKEN_VECTORS)
     assert first.shape == (5, 70, 32)
@@ -239,7 +239,7 @@ def test_without_that_file_a_model_gives_what_it_gave(
         assert np.array_equal(mine.encode(TEXTS), full.encode(TEXTS))
         assert mine.encode_sparse(TEXTS[0]).as_dict() == full.encode_sparse(TEXTS[0]).as_dict()
     for path in (bundle.path, tiny_bundle.path):
-        with pytest.raises(BundleError, match="gives no multi-vectors; bge-m3 does, `embedge export bge-m3`"):
+        with pytest.raises(BundleError, match="has no multi-vectors; .* run `embedge export bge-m3`"):
             Embedder(path).encode_multi_vector("bread")
 
 
@@ -248,7 +248,7 @@ def test_info_names_what_a_cached_bundle_gives(m3_bundle: Bundle, tiny_bundle: B
         shutil.copytree(bundle.path, cached_path(name))
     lines = CliRunner().invoke(info, catch_exceptions=False).output.splitlines()
     found = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines if line.startswith("  ")}
-    assert found["someone--m3"] == "fp32, int8 (also: lexical weights, multi-vectors)"
+    assert found["someone--m3"] == "fp32, int8; gives lexical weights and multi-vectors, too"
     assert "gives" not in found["someone--tiny"]
 
 
@@ -266,7 +266,7 @@ def test_a_manifest_that_knows_of_no_multi_vectors_is_read(m3_bundle: Bundle, tm
     assert quality
     assert quality.multi_vector_min is None
     assert "multi-vectors" not in describe_quality(quality)
-    with pytest.raises(BundleError, match="gives no multi-vectors"):
+    with pytest.raises(BundleError, match="has no multi-vectors"):
         model.encode_multi_vector("bread")
 
 

@@ -199,7 +199,7 @@ def test_a_graph_that_leaves_its_dimension_open_is_refused_when_it_runs(copy: Pa
 
 def test_a_graph_without_hidden_states_is_refused_at_load(copy: Path) -> None:
     replace_graph(copy, lambda output: None, name="pooled")
-    with pytest.raises(BundleError, match="gives pooled, not last_hidden_state"):
+    with pytest.raises(BundleError, match="has no output last_hidden_state, found pooled"):
         Embedder(copy, precision="fp32")
 
 

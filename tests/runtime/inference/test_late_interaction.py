@@ -20,12 +20,12 @@ def test_the_score_is_the_mean_over_query_tokens_of_the_largest_product() -> Non
 @pytest.mark.parametrize(
     ("query", "document", "error", "message"),
     [
-        ([QUERY], DOCUMENT, InputTypeError, "query must be one text's array of vectors, found list; score texts one"),
-        (QUERY, "bread", InputTypeError, "document must be one text's array of vectors, found str"),
+        ([QUERY], DOCUMENT, InputTypeError, "query must be the array of one text's vectors, found list; score"),
+        (QUERY, "bread", InputTypeError, "document must be the array of one text's vectors, found str"),
         (QUERY[0], DOCUMENT, InputValueError, r"query must be \[tokens, dimension\], found \[8\]"),
         (QUERY, DOCUMENT[None], InputValueError, r"document must be \[tokens, dimension\], found \[1, 7, 8\]"),
         (QUERY[:0], DOCUMENT, InputValueError, r"query must be \[tokens, dimension\], found \[0, 8\]"),
-        (QUERY, DOCUMENT[:, :4], InputValueError, "need one dimension, found 8 and 4; embed both with one model"),
+        (QUERY, DOCUMENT[:, :4], InputValueError, "must have the same dimension, found 8 and 4; embed both"),
     ],
 )
 def test_what_is_no_texts_vectors_is_refused(query: Any, document: Any, error: type[Exception], message: str) -> None:

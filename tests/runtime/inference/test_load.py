@@ -71,7 +71,7 @@ def test_a_session_says_when_its_graph_is_parsed(copy: Path) -> None:
             threads=1,
             providers=(CPU,),
             outputs={HIDDEN: (BATCH, READ_TOKENS, 32)},
-            finished=True,
+            run_as_is=True,
             on_parsed=lambda: told.append("it"),
         )
 

@@ -40,7 +40,7 @@ def graph_of(
 
 
 def run(graph: Path, shape: Shape = (BATCH, READ_TOKENS, WIDTH), output: str = HIDDEN) -> NDArray[np.float32]:
-    session = Session(graph, threads=1, providers=(CPU,), outputs={output: shape}, finished=True)
+    session = Session(graph, threads=1, providers=(CPU,), outputs={output: shape}, run_as_is=True)
     return session.run(IDS, output)
 
 
@@ -160,7 +160,7 @@ def test_a_damaged_graph_prints_nothing_to_stdout(tmp_path: Path) -> None:
     (tmp_path / "g.onnx").write_bytes(b"\x08\x0a\x12\x04no graph")
     code = (
         "import sys; from embedge.inference.session import Session; from embedge.errors import BundleError\n"
-        "try: Session(sys.argv[1], threads=1, providers=('CPUExecutionProvider',), outputs={}, finished=True)\n"
+        "try: Session(sys.argv[1], threads=1, providers=('CPUExecutionProvider',), outputs={}, run_as_is=True)\n"
         "except BundleError as error: print(error, file=sys.stderr)\n"
         "else: sys.exit(3)"
     )

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 import tokenizer_kinds
 from embedge import Bundle, InputTypeError, InputValueError, TruncationWarning
 from embedge.bundle.manifest import Side
-from embedge.inference.inputs import check_texts
+from embedge.inference.input_texts import check_texts
 from embedge.inference.tokenise import Tokeniser, Tokens
 from embedge.inference.truncation import Truncation
 from tokenizer_kinds import KINDS, make, precompiled
@@ -145,9 +145,9 @@ def test_a_long_text_is_cut_before_it_is_tokenised(
     tokeniser, plain = Tokeniser(path, max_tokens=MAX_TOKENS, truncation_side=side), Tokenizer.from_file(str(path))
     plain.no_padding()
     plain.enable_truncation(MAX_TOKENS, direction=side)
-    monkeypatch.setattr(tokeniser._reader, "_tokenizer", Spy(tokeniser._reader._tokenizer))
+    monkeypatch.setattr(tokeniser._content_tokeniser, "_tokenizer", Spy(tokeniser._content_tokeniser._tokenizer))
     assert as_lists(tokeniser.encode([text])) == [plain.encode(text).ids]
-    assert tokeniser._reader._tokenizer.characters < 1000
+    assert tokeniser._content_tokeniser._tokenizer.characters < 1000
 
 
 @given(st.lists(TEXT, max_size=40))
@@ -191,7 +191,7 @@ def tokeniser_of(tokenizer: Tokenizer, folder: Path, side: Side) -> tuple[Tokeni
     """Ours and theirs of eight tokens; of a text ours reads a thousandth of what it would, or a little more."""
     tokenizer.save(str(folder / "tokenizer.json"))
     ours = Tokeniser(folder / "tokenizer.json", max_tokens=8, truncation_side=side)
-    ours._reader.most_characters = 96
+    ours._content_tokeniser.max_characters = 96
     theirs = Tokenizer.from_file(str(folder / "tokenizer.json"))
     theirs.enable_truncation(8, direction=side)
     return ours, theirs
@@ -223,7 +223,7 @@ def test_what_is_not_read_is_truncated(tmp_path: Path, side: Side) -> None:
     assert tokens.truncated == [1]
     truncation = Truncation(8, "warn")
     truncation.add(tokens)
-    lost = {"right": "what is beyond", "left": "their start"}[side]
+    lost = {"right": "their end", "left": "their start"}[side]
     with pytest.warns(TruncationWarning, match=f"1 of 3 .* longer than 8 tokens or 96 characters .* lost {lost}"):
         truncation.warn()
     with pytest.raises(InputValueError, match="longer than 8 tokens or 96 characters"):
@@ -240,15 +240,15 @@ def test_a_text_of_one_endless_word_is_not_truncated(tmp_path: Path) -> None:
     tokens = ours.encode(texts)
     assert as_lists(tokens) == [theirs.encode(text).ids for text in texts]
     assert tokens.truncated == []
-    assert tokens.unread is None
+    assert tokens.max_characters is None
 
 
 def test_a_long_query_leaves_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours, _ = tokeniser_of(make("bert"), tmp_path, "right")
-    monkeypatch.setattr(ours._reader, "_tokenizer", Spy(ours._reader._tokenizer))
+    monkeypatch.setattr(ours._content_tokeniser, "_tokenizer", Spy(ours._content_tokeniser._tokenizer))
     with pytest.raises(InputValueError, match=r"the query of pair 0 has \d+ tokens or more"):
         ours.encode_pairs([("a7." * 100_000, "b")])
-    assert ours._reader._tokenizer.characters < 1000
+    assert ours._content_tokeniser._tokenizer.characters < 1000
 
 
 def test_a_lone_surrogate_that_is_not_read_is_no_error(tmp_path: Path) -> None:

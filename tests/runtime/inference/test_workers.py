@@ -30,24 +30,33 @@ from embedge_export import export
 class Stub:
     """A session that knows how it was opened."""
 
-    def __init__(self, threads: int, packed: bool) -> None:
+    def __init__(self, threads: int, prepacked: bool) -> None:
         self.threads = threads
-        self.packed = packed
+        self.prepacked = prepacked
 
     def reopen_after_fork(self) -> None:
         """There is nothing to reopen."""
 
 
-def open_workers(cores: int, *, spread: bool = True, apart: bool = False) -> tuple[Workers, list[tuple[int, bool]]]:
-    """Workers, and the sessions that they open: threads, and whether packed."""
-    opened: list[tuple[int, bool]] = []
+class Sessions:
+    """Opens stubs, and records threads of each and whether it was prepacked; ``before`` is called before that."""
 
-    def open_session(threads: int, packed: bool) -> Session:
-        opened.append((threads, packed))
-        return cast(Session, Stub(threads, packed))
+    def __init__(self) -> None:
+        self.opened: list[tuple[int, bool]] = []
+        self.before: Callable[[bool], object] = lambda prepacked: None
 
-    first = open_session(1 if spread else cores, not apart)
-    return Workers(first, open_session, cores=cores, spread=spread, apart=apart), opened
+    def open(self, *, threads: int, prepacked: bool) -> Session:
+        self.before(prepacked)
+        self.opened.append((threads, prepacked))
+        return cast(Session, Stub(threads, prepacked))
+
+
+def open_workers(cores: int, *, parallel: bool = True, session_per_core: bool = False) -> tuple[Workers, Sessions]:
+    """Workers, and what opens their sessions."""
+    sessions = Sessions()
+    first = sessions.open(threads=1 if parallel else cores, prepacked=not session_per_core)
+    workers = Workers(first, sessions, cores=cores, parallel=parallel, session_per_core=session_per_core)
+    return workers, sessions
 
 
 def run(workers: Workers, plan: Sequence[Batch]) -> list[tuple[int, Batch]]:
@@ -58,14 +67,14 @@ def run(workers: Workers, plan: Sequence[Batch]) -> list[tuple[int, Batch]]:
 
 
 def on_two_cores() -> tuple[list[bool], Callable[[Session, Batch], None]]:
-    """Work that two cores do side by side, and of each batch whether its session was packed."""
-    together, packed = threading.Barrier(2, timeout=20), list[bool]()
+    """Work that two cores do side by side, and of each batch whether its session was prepacked."""
+    together, prepacked = threading.Barrier(2, timeout=20), list[bool]()
 
     def work(session: Session, batch: Batch) -> None:
         together.wait()
-        packed.append(session.packed)
+        prepacked.append(session.prepacked)
 
-    return packed, work
+    return prepacked, work
 
 
 def one(tokens: int) -> tuple[Batch, ...]:
@@ -82,7 +91,7 @@ def test_every_batch_is_run_once(counts: list[int], cores: int) -> None:
 
 def test_many_batches_run_at_once_each_on_one_core() -> None:
     """All three wait for each other, so they must be under way together."""
-    workers, opened = open_workers(3)
+    workers, sessions = open_workers(3)
     together = threading.Barrier(3, timeout=20)
     seen: set[int] = set()
 
@@ -92,20 +101,20 @@ def test_many_batches_run_at_once_each_on_one_core() -> None:
 
     workers.run([Batch(8, (n,)) for n in range(3)], work)
     assert len(seen) == 3
-    assert opened == [(1, True)]
+    assert sessions.opened == [(1, True)]
 
 
 def test_single_texts_that_keep_coming_open_a_session_over_all_cores() -> None:
-    workers, opened = open_workers(4)
+    workers, sessions = open_workers(4)
     threads = [run(workers, one(150))[0][0] for _ in range(4)]
     assert threads == [1, 1, 1, 4]  # 150, 300, 450, 600 tokens
-    assert opened == [(1, True), (4, True)]
+    assert sessions.opened == [(1, True), (4, True)]
     assert [threads for threads, _ in run(workers, [Batch(300, (n,)) for n in range(9)])] == [1] * 9
 
 
-def test_each_core_has_a_session_of_its_own_and_one_is_packed_in_time() -> None:
+def test_each_core_has_a_session_of_its_own_and_one_is_prepacked_in_time() -> None:
     """Never is a session run by two threads at once, and once there are enough no more are opened."""
-    workers, opened = open_workers(3, apart=True)
+    workers, sessions = open_workers(3, session_per_core=True)
     together = threading.Barrier(3, timeout=20)
     running: list[Session] = []
 
@@ -119,98 +128,97 @@ def test_each_core_has_a_session_of_its_own_and_one_is_packed_in_time() -> None:
 
     for _ in range(8):
         workers.run([Batch(8, (n,)) for n in range(3)], work)
-    assert sorted(opened) == [(1, False)] * 3 + [(1, True)]
-    assert opened.index((1, True)) == 3
+    assert sorted(sessions.opened) == [(1, False)] * 3 + [(1, True)]
+    assert sessions.opened.index((1, True)) == 3
 
 
-def test_of_two_cores_both_are_packed_in_time() -> None:
-    """One session that is left unpacked would take as much memory."""
-    workers, opened = open_workers(2, apart=True)
-    packed, work = on_two_cores()
+def test_of_two_cores_both_are_prepacked_in_time() -> None:
+    """One session that is not prepacked would take as much memory."""
+    workers, sessions = open_workers(2, session_per_core=True)
+    prepacked, work = on_two_cores()
     for _ in range(20):
         workers.run([Batch(8, (n,)) for n in range(2)], work)
-    assert sorted(opened) == [(1, False)] * 2 + [(1, True)] * 2
-    assert packed[-8:] == [True] * 8
+    assert sorted(sessions.opened) == [(1, False)] * 2 + [(1, True)] * 2
+    assert prepacked[-8:] == [True] * 8
 
 
-def test_a_call_that_is_long_enough_is_packed_from_its_start() -> None:
-    """Unpacked sessions' buffers would else be in memory beside those of the packed ones that replace them."""
-    workers, opened = open_workers(2, apart=True)
-    packed, work = on_two_cores()
+def test_a_call_that_is_long_enough_is_prepacked_from_its_start() -> None:
+    """Else the buffers of sessions that are not prepacked would be in memory beside those that replace them."""
+    workers, sessions = open_workers(2, session_per_core=True)
+    prepacked, work = on_two_cores()
     workers.run([Batch(512, (n,)) for n in range(16)], work)
-    assert packed == [True] * 16
-    assert sorted(opened) == [(1, False), (1, True), (1, True)]  # the first is open before there is any call
+    assert prepacked == [True] * 16
+    assert sorted(sessions.opened) == [(1, False), (1, True), (1, True)]  # the first is open before there is any call
 
 
 @pytest.mark.parametrize(("cores", "batches"), [(1, 7), (2, 15)])
-def test_a_call_that_is_too_short_for_it_is_not_packed(cores: int, batches: int) -> None:
-    workers, opened = open_workers(cores, apart=True)
+def test_a_call_that_is_too_short_for_it_is_not_prepacked(cores: int, batches: int) -> None:
+    workers, sessions = open_workers(cores, session_per_core=True)
     workers.run([Batch(512, (n,)) for n in range(batches)], lambda session, batch: None)
-    assert {packed for _, packed in opened} == {False}
+    assert {prepacked for _, prepacked in sessions.opened} == {False}
 
 
-def test_where_none_can_be_packed_each_core_still_has_a_session_of_its_own() -> None:
+def test_where_none_can_be_prepacked_each_core_still_has_a_session_of_its_own() -> None:
     """As for lack of memory."""
-    workers, opened = open_workers(2, apart=True)
-    open_again, together, seen = workers._open_again, threading.Barrier(2, timeout=20), set()
+    workers, sessions = open_workers(2, session_per_core=True)
+    together, seen = threading.Barrier(2, timeout=20), set()
 
-    def open_unpacked(threads: int, packed: bool) -> Session:
-        if packed:
+    def refuse_prepacked(prepacked: bool) -> None:
+        if prepacked:
             raise BundleError("out of memory")
-        return open_again(threads, packed)
 
     def work(session: Session, batch: Batch) -> None:
         together.wait()
         seen.add(session)
 
-    workers._open_again = open_unpacked
+    sessions.before = refuse_prepacked
     workers.run([Batch(512, (n,)) for n in range(16)], work)
     assert len(seen) == 2
-    assert opened == [(1, False)] * 2
+    assert sessions.opened == [(1, False)] * 2
 
 
-def test_queries_that_keep_coming_are_run_packed() -> None:
-    workers, opened = open_workers(2, apart=True)
-    packed: list[bool] = []
+def test_queries_that_keep_coming_are_run_prepacked() -> None:
+    workers, sessions = open_workers(2, session_per_core=True)
+    prepacked: list[bool] = []
     for _ in range(20):
-        workers.run(one(8), lambda session, batch: packed.append(session.packed))
-    assert packed == [False] * 15 + [True] * 5
-    assert opened == [(1, False), (1, True)]
+        workers.run(one(8), lambda session, batch: prepacked.append(session.prepacked))
+    assert prepacked == [False] * 15 + [True] * 5
+    assert sessions.opened == [(1, False), (1, True)]
 
 
 @pytest.mark.parametrize("cores", [1, 3])
 def test_a_session_that_cannot_be_opened_later_is_done_without(cores: int) -> None:
-    workers, opened = open_workers(cores, apart=True)
+    workers, sessions = open_workers(cores, session_per_core=True)
 
-    def refuse(threads: int, packed: bool) -> Session:
+    def refuse(prepacked: bool) -> None:
         raise BundleError("replaced since")
 
-    workers._open_again = refuse
+    sessions.before = refuse
     for _ in range(9):
         assert len(run(workers, [Batch(8, (n,)) for n in range(9)])) == 9
-    assert opened == [(1, False)]
+    assert sessions.opened == [(1, False)]
 
 
-def test_an_interrupt_while_a_session_is_packed_loses_none() -> None:
-    workers, opened = open_workers(1, apart=True)
-    open_again = workers._open_again
+def test_an_interrupt_while_a_session_is_prepacked_loses_none() -> None:
+    workers, sessions = open_workers(1, session_per_core=True)
+    open_at_once = sessions.before
 
-    def interrupted(threads: int, packed: bool) -> Session:
+    def interrupted(prepacked: bool) -> None:
         raise KeyboardInterrupt
 
     for _ in range(15):
         run(workers, one(8))
-    workers._open_again = interrupted
+    sessions.before = interrupted
     with pytest.raises(KeyboardInterrupt):
         run(workers, one(8))
-    workers._open_again = open_again
+    sessions.before = open_at_once
     run(workers, one(8))
-    assert opened == [(1, False), (1, True)]  # nor what it was about to open
+    assert sessions.opened == [(1, False), (1, True)]  # nor what it was about to open
 
 
 @pytest.mark.parametrize("faster", [1, 4])
-def test_single_texts_are_run_in_the_way_that_is_faster(faster: int) -> None:
-    """Once both ways are known, but for a trial now and then."""
+def test_single_texts_are_run_by_the_choice_that_is_faster(faster: int) -> None:
+    """Once both choices are timed, but for a trial now and then."""
     workers, _ = open_workers(4)
     threads: list[int] = []
 
@@ -223,13 +231,13 @@ def test_single_texts_are_run_in_the_way_that_is_faster(faster: int) -> None:
     assert threads[-30:] == [faster] * 30
 
 
-@pytest.mark.parametrize(("cores", "spread", "expected"), [(1, True, 1), (4, False, 4)])
-def test_one_core_or_a_gpu_has_one_session(cores: int, spread: bool, expected: int) -> None:
-    workers, opened = open_workers(cores, spread=spread)
+@pytest.mark.parametrize(("cores", "parallel", "expected"), [(1, True, 1), (4, False, 4)])
+def test_one_core_or_a_gpu_has_one_session(cores: int, parallel: bool, expected: int) -> None:
+    workers, sessions = open_workers(cores, parallel=parallel)
     for _ in range(9):
         run(workers, one(500))
         run(workers, [Batch(500, (n,)) for n in range(9)])
-    assert opened == [(expected, True)]
+    assert sessions.opened == [(expected, True)]
 
 
 @pytest.mark.parametrize("place", [0, 20])
@@ -270,18 +278,16 @@ def test_an_interrupt_while_threads_start_does_not_wait_for_all_batches(monkeypa
 
 
 def test_callers_at_once_open_one_session_over_all_cores() -> None:
-    workers, opened = open_workers(4)
-    open_again = workers._open_again
+    workers, sessions = open_workers(4)
 
-    def open_and_call(threads: int, packed: bool) -> Session:
-        """While it opens another thread calls, and is served by the narrow session."""
+    def call(prepacked: bool) -> None:
+        """While it opens, another thread calls, and is served by the one-thread session."""
         with ThreadPoolExecutor(1) as other:
             assert other.submit(run, workers, one(2000)).result(timeout=20)[0][0] == 1
-        return open_again(threads, packed)
 
-    workers._open_again = open_and_call
+    sessions.before = call
     assert run(workers, one(2000))[0][0] == 4
-    assert opened == [(1, True), (4, True)]
+    assert sessions.opened == [(1, True), (4, True)]
 
 
 def test_callers_at_once_share_the_cores() -> None:
@@ -307,24 +313,24 @@ def test_callers_at_once_share_the_cores() -> None:
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_vectors_are_bitwise_the_same_on_every_session(tiny_bundle: Any, threads: int) -> None:
-    """One by one, before and after the packed and the wide session open; and side by side, each core on its own."""
+    """One by one, before and after the prepacked and the all-cores session open; and on each core at the same time."""
     model = Embedder(tiny_bundle.path, precision="int8", threads=threads)
     text = "the cat sat on mat and ran far away over blue river stone bread bake how do i "
     texts = [text * 3, "the cat", text] * 20
     single = np.stack([model.encode(text) for text in texts])
     workers = model._engine._workers
-    assert workers._narrow[0].packed
-    assert (workers._wide is not None) == (threads == 2)
+    assert workers._one_thread[0].prepacked
+    assert (workers._all_cores is not None) == (threads == 2)
     assert np.array_equal(model.encode(texts, batch_tokens=64), single)
     assert np.array_equal(np.stack([model.encode(text) for text in texts]), single)
-    assert all(session.packed for session in workers._narrow)
+    assert all(session.prepacked for session in workers._one_thread)
 
 
 @pytest.mark.parametrize("other", [False, True])
 def test_a_bundle_that_is_gone_or_another_by_now_changes_no_vector(
     tiny_bundle: Bundle, make_checkpoint: Callable[..., Path], tmp_path: Path, other: bool
 ) -> None:
-    """The wide session would be opened from files that were never checked."""
+    """The session for all cores would be opened from files that were never checked."""
     folder = Path(shutil.copytree(tiny_bundle.path, tmp_path / "bundle"))
     model = Embedder(folder, precision="fp32", threads=2)
     text = "the cat sat on mat and ran far away over blue river stone bread bake " * 3
@@ -368,7 +374,7 @@ def test_a_relative_path_outlives_a_change_of_directory(
     monkeypatch.chdir(tmp_path)
     for _ in range(40):
         model.encode("the cat sat on mat and ran far away over blue river stone bread bake " * 3)
-    assert model._engine._workers._wide is not None
+    assert model._engine._workers._all_cores is not None
     assert pickle.loads(pickle.dumps(model)).dimension == model.dimension
 
 

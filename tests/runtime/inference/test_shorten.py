@@ -1,4 +1,4 @@
-"""excerpt.py: what is read of a long text has the tokens that are kept of the whole text."""
+"""shorten.py: a shortened text has the tokens that are stored of the whole text."""
 
 from functools import cache
 from random import Random
@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-import embedge.inference.excerpt
-from embedge.inference.excerpt import Excerpts
+import embedge.inference.shorten
+from embedge.inference.shorten import Shortener
 from tokenizer_kinds import ADDED, KINDS, OLD, PIECES, make, precompiled, unigram
 
 made = cache(make)
@@ -20,7 +20,7 @@ SHORTENING = ["bert", "bert cased", "bert accents", "xlm"]
 @pytest.fixture(autouse=True)
 def _short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run is one from a few characters on, or most tests would have none."""
-    monkeypatch.setattr(embedge.inference.excerpt, "_BLOCK", 4)
+    monkeypatch.setattr(embedge.inference.shorten, "_BLOCK", 4)
 
 
 def ids(tokenizer: Tokenizer, text: str) -> Any:
@@ -43,11 +43,11 @@ def check_runs(tokenizer: Tokenizer, pieces: list[str], random: Random, *, texts
         whole = ids(tokenizer, text)
         for keep in (3, 20):
             for from_end in (False, True):
-                found = Excerpts(tokenizer, most=10**9, max_tokens=keep, from_end=from_end).take(text)
+                found = Shortener(tokenizer, max_characters=10**9, max_tokens=keep, from_end=from_end).shorten(text)
                 tokens = ids(tokenizer, found.text)
                 kept = slice(-keep - 1, None) if from_end else slice(keep + 1)  # one more tells that it was truncated
                 assert tokens[kept] == whole[kept], text
-                assert not found.partial
+                assert not found.is_incomplete
                 shorter += len(found.text) < len(text)
     return shorter
 
@@ -84,16 +84,16 @@ def test_a_shorter_run_changes_no_token_behind_sentencepieces_own_normaliser(col
 def test_what_follows_an_endless_run_is_read(run: str, from_end: bool) -> None:
     """BERT makes one token of it, or none."""
     text = "a b " + run * 5000 + " b a"
-    found = Excerpts(made("bert"), most=1000, max_tokens=16, from_end=from_end).take(text)
-    assert not found.partial
+    found = Shortener(made("bert"), max_characters=1000, max_tokens=16, from_end=from_end).shorten(text)
+    assert not found.is_incomplete
     assert len(found.text) < 200
     assert ids(made("bert"), found.text) == ids(made("bert"), text)
 
 
 @pytest.mark.parametrize("from_end", [False, True])
-def test_an_excerpt_has_an_end(from_end: bool) -> None:
+def test_a_shortened_text_has_an_end(from_end: bool) -> None:
     text = "".join(Random(0).choices("ab7 .\u0301", k=5000))
-    found = Excerpts(made("bytes"), most=1000, max_tokens=16, from_end=from_end).take(text)
+    found = Shortener(made("bytes"), max_characters=1000, max_tokens=16, from_end=from_end).shorten(text)
     assert found == (text[-1000:] if from_end else text[:1000], True)
 
 
@@ -143,13 +143,13 @@ def test_the_end_changes_no_token_in_front_of_a_place_that_no_piece_spans() -> N
 def test_characters_that_normalising_multiplies_count_as_what_they_become() -> None:
     """U+FDFA is 18 characters then, which took 0.4 s and 116 MB for a text of 65,536."""
     tokenizer = Tokenizer(unigram())
-    excerpt = Excerpts(tokenizer, most=1000, max_tokens=8, from_end=False).take("\ufdfa" * 100_000)
-    assert excerpt.partial
+    excerpt = Shortener(tokenizer, max_characters=1000, max_tokens=8, from_end=False).shorten("\ufdfa" * 100_000)
+    assert excerpt.is_incomplete
     assert len(excerpt.text) == 1000 // 18
 
 
 def test_of_korean_as_much_is_read_as_of_any_text() -> None:
     """Its syllables are two or three characters to NFKD, and one to the tokenizers that compose."""
-    excerpt = Excerpts(Tokenizer(unigram()), most=1000, max_tokens=8, from_end=False).take("한국 " * 1000)
-    assert excerpt.partial
+    excerpt = Shortener(Tokenizer(unigram()), max_characters=1000, max_tokens=8, from_end=False).shorten("한국 " * 1000)
+    assert excerpt.is_incomplete
     assert len(excerpt.text) == 1000

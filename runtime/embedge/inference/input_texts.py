@@ -1,4 +1,4 @@
-"""What a caller may give as texts."""
+"""Check the texts that a caller passes."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -7,15 +7,15 @@ from typing import Any
 
 from embedge.errors import InputTypeError
 
-# What iterates over something else than texts, or in no order.
+# Types that iterate over something other than texts, or in no order.
 _REFUSED = (bytes, bytearray, memoryview, Mapping, set, frozenset)
 
 
 def check_texts(texts: Any) -> tuple[list[str], bool]:
-    """The input as a list of strings, and whether it was a single string.
+    """Return the input as a list of strings, and whether it was a single string.
 
     Raises:
-        InputTypeError: it is not a string or an iterable of strings; names the first index that is not.
+        InputTypeError: it is not a string or an iterable of strings; the message has the first index that is not one.
     """
     if isinstance(texts, str):
         return [texts], True
@@ -23,35 +23,35 @@ def check_texts(texts: Any) -> tuple[list[str], bool]:
 
 
 def check_iterable(texts: Any, *, name: str = "texts", kind: str = "a string or a list of strings") -> Iterator[Any]:
-    """An iterator over the input, if it is an iterable of what may be ``kind``; ``name`` is the input's in errors.
+    """Return an iterator over the input, which error messages call ``name`` and which must be ``kind``.
 
     Raises:
-        InputTypeError: it is not; bytes, dicts and tables iterate over something else than texts, and a set in an order
-            that is another in every process.
+        InputTypeError: it is not iterable; or it is bytes, a dict or a table, which iterate over something other than
+            texts; or a set, whose order differs from process to process.
     """
     try:
         refused = not isinstance(texts, list | tuple) and (isinstance(texts, _REFUSED) or _is_table(texts))
-        found: Iterator[Any] | None = None if refused else iter(texts)
-    except TypeError:  # an array of no dimensions has __iter__, too
-        found = None
-    if found is None:
-        raise InputTypeError(f"{name} must be {kind}, found {type(texts).__name__}{_instead(texts, name)}")
-    return found
+        iterator: Iterator[Any] | None = None if refused else iter(texts)
+    except TypeError:  # an array without dimensions has an __iter__, which raises this
+        iterator = None
+    if iterator is None:
+        raise InputTypeError(f"{name} must be {kind}, found {type(texts).__name__}{_advice(texts, name)}")
+    return iterator
 
 
-def _instead(texts: Any, name: str) -> str:
-    """What to write instead of a table, a dict or a set."""
+def _advice(texts: Any, name: str) -> str:
+    """Return the code to write instead of a table, a dict or a set."""
     if _is_table(texts):
         columns = _columns(texts)
         column = columns[0] if columns else "text"
         shown = f" (its columns: {', '.join(columns[:5])}{', ...' if len(columns) > 5 else ''})" if columns else ""
-        return f", which is a table; give one column of it, such as {_column(texts, name, column)}{shown}"
+        return f", which is a table; pass one column of it, such as {_column(texts, name, column)}{shown}"
     if isinstance(texts, Mapping):
-        return f"; give list({name}) for its keys, list({name}.values()) or list({name}.items())"
-    return f", which has no order; give sorted({name})" if isinstance(texts, set | frozenset) else ""
+        return f"; pass list({name}) for its keys, list({name}.values()) or list({name}.items())"
+    return f", which has no order; pass sorted({name})" if isinstance(texts, set | frozenset) else ""
 
 
-# How a column of a library's tables is made a list of strings, by the first part of the type's module.
+# The method that turns a column into a list of strings, by the first part of the name of its type's module.
 _COLUMN_AS_LIST: Mapping[str, str] = {
     "pandas": ".tolist()",
     "polars": ".to_list()",
@@ -61,11 +61,11 @@ _COLUMN_AS_LIST: Mapping[str, str] = {
 
 
 def _is_table(texts: Any) -> bool:
-    """Whether it has columns: pandas iterates over their names, pyarrow over whole columns, datasets over rows.
+    """Whether the input has columns: pandas iterates over their names, pyarrow over whole columns, datasets over rows.
 
-    Told by what its type has, so that no library need be imported: pandas, polars, pyarrow, datasets, dask, pyspark and
-    duckdb all call them so; ``__dataframe__`` is the interchange protocol of others. A numpy array has fields where it
-    is a table.
+    The attributes of its type show that, so no library is imported. pandas, polars, pyarrow, datasets, dask, pyspark
+    and duckdb have ``columns`` or ``column_names``, and other libraries the interchange protocol's ``__dataframe__``. A
+    numpy array that is a table has named fields.
     """
     kind = type(texts)
     if any(hasattr(kind, name) for name in ("columns", "column_names", "__dataframe__")):
@@ -74,21 +74,21 @@ def _is_table(texts: Any) -> bool:
 
 
 def _columns(texts: Any) -> list[str]:
-    """The names of a table's columns, where it tells them."""
+    """Return the names of a table's columns, if it has them."""
     dtype = getattr(texts, "dtype", None)
-    with suppress(Exception):  # whatever a library raises of a lazy table
+    with suppress(Exception):  # a library may raise any error for a lazy table
         for names in (getattr(texts, "column_names", None), getattr(texts, "columns", None), dtype and dtype.names):
             if isinstance(names, Mapping):  # a DatasetDict's, by split
                 return [str(name) for name in next(iter(names.values()))]
             if isinstance(names, Iterable) and not isinstance(names, str):
-                found = [name for name in names if isinstance(name, str | int)]
-                if found:
-                    return [str(name) for name in found]
+                columns = [str(name) for name in names if isinstance(name, str | int)]
+                if columns:
+                    return columns
     return []
 
 
 def _column(texts: Any, name: str, column: str) -> str:
-    """The line that makes a list of a table's column."""
+    """Return the code that turns a table's column into a list."""
     taken = f'{name}["{column}"]'
     if isinstance(texts, Mapping):  # a DatasetDict
         taken = f'{name}["{next(iter(texts), "train")}"]["{column}"]'
@@ -99,7 +99,7 @@ def _column(texts: Any, name: str, column: str) -> str:
 
 
 def take_texts(texts: Iterator[Any], count: int | None, start: int) -> list[str]:
-    """The next ``count`` strings of an iterator, all where None; ``start`` is the index of the first in errors."""
+    """Return the next ``count`` strings of an iterator, or all; ``start`` is the first index in error messages."""
     taken = list(islice(texts, count))
     for index, text in enumerate(taken, start):
         if not isinstance(text, str):

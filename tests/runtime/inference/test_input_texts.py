@@ -1,4 +1,4 @@
-"""inputs.py: what looks like texts and is a table, against the libraries' own."""
+"""input_texts.py: what looks like texts and is a table, against the libraries' own."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from embedge import Embedder, InputTypeError
-from embedge.inference.inputs import check_texts
+from embedge.inference.input_texts import check_texts
 
 TEXTS = ["the cat", "a dog"]
 
@@ -48,7 +48,7 @@ def test_a_table_is_refused_with_a_line_that_works(make: Callable[[], Any]) -> N
     """Pandas iterates over its columns' names, which were embedded."""
     texts = make()
     with pytest.raises(
-        InputTypeError, match=r"a table; give one column of it, such as (\S+) \(its columns: text, id\)"
+        InputTypeError, match=r"a table; pass one column of it, such as (\S+) \(its columns: text, id\)"
     ) as e:
         check_texts(texts)
     line = str(e.value).partition("such as ")[2].partition(" (")[0]

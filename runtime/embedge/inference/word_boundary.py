@@ -1,4 +1,4 @@
-"""Where a long text can be cut before it is tokenised, without changing a token in front of the cut, or behind it."""
+"""Word boundaries: where a long text can be cut before it is tokenised, so that no token before or after changes."""
 
 import re
 import string
@@ -8,36 +8,36 @@ from tokenizers import Tokenizer, normalizers, pre_tokenizers
 
 from embedge.inference.tokenizer_file import raise_ours
 
-# BERT's normaliser makes a space of each of these and its pre-tokeniser ends a word there, whatever stands around it:
-# no accent reaches over white space. An ideograph gets a space on both sides, so one may start the rest as well.
-# (Other white space does not count: of U+000B, say, the normaliser leaves nothing, and the words around it are one.)
+# BERT's normaliser turns each of these into a space, and its pre-tokeniser ends a word there, whatever is around it: an
+# accent does not combine across white space. An ideograph gets a space on both sides, so a cut before one is good, too.
+# (Other white space does not count: the normaliser deletes U+000B, for example, and joins the words around it.)
 _BERT_SPACES = " \t\n\r"
 _BERT_IDEOGRAPHS = "\u3400-\u4dbf\u4e00-\u9fff"
-# Elsewhere, for one of these between two letters or digits, where the probes below have found that it ends a word.
+# For other tokenizers: one of these, between two letters or digits, if the probes below show that it ends a word.
 _SPACES = (" ", "\t", "\n", "\r")
-# Letters that no grapheme joins to white space before them and no normalisation composes with it: in Unicode's tables
-# (GraphemeBreakProperty.txt) none is of the kinds Extend, SpacingMark or Prepend. Latin, Greek, Cyrillic, Armenian,
-# Hebrew, Arabic, Devanagari, Bengali, Thai, Georgian, kana, Hangul's syllables; and ideographs.
+# Letters that never form a grapheme with white space before them, and that no normalisation composes with it: none is
+# Extend, SpacingMark or Prepend in Unicode's GraphemeBreakProperty.txt. Latin, Greek, Cyrillic, Armenian, Hebrew,
+# Arabic, Devanagari, Bengali, Thai, Georgian, kana, Hangul syllables; and ideographs.
 LETTERS = (
     "A-Za-z0-9\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u0391-\u03a1\u03a3-\u03c9\u0400-\u0481\u048a-\u052f\u0561-\u0586"
     "\u05d0-\u05ea\u0620-\u063a\u0641-\u064a\u0904-\u0939\u0995-\u09a8\u0e01-\u0e2e\u10d0-\u10f0\u3041-\u3096"
     "\u30a1-\u30fa\uac00-\ud7a3"
 )
 _IDEOGRAPHS = "\u4e00-\u9fa5"
-# Marks with which words of Arabic, Devanagari and Thai end.
+# Marks that words of Arabic, Devanagari and Thai may end with.
 _MARKS = "\u064b-\u0652\u0901-\u0903\u093e-\u094d\u0e30-\u0e3a\u0e47-\u0e4e"
 _SAMPLES = ("a", "Z", "7", "é", "я", "ع", "क", "ก", "한", "か", "東")
 _LEFT_SAMPLES = (*_SAMPLES, "a b", "it's", "की", "ที่")
 
 
-def find_boundary(tokenizer: Tokenizer, *, before: bool = True) -> re.Pattern[str] | None:
-    """Matches where a text may be cut: ``text[: match.start()]`` has the first tokens of ``text``, for any ``text``.
+def find_word_boundary(tokenizer: Tokenizer, *, before: bool = True) -> re.Pattern[str] | None:
+    """Return a pattern that matches where any text may be cut: ``text[: match.start()]`` has the text's first tokens.
 
-    Holds for tokenizers whose model sees one word at a time; None where no such place is known.
+    There is one for tokenizers whose model sees one word at a time; None if no boundary is known.
 
     Args:
-        tokenizer: whose tokens they are.
-        before: False for places where ``text[match.start() :]`` has the last tokens of ``text``.
+        tokenizer: the tokenizer that makes the tokens.
+        before: False for cuts after which ``text[match.start() :]`` has the text's last tokens.
     """
     if splits_as_bert(tokenizer):
         return _bert_boundary(tokenizer)
@@ -45,13 +45,13 @@ def find_boundary(tokenizer: Tokenizer, *, before: bool = True) -> re.Pattern[st
 
 
 def added_contents(tokenizer: Tokenizer) -> set[str]:
-    """What added tokens are matched by: in a text as it is, and in a normalised one."""
+    """Return the strings that match added tokens, in a text as it is and in a normalised one."""
     contents = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
     return contents | {normalised(tokenizer, content) for content in contents}
 
 
 def normalised(tokenizer: Tokenizer, text: str) -> str:
-    """The text as the tokenizer's normaliser leaves it."""
+    """Return the text as the tokenizer's normaliser returns it."""
     try:
         return str(tokenizer.normalizer.normalize_str(text)) if tokenizer.normalizer else text
     except BaseException as error:
@@ -59,26 +59,26 @@ def normalised(tokenizer: Tokenizer, text: str) -> str:
 
 
 def splits_as_bert(tokenizer: Tokenizer) -> bool:
-    """Whether its words are made as BERT's are, whatever model sees them."""
+    """Whether the tokenizer splits a text into words as BERT does, whatever its model is."""
     return isinstance(tokenizer.normalizer, normalizers.BertNormalizer) and isinstance(
         tokenizer.pre_tokenizer, pre_tokenizers.BertPreTokenizer
     )
 
 
 def _bert_boundary(tokenizer: Tokenizer) -> re.Pattern[str] | None:
-    """White space, punctuation, and ideographs.
+    """Match white space, punctuation and ideographs.
 
-    Each punctuation character of ASCII is a word of its own, whatever stands around it, unless an added token holds it:
-    added tokens are matched before words are, so none may reach over a cut.
+    Each ASCII punctuation character is a word of its own, whatever is around it, unless an added token contains it:
+    added tokens are matched before words, so none may span a cut.
     """
     added = added_contents(tokenizer)
-    # A token that is matched as a single word looks at the letter after it: an ideograph is one, and so is "_".
+    # A token with single_word looks at the next character, and takes an ideograph for a letter, and "_", too.
     single = any(token.single_word for token in tokenizer.get_added_tokens_decoder().values())
     taken = set("".join(added)) | ({"_"} if single else set())
-    places = _BERT_SPACES + re.escape("".join(mark for mark in string.punctuation if mark not in taken))
+    characters = _BERT_SPACES + re.escape("".join(mark for mark in string.punctuation if mark not in taken))
     if tokenizer.normalizer.handle_chinese_chars and not single:
-        places += _BERT_IDEOGRAPHS
-    boundary = re.compile(f"[{places}]")
+        characters += _BERT_IDEOGRAPHS
+    boundary = re.compile(f"[{characters}]")
     return None if any(boundary.search(content, 1) for content in added) else boundary
 
 
@@ -86,19 +86,19 @@ def _probed_boundary(tokenizer: Tokenizer, before: bool) -> re.Pattern[str] | No
     if any(set(content[1:]) & set(_SPACES) for content in added_contents(tokenizer)):
         return None
     if not before and any(token.rstrip for token in tokenizer.get_added_tokens_decoder().values()):
-        return None  # it swallows white space behind it, from which the rest would start
-    parts = _ends_word if before else _starts_word
-    spaces = "".join(space for space in _SPACES if parts(tokenizer, space))
+        return None  # such a token takes the white space after it, where the rest would start
+    is_boundary = _ends_word if before else _starts_word
+    spaces = "".join(space for space in _SPACES if is_boundary(tokenizer, space))
     if not spaces:
         return None
     space, letter = f"[{re.escape(spaces)}]", f"[{LETTERS}{_IDEOGRAPHS}]"
-    # SentencePiece's normaliser may drop a mark behind white space, so a mark must have a letter before it.
+    # SentencePiece's normaliser may drop a mark after white space, so a mark must have a letter before it.
     behind = "|".join(f"(?<={letter}{marks}{space})" for marks in ("", f"[{_MARKS}]", f"[{_MARKS}]" * 2))
     return re.compile(f"{space}(?:{behind})(?={letter})")
 
 
 def _ends_word(tokenizer: Tokenizer, space: str) -> bool:
-    """Whether the words in front of a white space between two letters or digits are what they are without the rest."""
+    """Whether the words before such a white space are the same without the text after it."""
     return all(
         words(tokenizer, left + space + right)[: len(alone)] == alone
         for left in _LEFT_SAMPLES
@@ -108,7 +108,7 @@ def _ends_word(tokenizer: Tokenizer, space: str) -> bool:
 
 
 def _starts_word(tokenizer: Tokenizer, space: str) -> bool:
-    """Whether the words from such a white space on are what they are without those in front."""
+    """Whether the words from such a white space on are the same without the text before it."""
     return all(
         words(tokenizer, left + space + right)[-len(alone) :] == alone
         for right in (*_SAMPLES, "a b")
@@ -118,7 +118,7 @@ def _starts_word(tokenizer: Tokenizer, space: str) -> bool:
 
 
 def words(tokenizer: Tokenizer, text: str) -> Sequence[str]:
-    """The normalised words of a text that its model sees, one at a time."""
+    """Return the normalised words of a text, which the model sees one at a time."""
     normal = normalised(tokenizer, text)
     if tokenizer.pre_tokenizer is None:
         return [normal]

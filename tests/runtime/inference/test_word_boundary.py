@@ -1,4 +1,4 @@
-"""safe_cut.py: a cut never changes the tokens on its side, whatever the tokenizer and the text."""
+"""word_boundary.py: a cut never changes the tokens on its side, whatever the tokenizer and the text."""
 
 from collections.abc import Callable
 from functools import cache
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, pre_tokenizers
 
-from embedge.inference.safe_cut import LETTERS, find_boundary
+from embedge.inference.word_boundary import LETTERS, find_word_boundary
 from tokenizer_kinds import ADDED, KINDS, OLD, PIECES, make, precompiled, unigram
 
 made = cache(make)
@@ -23,7 +23,7 @@ def ids(tokenizer: Tokenizer, text: str) -> Any:
 
 def check_cuts(tokenizer: Tokenizer, pieces: list[str], random: Random, *, texts: int) -> None:
     """In front of every cut and behind it, in random texts."""
-    before, behind = find_boundary(tokenizer), find_boundary(tokenizer, before=False)
+    before, behind = find_word_boundary(tokenizer), find_word_boundary(tokenizer, before=False)
     assert before is not None
     for _ in range(texts):
         text = "".join(random.choices(pieces, k=30))
@@ -74,7 +74,7 @@ SAMPLE = "東京a\n.\u3000 б की में 한 국 a b\tc"
 )
 def test_it_cuts_where_it_can(kind: str, cuts: int) -> None:
     """Between words of any script; not at white space that the tokenizer keeps inside a word."""
-    boundary = find_boundary(make(kind))
+    boundary = find_word_boundary(make(kind))
     assert boundary is not None
     if kind == "metaspace never" and OLD:
         cuts -= 1  # it keeps a kind of white space that later ones do not
@@ -85,20 +85,20 @@ def test_it_cuts_where_it_can(kind: str, cuts: int) -> None:
 def test_an_added_token_that_a_cut_would_part_forbids_cuts(content: str) -> None:
     tokenizer = make("bert")
     tokenizer.add_tokens([content])
-    assert find_boundary(tokenizer) is None
+    assert find_word_boundary(tokenizer) is None
 
 
 def test_an_added_token_that_ends_in_a_space_forbids_cuts_between_words() -> None:
     tokenizer = make("bytes")
     tokenizer.add_tokens([AddedToken("ab ", normalized=False)])
     assert ids(tokenizer, "7 ab 7")[: len(ids(tokenizer, "7 ab"))] != ids(tokenizer, "7 ab")
-    assert find_boundary(tokenizer) is None
+    assert find_word_boundary(tokenizer) is None
 
 
 def test_punctuation_of_an_added_token_is_no_cut() -> None:
     tokenizer = make("bert")
     tokenizer.add_tokens(["<x>"])
-    boundary = find_boundary(tokenizer)
+    boundary = find_word_boundary(tokenizer)
     assert boundary is not None
     assert boundary.findall("[MASK]<x>.,") == [".", ","]
 
@@ -106,13 +106,13 @@ def test_punctuation_of_an_added_token_is_no_cut() -> None:
 def test_a_token_that_must_stand_alone_forbids_cuts_before_letters() -> None:
     tokenizer = make("bert")
     tokenizer.add_tokens([AddedToken("ab", single_word=True)])
-    boundary = find_boundary(tokenizer)
+    boundary = find_word_boundary(tokenizer)
     assert boundary is not None
     assert boundary.findall("ab東 a_a.") == [" ", "."]
 
 
 def test_a_model_that_sees_the_whole_text_forbids_cuts() -> None:
-    assert find_boundary(Tokenizer(unigram())) is None
+    assert find_word_boundary(Tokenizer(unigram())) is None
 
 
 @pytest.mark.parametrize("kind", ["bert", "bert cased", "bert accents"])
@@ -132,7 +132,7 @@ def test_each_letter_is_part_of_a_word(kind: str) -> None:
 
 def test_the_real_tokenizer_of_bge(data: Path) -> None:
     tokenizer = Tokenizer.from_file(str(data / "bge-small-en-v1.5" / "tokenizer.json"))
-    boundary = find_boundary(tokenizer)
+    boundary = find_word_boundary(tokenizer)
     assert boundary is not None
     assert len(boundary.findall("the cat\n東京")) == 4
     check_cuts(tokenizer, PIECES, Random(0), texts=50)

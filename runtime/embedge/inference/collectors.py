@@ -1,0 +1,117 @@
+"""Collectors: results in input order, from the graph's output for one batch after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+import numpy as np
+
+from embedge.bundle.manifest import HIDDEN, SCORES, Pooling
+from embedge.inference.options import RANGED, OutputPrecision, VectorOptions
+from embedge.inference.pool import convert, normalise, pool
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Row = TypeVar("Row")
+Result = TypeVar("Result", covariant=True)
+
+
+class Collector(Protocol[Result]):
+    """Stores the output of batches, which end in any order and on several threads, and returns the result of all.
+
+    Attributes:
+        output: name of the graph's output.
+    """
+
+    output: str
+
+    def store(self, members: Sequence[int], values: NDArray[np.float32]) -> None:
+        """Store the output of one batch; no two threads store the same text.
+
+        Args:
+            members: positions of the batch's texts in the input.
+            values: the graph's output for them, float32 [batch, ...].
+
+        Raises:
+            FloatingPointError: a value is NaN or infinity.
+        """
+
+    def result(self) -> Result:
+        """Return the result for all texts, in input order."""
+
+
+class VectorCollector:
+    """Pools, normalises and converts hidden states to vectors [count, ...] of ``options.precision``.
+
+    A batch is converted when it ends, so that no second copy of all vectors is in memory. int8 and uint8 are the
+    exception: they are scaled by the range of all vectors.
+    """
+
+    def __init__(self, count: int, options: VectorOptions, pooling: Pooling) -> None:
+        self.output = HIDDEN
+        self._options = options
+        self._pooling = pooling
+        self._stored: OutputPrecision = "float32" if options.precision in RANGED else options.precision
+        empty = convert(np.empty((0, options.dimension), np.float32), self._stored)
+        self._vectors = np.empty((count, *empty.shape[1:]), empty.dtype)
+
+    def store(self, members: Sequence[int], values: NDArray[np.float32]) -> None:
+        """Store the vectors of one batch; see ``Collector``."""
+        vectors = pool(values, self._pooling)[:, : self._options.dimension]
+        if self._options.normalize:
+            vectors = normalise(vectors)
+        elif not np.isfinite(vectors).all():
+            raise FloatingPointError("NaN or infinity in a vector")
+        self._vectors[list(members)] = convert(vectors, self._stored)
+
+    def result(self) -> NDArray[Any]:
+        """Return the vectors [count, ...]."""
+        return convert(self._vectors, self._options.precision) if self._options.precision in RANGED else self._vectors
+
+
+class ScoreCollector:
+    """A reranker's logits, float32 [count]."""
+
+    def __init__(self, count: int) -> None:
+        self.output = SCORES
+        self._scores = np.empty(count, np.float32)
+
+    def store(self, members: Sequence[int], values: NDArray[np.float32]) -> None:
+        """Store the logits of one batch; see ``Collector``."""
+        self._scores[list(members)] = values[:, 0]
+
+    def result(self) -> NDArray[np.float32]:
+        """Return the logits [count]."""
+        return self._scores
+
+
+class ListCollector(Generic[Row]):
+    """A list with one result for each text, of whatever type.
+
+    Args:
+        ids: token ids of all texts.
+        output: name of the graph's output.
+        convert_row: makes the result of one text from its token ids [tokens] and its output [tokens, ...].
+    """
+
+    def __init__(
+        self,
+        ids: Sequence[NDArray[np.integer[Any]]],
+        output: str,
+        convert_row: Callable[[NDArray[np.integer[Any]], NDArray[np.float32]], Row],
+    ) -> None:
+        self.output = output
+        self._ids = ids
+        self._convert_row = convert_row
+        self._rows: dict[int, Row] = {}
+
+    def store(self, members: Sequence[int], values: NDArray[np.float32]) -> None:
+        """Store the results of one batch; see ``Collector``."""
+        for member, value in zip(members, values, strict=True):
+            self._rows[member] = self._convert_row(self._ids[member], value)
+
+    def result(self) -> list[Row]:
+        """Return the results, one for each text."""
+        return [self._rows[member] for member in range(len(self._ids))]
