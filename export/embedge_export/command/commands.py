@@ -92,13 +92,13 @@ def verify(bundle: str, checkpoint: str | None) -> None:
     """
     from embedge.bundle.cache_paths import cache_home
     from embedge.hub.cache import open_held
-    from embedge_export.verify.quality import reverify
+    from embedge_export.verify.checks import verify_bundle
 
     opened = open_held(bundle)
     opened.check()
     size = sum(record.size for record in opened.manifest.files.values())
     click.echo(f"{opened.path}: {len(opened.manifest.files)} files, {size / 1e6:.1f} MB, every SHA-256 as exported")
-    for precision, quality in reverify(opened, checkpoint=checkpoint, cache=cache_home()):
+    for precision, quality in verify_bundle(opened, checkpoint=checkpoint, cache=cache_home()):
         recorded = opened.manifest.precisions[precision].quality
         if quality is not None:
             click.echo(f"{precision}: {_describe(quality)}")
@@ -119,7 +119,7 @@ def _describe(quality: Quality) -> str:
         None if quality.lexical_min is None else f"{quality.lexical_min:.5f} min",
         None if quality.multi_vector_mean is None else f"multi-vectors {quality.multi_vector_mean:.5f} mean",
         None if quality.multi_vector_min is None else f"{quality.multi_vector_min:.5f} min",
-        None if quality.batch_difference is None else f"{quality.batch_difference:.2g} by company",
+        None if quality.batch_difference is None else f"changes with batch: {quality.batch_difference:.2g}",
     ]
     return ", ".join(part for part in parts if part)
 

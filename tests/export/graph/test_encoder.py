@@ -13,7 +13,7 @@ from embedge import CheckpointError
 from embedge_export.checkpoint.fetch import fetch
 from embedge_export.checkpoint.read import Checkpoint, read_checkpoint
 from embedge_export.graph.encoder import build_graph
-from embedge_export.graph.float16 import halve
+from embedge_export.graph.float16 import to_float16
 from embedge_export.optimum.trace import trace
 from embedge_export.verify.reference import Reference
 
@@ -76,7 +76,7 @@ def test_fp32_is_optimums_graph_at_the_real_sizes(
 
 def test_fp16_is_the_fp32_graph_to_three_digits(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
     model = build_graph(checkpoint_of(make_checkpoint()))
-    first, second = save(model, tmp_path / "fp32.onnx"), save(halve(model), tmp_path / "fp16.onnx")
+    first, second = save(model, tmp_path / "fp32.onnx"), save(to_float16(model), tmp_path / "fp16.onnx")
     assert worst(first, second, vocabulary=64, longest=64) < 2e-2
 
 

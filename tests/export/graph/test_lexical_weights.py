@@ -16,9 +16,9 @@ from embedge_export.checkpoint.fetch import fetch
 from embedge_export.checkpoint.read import Checkpoint, read_checkpoint
 from embedge_export.checkpoint.tensors import Tensors
 from embedge_export.verify import quality as verify
-from embedge_export.verify.measure import documents
-from embedge_export.verify.passages import passages, questions
-from embedge_export.verify.quality import reverify, traced_reference
+from embedge_export.verify.checks import verify_bundle
+from embedge_export.verify.find_reference import traced_reference
+from embedge_export.verify.passages import documents, passages, questions
 from manifests import sealed
 from padded_ids import padded
 
@@ -149,14 +149,14 @@ def test_a_wrong_sparse_head_fails_the_export_and_verify(
     assert not (tmp_path / "m3").exists()
     bundle = export(m3_checkpoint, tmp_path / "m3", precisions=(precision,), verify=False)
     with pytest.raises(QualityError, match=message):
-        list(reverify(bundle, checkpoint=str(m3_checkpoint), cache=tmp_path))
+        list(verify_bundle(bundle, checkpoint=str(m3_checkpoint), cache=tmp_path))
 
 
 def test_without_a_checkpoint_lexical_weights_are_held_to_the_fp32_graphs(
     m3_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verify, "has_optimum_extra", lambda: False)
-    found = dict(reverify(m3_bundle, checkpoint=None, cache=tmp_path))
+    found = dict(verify_bundle(m3_bundle, checkpoint=None, cache=tmp_path))
     traced = m3_bundle.manifest.precisions["int8"].quality
     assert found["fp32"] is None
     assert found["int8"]

@@ -15,7 +15,7 @@ from embedge_export.graph.linear import linear_layers
 from embedge_export.int8.calibrate import Activations, calibrate
 from embedge_export.int8.calibration_texts import calibration_texts
 from embedge_export.int8.quantise import quantise_rows
-from embedge_export.int8.smooth import choose_scales, smooth
+from embedge_export.int8.smooth import smooth, smoothing_factors
 from embedge_export.verify.passages import passages, questions
 from fitted import TEXTS, checkpoint_of, fit, run
 from linear_graphs import of_rows
@@ -30,7 +30,7 @@ def test_chosen_scales_take_most_of_the_noise_of_outlier_channels() -> None:
     rows, weight = (random.standard_normal(shape).astype(np.float32) for shape in ((2000, 48), (48, 32)))
     rows[:, :2] *= 40
     covariance = np.cov(rows.T).astype(np.float32)
-    scales = choose_scales(of_rows(rows, covariance=covariance), weight)
+    scales = smoothing_factors(of_rows(rows, covariance=covariance), weight)
 
     def noise(scales: Floats) -> float:
         (x, x_step), (w, w_step) = (quantise_rows(table) for table in (rows / scales, (weight * scales[:, None]).T))

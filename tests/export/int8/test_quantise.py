@@ -14,10 +14,10 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from embedge_export.int8.attention_kernel import LONG
+from embedge_export.int8.activation_scale import GELU_DEPTH, choose_zero_point
+from embedge_export.int8.attention_kernel import LONG_TEXT
+from embedge_export.int8.gptq import quantise_weight
 from embedge_export.int8.quantise import quantise
-from embedge_export.int8.rounding import round_weight
-from embedge_export.int8.row_scale import GELU_FLOOR, choose_zero_point
 from embedge_export.int8.smooth import smooth
 from fitted import fit, run
 from linear_graphs import linear_model, plain, run_rows
@@ -37,7 +37,7 @@ def test_a_linear_layer_is_the_formula_for_any_rows() -> None:
     random = np.random.default_rng(0)
     weight = random.standard_normal((12, 5)).astype(np.float32)
     model = quantise(linear_model(weight, np.zeros(5, np.float32), gelu=False), {"layer": plain(12)})
-    codes, scales = round_weight(weight, np.eye(12, dtype=np.float32))
+    codes, scales = quantise_weight(weight, np.eye(12, dtype=np.float32))
     rounded = codes * scales.astype(np.float64)
 
     @given(arrays(np.float32, st.tuples(st.integers(1, 9), st.just(12)), elements=_ELEMENT))
@@ -67,10 +67,10 @@ def test_gelus_rows_are_unsigned_around_one_zero_point() -> None:
     bias = random.standard_normal(8).astype(np.float32)
     found = plain(64)
     model = quantise(linear_model(weight, bias, gelu=True), {"layer": found})
-    codes, scales = round_weight(weight, np.eye(64, dtype=np.float32))
+    codes, scales = quantise_weight(weight, np.eye(64, dtype=np.float32))
     active = rows * 0.5 * (1 + np.vectorize(erf)(rows / sqrt(2)))
     zero = choose_zero_point(found.rows.max(axis=1))
-    steps = np.maximum(active.max(axis=1, keepdims=True) / (255 - zero), float(GELU_FLOOR) / zero)
+    steps = np.maximum(active.max(axis=1, keepdims=True) / (255 - zero), float(GELU_DEPTH) / zero)
     assert (np.rint(active / steps) + zero).min() >= 0
     assert (np.rint(active / steps) + zero).max() <= 255
     rounded = np.rint(active / steps) * steps
@@ -87,7 +87,7 @@ def test_int8_is_the_fp32_graph_on_rounded_numbers(make_checkpoint: MakeCheckpoi
     assert cosines.min() > 0.999
 
 
-@pytest.mark.parametrize("tokens", [LONG - 1, LONG, 600])
+@pytest.mark.parametrize("tokens", [LONG_TEXT - 1, LONG_TEXT, 600])
 def test_attention_is_the_same_by_either_kernel(make_checkpoint: MakeCheckpoint, tokens: int) -> None:
     """Texts on both sides of where it changes: near the fp32 graph, and bitwise the same alone and with company."""
     model, activations = fit(make_checkpoint(config={"max_position_embeddings": 600}))
@@ -104,7 +104,7 @@ def test_long_texts_do_not_keep_all_scores_of_attention(make_checkpoint: MakeChe
     """What ran, by ONNX Runtime's own profile."""
     model, activations = fit(make_checkpoint(config={"max_position_embeddings": 600}))
     rounded = quantise(*smooth(model, activations))
-    for tokens, expected in ((LONG - 1, "Attention"), (LONG, "MultiHeadAttention")):
+    for tokens, expected in ((LONG_TEXT - 1, "Attention"), (LONG_TEXT, "MultiHeadAttention")):
         options = ort.SessionOptions()
         options.enable_profiling, options.profile_file_prefix = True, str(tmp_path / str(tokens))
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL

@@ -23,9 +23,9 @@ from embedge_export.checkpoint.fetch import fetch
 from embedge_export.checkpoint.read import read_checkpoint
 from embedge_export.checkpoint.tensors import Tensors
 from embedge_export.command.commands import _describe
-from embedge_export.verify.measure import documents
-from embedge_export.verify.passages import passages, questions
-from embedge_export.verify.quality import reverify, traced_reference
+from embedge_export.verify.checks import verify_bundle
+from embedge_export.verify.find_reference import traced_reference
+from embedge_export.verify.passages import documents, passages, questions
 from manifests import sealed
 
 TEXTS = [passage.joined for passage in passages()[:12]] + ["", "bread", "a <mask> b", "東京 🚲"]
@@ -221,7 +221,7 @@ def test_a_wrong_head_fails_the_export_and_verify(
     assert not (tmp_path / "m3").exists()
     bundle = export(m3_checkpoint, tmp_path / "m3", precisions=(precision,), verify=False)
     with pytest.raises(QualityError, match=message):
-        list(reverify(bundle, checkpoint=str(m3_checkpoint), cache=tmp_path))
+        list(verify_bundle(bundle, checkpoint=str(m3_checkpoint), cache=tmp_path))
 
 
 def test_without_that_file_a_model_gives_what_it_gave(

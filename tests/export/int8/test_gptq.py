@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
+from embedge_export.int8.gptq import PAIR_LIMIT, limit_pairs, quantise_weight
 from embedge_export.int8.quantise import quantise, quantise_rows
-from embedge_export.int8.rounding import PAIR_LIMIT, limit_pairs, round_weight
 from linear_graphs import linear_model, normalised_model, of_rows, run_rows
 
 Floats = NDArray[np.float32]
@@ -25,7 +25,7 @@ def test_what_rounding_moves_the_mean_by_is_in_the_bias_of_a_constant_product() 
     weight = np.random.default_rng(4).standard_normal((64, 8)).astype(np.float32)
     rows = np.repeat(np.array([[1, -1]], np.float32), 32, axis=1)
     model = quantise(normalised_model(weight, np.ones(8, np.float32)), {"layer": of_rows(rows)})
-    codes, scales = round_weight(weight, np.eye(64, dtype=np.float32))
+    codes, scales = quantise_weight(weight, np.eye(64, dtype=np.float32))
     assert np.abs(rows @ (codes * scales) - rows @ weight).max() > 0.02
     np.testing.assert_allclose(run_rows(model, rows), rows @ weight + 1, atol=1e-4)
 
@@ -36,7 +36,7 @@ def test_what_rounding_moves_the_mean_by_is_in_the_bias() -> None:
     rows = np.full((1, 64), 127 / 32, np.float32)
     found = of_rows(rows)
     model = quantise(linear_model(weight, np.ones(8, np.float32), gelu=False), {"layer": found})
-    codes, scales = round_weight(weight, found.covariance)
+    codes, scales = quantise_weight(weight, found.covariance)
     assert np.abs(rows @ (codes * scales) - rows @ weight).max() > 0.1
     np.testing.assert_allclose(run_rows(model, rows), rows @ weight + 1, atol=1e-3)
 
@@ -53,7 +53,7 @@ def test_a_row_of_a_table_is_within_half_a_step_of_its_codes(table: Floats) -> N
 def test_no_pair_of_codes_can_saturate(weight: Floats, seed: int) -> None:
     """What ``vpmaddubsw`` adds in 16 bits fits, for the largest rows there are and any weight."""
     latent = np.random.default_rng(seed).standard_normal((4, len(weight)))
-    codes, scales = round_weight(weight, (latent.T @ latent).astype(np.float32))
+    codes, scales = quantise_weight(weight, (latent.T @ latent).astype(np.float32))
     assert np.isfinite(scales).all()
     assert (scales > 0).all()
     wide = np.concatenate([codes, codes[:1] * 0]).astype(np.int32)[: len(codes) // 2 * 2 + 2]
@@ -82,7 +82,7 @@ def test_rounding_knows_which_errors_cancel() -> None:
         (4000, 96)
     )
     weight = random.standard_normal((96, 48)).astype(np.float32)
-    codes, scales = round_weight(weight, np.cov(mixed.T).astype(np.float32))
+    codes, scales = quantise_weight(weight, np.cov(mixed.T).astype(np.float32))
     nearest = np.abs(weight).max(axis=0) / 127
     errors = [mixed @ (rough - weight) for rough in (codes * scales, np.rint(weight / nearest) * nearest)]
     assert np.square(errors[0]).mean() < 0.5 * np.square(errors[1]).mean()

@@ -12,7 +12,7 @@ from embedge_export import convert, export
 from embedge_export.checkpoint.recipe import Floor
 from embedge_export.verify import measure
 from embedge_export.verify import quality as verify
-from embedge_export.verify.quality import reverify
+from embedge_export.verify.checks import verify_bundle
 from embedge_export.verify.reference import Reference
 from manifests import sealed
 
@@ -72,10 +72,10 @@ def test_the_report_tells_what_was_measured(tiny_checkpoint: Path, tmp_path: Pat
 
 
 def test_verify_measures_anew_from_the_checkpoint(tiny_bundle: Bundle, tiny_checkpoint: Path, tmp_path: Path) -> None:
-    found = dict(reverify(tiny_bundle, checkpoint=str(tiny_checkpoint), cache=tmp_path))
+    found = dict(verify_bundle(tiny_bundle, checkpoint=str(tiny_checkpoint), cache=tmp_path))
     assert found["fp32"] is not None
     assert found["fp32"].reference.startswith("optimum-onnx")
-    own = dict(reverify(tiny_bundle, checkpoint=None, cache=tmp_path))
+    own = dict(verify_bundle(tiny_bundle, checkpoint=None, cache=tmp_path))
     assert own["fp32"] is None
     assert own["int8"] is not None
     assert own["int8"].reference == "fp32 graph"
@@ -111,7 +111,7 @@ def test_verify_refuses_another_checkpoint(
     tiny_bundle: Bundle, make_checkpoint: MakeCheckpoint, tmp_path: Path
 ) -> None:
     with pytest.raises(CheckpointError, match="its files differ"):
-        list(reverify(tiny_bundle, checkpoint=str(make_checkpoint(seed=5)), cache=tmp_path))
+        list(verify_bundle(tiny_bundle, checkpoint=str(make_checkpoint(seed=5)), cache=tmp_path))
 
 
 def test_verify_wants_a_hash_of_every_graph(tiny_bundle: Bundle, tmp_path: Path) -> None:
