@@ -4,7 +4,7 @@ Smoothing and quantisation are fitted to these statistics.
 """
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,8 @@ from embedge_export.graph.write import write_graph
 # sample would come from ever rarer tokens.
 _SAMPLE_ROWS = 2048
 _BATCH_TOKENS = 512
+
+Ids = Sequence[NDArray[np.integer[Any]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,15 +89,32 @@ def calibrate(
         InputValueError: fewer than ``min_distinct`` texts differ.
         CheckpointError: an activation overflows, or the tokenizer or the graph fails on a text.
     """
+    ids, range_ids = _tokenise((texts, range_texts), tokenizer, max_tokens, truncation_side)
+    _check_distinct(ids, min_distinct)
+    activations = _run(model, ids, range_ids)
+    for name, layer in activations.items():
+        if not np.isfinite(layer.covariance).all():
+            raise CheckpointError(
+                f"{name}: its input overflows float32 on the calibration texts, so int8 cannot be calibrated; "
+                "get the checkpoint again"
+            )
+    return activations
+
+
+def _tokenise(groups: Iterable[Sequence[str]], tokenizer: Path, max_tokens: int, side: Side) -> list[Ids]:
+    """Return the token ids of each text, for each group of texts."""
     try:
-        tokeniser = Tokeniser(tokenizer, max_tokens=max_tokens, truncation_side=truncation_side)
-        ids, range_ids = (tokeniser.encode(some).ids for some in (texts, range_texts))
+        tokeniser = Tokeniser(tokenizer, max_tokens=max_tokens, truncation_side=side)
+        return [tokeniser.encode(texts).ids for texts in groups]
     except BundleError as error:  # its own message says to export the bundle again
         reason = reason_of(error.__cause__ or error)
         raise CheckpointError(
             f"the tokenizer fails on the calibration texts ({reason}); get the checkpoint again"
         ) from error
-    _check_distinct(ids, min_distinct)
+
+
+def _run(model: ModelProto, ids: Ids, range_ids: Ids) -> dict[str, Activations]:
+    """Run the graph on all texts; return the activations of each linear layer by its name."""
     inputs = {node.name: node.input[0] for node in linear_layers(model)}
     stride = max(1, sum(len(text) for text in ids) // _SAMPLE_ROWS)
     moments = {name: _Moments(stride) for name in inputs}
@@ -109,23 +128,16 @@ def calibrate(
                 for name, rows in zip(inputs, values, strict=True):
                     add(moments[name], rows.reshape(-1, rows.shape[-1]))
                 advance(len(batch))
-    activations = {name: layer.activations() for name, layer in moments.items()}
-    for name, layer in activations.items():
-        if not np.isfinite(layer.covariance).all():
-            raise CheckpointError(
-                f"{name}: its input overflows float32 on the calibration texts, so int8 cannot be calibrated; "
-                "get the checkpoint again"
-            )
-    return activations
+    return {name: layer.activations() for name, layer in moments.items()}
 
 
-def _batches(ids: Sequence[NDArray[np.integer[Any]]]) -> Iterator[NDArray[np.int64]]:
+def _batches(ids: Ids) -> Iterator[NDArray[np.int64]]:
     """Yield the ids of each batch, int64 [texts, tokens]. Texts of a batch have one length, so nothing is padded."""
     for batch in plan_batches([len(text) for text in ids], batch_tokens=_BATCH_TOKENS):
         yield np.array([ids[member] for member in batch.members], np.int64)
 
 
-def _check_distinct(ids: Sequence[NDArray[np.integer[Any]]], minimum: int) -> None:
+def _check_distinct(ids: Ids, minimum: int) -> None:
     distinct = len({tuple(text.tolist()) for text in ids})
     if distinct < minimum:
         raise InputValueError(

@@ -15,7 +15,7 @@ Rewrites, in a graph from ``build_graph``:
 3. ``MatMul(Gelu(x), W)``: like 1, but GELU is never below -0.17. So a low zero point, one for all rows of the layer,
    leaves nearly all of the 8 bits to positive values.
 4. ``Gather`` of word embeddings: int8 rows, each with its scale.
-5. ``MultiHeadAttention`` without a mask: ``attention_kernel`` chooses the operator.
+5. ``MultiHeadAttention`` without a mask: ``attention_operator`` chooses the operator.
 
 ``QuantizeLinear`` takes a scale for each row without a reshape, if its block is as long as a row. ONNX Runtime supports
 that, at this opset, since version 1.24.
@@ -33,7 +33,7 @@ from embedge_export.graph.builder import CONTRIB
 from embedge_export.graph.linear import add_to_bias, bias_of
 from embedge_export.graph.prune import FIRST_TOKEN
 from embedge_export.int8.activation_scale import GELU_DEPTH, choose_zero_point, static_scale
-from embedge_export.int8.attention_kernel import LONG_TEXT, choose_by_length, use_onnx_attention
+from embedge_export.int8.attention_operator import LONG_TEXT, choose_by_length, use_onnx_attention
 from embedge_export.int8.calibrate import Activations
 from embedge_export.int8.gptq import quantise_weight
 

@@ -1,4 +1,4 @@
-"""quantise.py and attention_kernel.py, compared with numpy."""
+"""quantise.py and attention_operator.py, compared with numpy."""
 
 import json
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from embedge_export.int8.activation_scale import GELU_DEPTH, choose_zero_point
-from embedge_export.int8.attention_kernel import LONG_TEXT
+from embedge_export.int8.attention_operator import LONG_TEXT
 from embedge_export.int8.gptq import quantise_weight
 from embedge_export.int8.quantise import quantise
 from embedge_export.int8.smooth import smooth
