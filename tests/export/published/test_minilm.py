@@ -101,7 +101,7 @@ def test_a_vector_does_not_depend_on_the_batch(minilm_bundle: Bundle) -> None:
 def test_smoothing_keeps_fp32_vectors_and_improves_int8_ones(
     minilm_checkpoint: Path, minilm_bundle: Bundle, tmp_path: Path
 ) -> None:
-    """The fp32 vectors of a real model before and after smoothing agree to 1e-5; int8 ones lose less than half as much."""
+    """The fp32 vectors before and after smoothing agree to 1e-5; the int8 ones lose less than half as much."""
     fetched = fetch(str(minilm_checkpoint), cache=tmp_path, local_files_only=True)
     model = build_graph(read_checkpoint(fetched))
     texts = [passage.joined for passage in passages()]
