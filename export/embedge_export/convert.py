@@ -28,11 +28,11 @@ def convert(job: ExportJob, scratch: Path) -> Iterator[tuple[Precision, "ModelPr
 
 def _native(job: ExportJob, scratch: Path) -> Mapping[Precision, Callable[[], "ModelProto"]]:
     from embedge_export.graph.encoder import build_graph
-    from embedge_export.graph.first_token import keep_first_token
-    from embedge_export.graph.float16 import halve
+    from embedge_export.graph.float16 import to_float16
+    from embedge_export.graph.prune import prune_to_first_token
 
     checkpoint = job.checkpoint
-    trim = keep_first_token if _reads_first_token(checkpoint) else _as_it_is
+    trim = prune_to_first_token if _reads_first_token(checkpoint) else _as_it_is
     with step("graph") as note:
         model = build_graph(checkpoint)
         note(f"{checkpoint.config['num_hidden_layers']} layers, hidden {checkpoint.config['hidden_size']}")
@@ -40,7 +40,7 @@ def _native(job: ExportJob, scratch: Path) -> Mapping[Precision, Callable[[], "M
         write_graph(model, scratch / OWN_REFERENCE)
     return {
         "fp32": partial(_told, job, "fp32", lambda: trim(model)),
-        "fp16": partial(_told, job, "fp16", lambda: halve(trim(model))),
+        "fp16": partial(_told, job, "fp16", lambda: to_float16(trim(model))),
         "int8": partial(_fit, job, model, scratch),
     }
 
@@ -48,9 +48,9 @@ def _native(job: ExportJob, scratch: Path) -> Mapping[Precision, Callable[[], "M
 def _fit(job: ExportJob, model: "ModelProto", scratch: Path) -> "ModelProto":
     """The int8 graph, fitted to the calibration texts."""
     from embedge_export.bundle_files import write_tokenizer
-    from embedge_export.graph.first_token import keep_first_token, with_parts
+    from embedge_export.graph.prune import prune_to_first_token, with_split_layers
     from embedge_export.int8.calibrate import calibrate
-    from embedge_export.int8.calibration_texts import FEWEST_TEXTS, calibration_texts
+    from embedge_export.int8.calibration_texts import MIN_TEXTS, calibration_texts
     from embedge_export.int8.quantise import quantise
     from embedge_export.int8.smooth import smooth
 
@@ -62,15 +62,15 @@ def _fit(job: ExportJob, model: "ModelProto", scratch: Path) -> "ModelProto":
             tokenizer=write_tokenizer(checkpoint, scratch),
             max_tokens=checkpoint.max_tokens,
             truncation_side=checkpoint.truncation_side,
-            fewest=FEWEST_TEXTS if own_texts else 1,
-            reach=calibration_texts()[0] if own_texts else (),
+            min_distinct=MIN_TEXTS if own_texts else 1,
+            range_texts=calibration_texts()[0] if own_texts else (),
         )
         note(f"{len(job.calibration_texts)} texts")
     with step("smooth") as note:
         smoothed, activations = smooth(model, activations)
         note("activations into weights")
     if _reads_first_token(checkpoint):
-        smoothed, activations = keep_first_token(smoothed), with_parts(activations)
+        smoothed, activations = prune_to_first_token(smoothed), with_split_layers(activations)
     return _told(job, "int8", partial(quantise, smoothed, activations))
 
 
@@ -85,8 +85,8 @@ def _as_it_is(model: "ModelProto") -> "ModelProto":
 
 
 def _traced(job: ExportJob, scratch: Path) -> Mapping[Precision, Callable[[], "ModelProto"]]:
-    from embedge_export.optimum.convert import convert_traced, fuse_traced
     from embedge_export.optimum.trace import trace
+    from embedge_export.optimum.traced_graph import convert_traced, fuse_traced
 
     with step("trace") as note:
         model = fuse_traced(trace(job.checkpoint, scratch / TRACED), job.checkpoint)

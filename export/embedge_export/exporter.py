@@ -43,6 +43,6 @@ def export(
 def compare(bundle: Bundle, *, checkpoint: str | None) -> Iterator[tuple[Precision, Quality | None]]:
     """Compare the vectors of each precision with a reference. See ``embedge.hub.exporter.Exporter``."""
     require_export_extra()
-    from embedge_export.verify.quality import reverify
+    from embedge_export.verify.checks import verify_bundle
 
-    return reverify(bundle, checkpoint=checkpoint, cache=cache_home())
+    return verify_bundle(bundle, checkpoint=checkpoint, cache=cache_home())

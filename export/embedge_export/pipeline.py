@@ -130,7 +130,7 @@ def _left(before: Bundle, job: ExportJob, *, force: bool) -> ExportJob | None:
 def _make(job: ExportJob, *, keep: Bundle | None, drop: Bundle | None) -> Bundle:
     from embedge_export.bundle_files import record_files, write_manifest, write_side_files
     from embedge_export.read_back import read_back, reopen
-    from embedge_export.verify.quality import verified
+    from embedge_export.verify.checks import verify_export
 
     manifest = _manifest(job, {})
     if keep is not None and keep.manifest.outputs != manifest.outputs:
@@ -153,7 +153,7 @@ def _make(job: ExportJob, *, keep: Bundle | None, drop: Bundle | None) -> Bundle
         written = write_manifest(folder, replace(manifest, files=record_files(folder, keep=kept)))
         bundle = read_back(written, load=job.precisions)
         if job.verify and job.precisions:
-            bundle = reopen(write_manifest(folder, verified(job, bundle, scratch)))
+            bundle = reopen(write_manifest(folder, verify_export(job, bundle, scratch)))
     size = sum(record.size for record in bundle.manifest.files.values())
     log_step(f"{'bundle':<11}{job.destination}, {size / 1e6:.1f} MB")
     return Bundle(job.destination, bundle.manifest)

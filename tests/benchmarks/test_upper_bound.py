@@ -17,7 +17,7 @@ from benchmarks import upper_bound
 from benchmarks.measure.graph_variants import highest_scales, in_blocks, static
 from embedge import Bundle
 from embedge_export import export
-from embedge_export.int8 import row_scale
+from embedge_export.int8 import activation_scale
 
 Array = NDArray[np.float32]
 IDS = np.array([[2, 5, 6, 7, 11, 3], [2, 9, 30, 8, 40, 3]], np.int64)
@@ -26,7 +26,7 @@ IDS = np.array([[2, 5, 6, 7, 11, 3], [2, 9, 30, 8, 40, 3]], np.int64)
 @pytest.fixture
 def model(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelProto:
     """An int8 graph in which every row has its own scale."""
-    monkeypatch.setattr(row_scale, "_NOISE", 0)
+    monkeypatch.setattr(activation_scale, "MAX_STATIC_NOISE", 0)
     loaded: ModelProto = onnx.load(export(tiny_checkpoint, tmp_path / "bundle", verify=False).graph("int8"))
     return loaded
 

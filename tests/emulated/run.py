@@ -20,8 +20,7 @@ from embedge import Embedder, EmbedgeError
 from embedge.bundle.cache_paths import cache_home
 from embedge.bundle.manifest import PRECISIONS
 from embedge.hub.resolve import resolve
-from embedge_export.verify.measure import documents
-from embedge_export.verify.passages import questions
+from embedge_export.verify.passages import documents, questions
 from machines import CPUS, Cpu, python_on
 
 # The numeric contract, for int8: on any processor, a vector's cosine to that of another.

@@ -1,4 +1,4 @@
-"""What tests of the exporter share."""
+"""Fixtures that tests of the exporter share."""
 
 from pathlib import Path
 
@@ -22,11 +22,11 @@ def model(tiny_checkpoint: Path, tmp_path: Path) -> ModelProto:
 
 @pytest.fixture(scope="session")
 def m3_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As on the hub: pickled, with the sparse and the multi-vector head beside it."""
+    """A checkpoint like bge-m3's on the hub: pickled, with a sparse and a multi-vector head beside the encoder."""
     return write_roberta(tmp_path_factory.mktemp("roberta") / "m3", rerank=False, pickled=True)
 
 
 @pytest.fixture(scope="session")
 def m3_bundle(m3_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """int8 and fp32, verified against optimum's graph."""
+    """A bundle with int8 and fp32, verified against optimum's graph."""
     return export(m3_checkpoint, tmp_path_factory.mktemp("bundles") / "m3", precisions=("int8", "fp32"))

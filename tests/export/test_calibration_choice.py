@@ -45,7 +45,9 @@ def test_a_calibration_replaces_int8_that_another_exporter_made(tiny_checkpoint:
 def test_calibration_texts_that_are_one_to_the_tokenizer_are_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
     own = tmp_path / "own.txt"
     own.write_text("\n".join(f"the cat sat on mat {n}" for n in range(40)), encoding="utf-8")
-    with pytest.raises(InputValueError, match="the 40 calibration texts are 1 different ones to the tokenizer"):
+    with pytest.raises(
+        InputValueError, match="the 40 calibration texts have 1 different token sequences, at least 32 are needed"
+    ):
         export(tiny_checkpoint, tmp_path / "b", calibration=own)
     assert not (tmp_path / "b").exists()
 

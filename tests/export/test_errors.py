@@ -21,7 +21,7 @@ from embedge_export.graph.cpu_session import CpuSession
 from embedge_export.graph.write import write_graph
 from embedge_export.int8.calibrate import calibrate
 from embedge_export.int8.calibration_texts import calibration_texts
-from embedge_export.verify.quality import reverify
+from embedge_export.verify.checks import verify_bundle
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -213,7 +213,7 @@ def test_numpys_warnings_do_not_break_an_export(tiny_checkpoint: Path, tmp_path:
     expected = export(tiny_checkpoint, tmp_path / "a", precisions=("int8", "fp32", "fp16"), verify=False)
     with np.errstate(all="raise"):
         found = export(tiny_checkpoint, tmp_path / "b", precisions=("int8", "fp32", "fp16"))
-        qualities = list(reverify(found, checkpoint=str(tiny_checkpoint), cache=tmp_path))
+        qualities = list(verify_bundle(found, checkpoint=str(tiny_checkpoint), cache=tmp_path))
         kept = np.geterr()
     assert set(kept.values()) == {"raise"}
     assert all(quality is not None for _, quality in qualities)
@@ -222,7 +222,7 @@ def test_numpys_warnings_do_not_break_an_export(tiny_checkpoint: Path, tmp_path:
 
 def test_verifying_leaves_numpys_settings_alone_between_two_precisions(tiny_bundle: Bundle, tmp_path: Path) -> None:
     with np.errstate(all="raise"):
-        for _ in reverify(tiny_bundle, checkpoint=None, cache=tmp_path):
+        for _ in verify_bundle(tiny_bundle, checkpoint=None, cache=tmp_path):
             assert set(np.geterr().values()) == {"raise"}
 
 

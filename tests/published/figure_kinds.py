@@ -1,4 +1,4 @@
-"""What can be published of a model's output, and how ours is held to it."""
+"""The kinds of published figures of a model's output, and how a bundle is compared with them."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -16,14 +16,14 @@ from embedge import Embedder, Precision, max_similarity
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """What a source says that a model gives.
+    """Published numbers of a model's output.
 
     Attributes:
         model: a recipe's name.
-        precision: of the graph.
-        expected: the published numbers, nested as the model gives them.
-        within: how far ours may be from any of them.
-        source: who says so.
+        precision: of the graph to compare.
+        expected: the published numbers, in the shape of the model's output.
+        within: the largest difference allowed for each number.
+        source: where they are published.
     """
 
     model: str
@@ -33,7 +33,7 @@ class Figure:
     source: str
 
     def found(self, model: Path) -> Any:
-        """Our numbers, from a bundle."""
+        """Return the numbers that a bundle gives."""
         raise NotImplementedError
 
     def check(self, model: Path) -> None:
@@ -42,7 +42,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VectorHead(Figure):
-    """The first numbers of a text's unit vector, without a prompt."""
+    """The first elements of a text's unit vector, without a prompt."""
 
     text: str = "hello world"
 
@@ -53,7 +53,7 @@ class VectorHead(Figure):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Similarities(Figure):
-    """Cosines of texts with others, without a prompt: [first, second]."""
+    """The cosines of texts with other texts, without a prompt: [first, second]."""
 
     first: Sequence[str]
     second: Sequence[str]
@@ -65,9 +65,9 @@ class Similarities(Figure):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StsB(Figure):
-    """Spearman's correlation of cosines with the gold scores of STS-B's test pairs, in points of 100.
+    """Spearman's correlation of the cosines with the gold scores of the test pairs of STS-B, in points of 100.
 
-    ``folder`` has data/stsb/test.tsv; None is $EMBEDGE_DATA.
+    ``folder`` contains data/stsb/test.tsv; None is $EMBEDGE_DATA.
     """
 
     folder: Path | None = None
@@ -92,7 +92,7 @@ class Scores(Figure):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LexicalWeights(Figure):
-    """Weights of a text's tokens, every one that counts and no other, by the token's id or its piece of text."""
+    """The lexical weights of a text, by token id or by the token's text. No other token may have a weight."""
 
     text: str
     expected: Mapping[int, float] | Mapping[str, float]
@@ -101,19 +101,19 @@ class LexicalWeights(Figure):
         return lexical_weights(model, self.precision, [self.text])[0]
 
     def check(self, model: Path) -> None:
-        found, wanted = self.found(model), dict(self.expected)
-        if any(isinstance(token, str) for token in wanted):
+        found, expected = self.found(model), dict(self.expected)
+        if any(isinstance(token, str) for token in expected):
             tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
             found = {tokenizer.id_to_token(token).removeprefix("▁"): weight for token, weight in found.items()}
-        assert found.keys() == wanted.keys(), self.source
+        assert found.keys() == expected.keys(), self.source
         np.testing.assert_allclose(
-            [found[token] for token in wanted], [*wanted.values()], rtol=0, atol=self.within, err_msg=self.source
+            [found[token] for token in expected], [*expected.values()], rtol=0, atol=self.within, err_msg=self.source
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LexicalScores(Figure):
-    """Sums of products of weights over the tokens that two texts share: [first, second]."""
+    """The scores of lexical weights: sums of products over the tokens that two texts share, [first, second]."""
 
     first: Sequence[str]
     second: Sequence[str]
@@ -125,7 +125,7 @@ class LexicalScores(Figure):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MultiVectorScores(Figure):
-    """Late interaction of texts with others by their tokens' vectors: [first, second]."""
+    """The late-interaction scores (ColBERT) of texts with other texts: [first, second]."""
 
     first: Sequence[str]
     second: Sequence[str]
@@ -137,6 +137,6 @@ class MultiVectorScores(Figure):
 
 
 def lexical_weights(model: Path, precision: Precision, texts: Sequence[str]) -> list[dict[int, float]]:
-    """Weight by token id, a dict for each text."""
-    found: Any = Embedder(model, precision=precision)
-    return [dict(zip(v.indices.tolist(), v.values.tolist(), strict=True)) for v in found.encode_sparse(texts)]
+    """Return the weights by token id, for each text."""
+    embedder: Any = Embedder(model, precision=precision)
+    return [dict(zip(v.indices.tolist(), v.values.tolist(), strict=True)) for v in embedder.encode_sparse(texts)]

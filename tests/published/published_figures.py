@@ -1,4 +1,4 @@
-"""The table: what others publish of the real checkpoints, with its source, and how near ours must be."""
+"""Published figures of the real checkpoints, with their sources, and how near a bundle must be."""
 
 import math
 
@@ -38,14 +38,14 @@ ANSWERS = (
     "each document",
 )
 
-# fp32 against fp32: other kernels add up in another order, which is worth some 1e-6 of a vector's element and 1e-4 of a
-# logit; the tolerance is that of the sources' own tests, or of the digits that they print.
+# For figures that were made in fp32. Other kernels add numbers in another order. That changes an element of a vector by
+# about 1e-6 and a logit by about 1e-4. These tolerances are those of the sources' own tests, or of the digits printed.
 EXACT, EXACT_LOGIT = 1e-3, 2e-3
-# Figures made in fp16, whose rounding (2**-11 of a number, in each of some hundred steps that follow one another, of
-# random sign) is worth half a percent: of a logit of 8, of a cosine of 0.7, of a token's weight of 0.3.
+# For figures that were made in fp16. It rounds by up to 2**-11 of a number, with random sign, in each of about 100
+# consecutive steps. Together that is half a percent: of a logit of 8, a cosine of 0.7 or a token's weight of 0.3.
 HALF_LOGIT, HALF_COSINE, HALF_WEIGHT = 0.05, 3e-3, 3e-3
-# fp32 repeats STS-B's figure to the digits that are published. int8 loses 0.00 on all-MiniLM-L6-v2; ONNX Runtime's own
-# quantisation, which must not pass, 0.23 there.
+# For STS-B: fp32 gives the published figure to all its digits. On all-MiniLM-L6-v2, int8 loses 0.00 points; ONNX
+# Runtime's own quantisation loses 0.23, and must not pass.
 STSB_EXACT, STSB_INT8 = 0.02, 0.2
 
 
@@ -54,7 +54,7 @@ def head(model: str, *numbers: float) -> VectorHead:
 
 
 def logits(*probabilities: float) -> tuple[float, ...]:
-    """The inverse of the sigmoid, for sources that publish its values."""
+    """Return the inverse of the sigmoid, for sources that publish its values."""
     return tuple(math.log(p / (1 - p)) for p in probabilities)
 
 

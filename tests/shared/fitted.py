@@ -1,4 +1,4 @@
-"""A checkpoint's float32 graph with its activations, and a graph's output."""
+"""Build and calibrate the float32 graph of a checkpoint, and run a graph."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +22,7 @@ def checkpoint_of(folder: Path) -> Checkpoint:
 
 
 def fit(folder: Path) -> tuple[ModelProto, Mapping[str, Activations]]:
-    """The float32 graph of a checkpoint, and its activations on TEXTS."""
+    """Return the float32 graph of a checkpoint, and its activations on TEXTS."""
     model = build_graph(checkpoint_of(folder))
     return model, calibrate(model, TEXTS * 7, tokenizer=folder / "tokenizer.json", max_tokens=64)
 

@@ -1,4 +1,4 @@
-"""Graphs of one linear layer, and activations to quantise them by."""
+"""Graphs with one linear layer, and activations to quantise them with."""
 
 import numpy as np
 import onnxruntime as ort
@@ -12,7 +12,7 @@ Floats = NDArray[np.float32]
 
 
 def linear_model(weight: Floats, bias: Floats, *, gelu: bool) -> ModelProto:
-    """Rows -> [Gelu ->] MatMul -> Add: one linear layer, named as the exporter names them."""
+    """Return the graph rows -> [Gelu ->] MatMul -> Add, with the exporter's names for a linear layer."""
     b = Builder()
     rows = b.op("Gelu", ["rows"], name="active") if gelu else "rows"
     product = b.op("MatMul", [rows, b.constant("layer.weight", weight)], name="layer")
@@ -24,7 +24,7 @@ def linear_model(weight: Floats, bias: Floats, *, gelu: bool) -> ModelProto:
 
 
 def normalised_model(weight: Floats, bias: Floats) -> ModelProto:
-    """Rows -> LayerNormalization of no gain and no bias -> MatMul -> Add."""
+    """Return the graph rows -> LayerNormalization without gain and bias -> MatMul -> Add."""
     b, inputs = Builder(), len(weight)
     gain, none = (b.constant(name, np.full(inputs, value, np.float32)) for name, value in (("gain", 1), ("none", 0)))
     rows = b.op("LayerNormalization", ["rows", gain, none], axis=-1, epsilon=0.0, name="normal")
@@ -40,12 +40,12 @@ def normalised_model(weight: Floats, bias: Floats) -> ModelProto:
 
 
 def plain(inputs: int) -> Activations:
-    """Activations around zero, of channels that have nothing to do with each other."""
+    """Return activations with mean 0 and uncorrelated channels."""
     return of_rows(np.eye(inputs, dtype=np.float32), mean=np.zeros(inputs, np.float32))
 
 
 def of_rows(rows: Floats, *, mean: Floats | None = None, covariance: Floats | None = None) -> Activations:
-    """Activations of rows that are all there are, of channels that have nothing to do with each other."""
+    """Return the activations of these rows alone, by default with uncorrelated channels."""
     return Activations(
         mean=rows.mean(axis=0) if mean is None else mean,
         covariance=np.eye(rows.shape[1], dtype=np.float32) if covariance is None else covariance,

@@ -1,1 +1,1 @@
-"""The float32 ONNX graph: written, trimmed, saved and run."""
+"""The float32 ONNX graph of a checkpoint: build it, prune it, convert it to float16, write it and run it."""

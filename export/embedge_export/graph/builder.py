@@ -1,4 +1,4 @@
-"""Nodes and constants of one ONNX graph, as they are added."""
+"""Collect the nodes and constants of one ONNX graph."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,14 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-# Gelu is new in opset 20; ONNX Runtime reads opset 21 and IR version 10 since 1.18.
+# Opset 20 is the first with Gelu. ONNX Runtime reads opset 21 and IR version 10 since version 1.18.
 OPSET = 21
 IR_VERSION = 10
 CONTRIB = "com.microsoft"
 
 
 class Builder:
-    """Collects nodes and initializers; every method returns the name that later nodes refer to."""
+    """Collects nodes and initializers.
+
+    Each method that adds one returns its name, by which later nodes refer to it.
+    """
 
     INT32 = TensorProto.INT32
     INT64 = TensorProto.INT64
@@ -25,39 +28,52 @@ class Builder:
         self._constants: dict[str, TensorProto] = {}
 
     def constant(self, name: str, values: NDArray[Any]) -> str:
-        """An initializer of that name."""
+        """Add an initializer; return ``name``."""
         self._constants[name] = numpy_helper.from_array(np.asarray(values, order="C"), name)
         return name
 
     def ints(self, values: list[int]) -> str:
-        """An int64 vector, shared by all who ask for the same one."""
+        """Add an int64 vector [n]. Equal vectors are one initializer."""
         return self.constant("ints_" + "_".join(map(str, values)), np.array(values, np.int64))
 
     def scalar(self, value: int) -> str:
-        """An int64 of no dimensions, shared by all who ask for the same one."""
+        """Add an int64 scalar []. Equal scalars are one initializer."""
         return self.constant(f"int_{value}", np.array(value, np.int64))
 
     def op(self, kind: str, inputs: list[str], *, name: str = "", domain: str = "", **attributes: Any) -> str:
-        """A node with one output."""
+        """Add a node with one output; see ``ops``."""
         return self.ops(kind, inputs, outputs=1, name=name, domain=domain, **attributes)[0]
 
     def ops(
         self, kind: str, inputs: list[str], *, outputs: int, name: str = "", domain: str = "", **attributes: Any
     ) -> list[str]:
-        """A node with several outputs. ``attributes`` are the ONNX operator's own."""
+        """Add a node; return the names of its outputs.
+
+        Args:
+            kind: the ONNX operator.
+            inputs: the names of what it reads.
+            outputs: how many it has.
+            name: of the node; with one output, also of that. The default is the operator and a number.
+            domain: of the operator; the default is ONNX's own.
+            **attributes: the operator's attributes.
+        """
         name = name or f"{kind}_{len(self._nodes)}"
-        made = [name if outputs == 1 else f"{name}_{index}" for index in range(outputs)]
-        self._nodes.append(helper.make_node(kind, inputs, made, name=name, domain=domain, **attributes))
-        return made
+        names = [name if outputs == 1 else f"{name}_{index}" for index in range(outputs)]
+        self._nodes.append(helper.make_node(kind, inputs, names, name=name, domain=domain, **attributes))
+        return names
 
     def branch(self, kind: str, inputs: list[str], *, width: int, name: str, domain: str, num_heads: int) -> GraphProto:
-        """A branch of an ``If``: one attention node over tensors of the outer graph."""
+        """Return a branch of an ``If``: one attention node that reads tensors of the outer graph."""
         node = helper.make_node(kind, inputs, [name], name=name, domain=domain, num_heads=num_heads)
         output = helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, None, width])
         return helper.make_graph([node], name, [], [output])
 
     def model(self, outputs: Mapping[str, list[str | int]]) -> ModelProto:
-        """The finished model, with the inputs that every bundle's graph has, and float32 outputs of those shapes."""
+        """Return the model, with the two inputs of every bundle's graph.
+
+        Args:
+            outputs: the shape of each output by its name; all are float32.
+        """
         inputs = [
             helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "sequence"])
             for name in ("input_ids", "attention_mask")

@@ -1,4 +1,4 @@
-"""A graph on ONNX Runtime's CPU provider, as the exporter runs it."""
+"""Run a graph with ONNX Runtime on the CPU, for the exporter's own use."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,20 +13,20 @@ from embedge_export.errors import ours
 
 
 class CpuSession:
-    """A graph on ONNX Runtime's CPU provider, as the exporter runs it.
+    """A graph, opened with ONNX Runtime's CPU provider.
 
     Args:
-        graph: its file.
-        optimise: whether ONNX Runtime may rewrite it.
+        graph: the ONNX file.
+        optimise: whether ONNX Runtime may rewrite the graph; with False every tensor keeps its name.
 
     Raises:
-        CheckpointError: it cannot be opened.
+        CheckpointError: ONNX Runtime cannot open the file.
     """
 
     def __init__(self, graph: Path, *, optimise: bool) -> None:
         self._graph = graph
         options = ort.SessionOptions()
-        options.log_severity_level = 4  # failures are raised, and so told already
+        options.log_severity_level = 4  # log fatal errors only: others are raised
         level = ort.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
         with ours(CheckpointError, f"ONNX Runtime cannot open {graph}", "make room in memory, or export again"):
@@ -36,13 +36,17 @@ class CpuSession:
         self._inputs = {tensor.name for tensor in self._session.get_inputs()}
 
     def run(self, outputs: Sequence[str], feed: Mapping[str, NDArray[np.int64]]) -> list[NDArray[np.float32]]:
-        """Some outputs for inputs, those of ``feed`` that the graph has.
+        """Run the graph; return the outputs of these names.
+
+        Args:
+            outputs: their names.
+            feed: the inputs by name; one that the graph does not have is left out.
 
         Raises:
-            CheckpointError: it fails.
+            CheckpointError: ONNX Runtime fails.
         """
         known = {name: value for name, value in feed.items() if name in self._inputs}
         shape = " x ".join(map(str, next(iter(feed.values())).shape))
         with ours(CheckpointError, f"{self._graph} failed on {shape} tokens", "make room in memory, or export again"):
-            found: list[Any] = self._session.run(list(outputs), known)
-            return found
+            values: list[Any] = self._session.run(list(outputs), known)
+            return values

@@ -1,21 +1,20 @@
-"""float32 graph -> float16 graph: half the bytes, and what a GPU runs fastest. Inputs and outputs keep their types."""
+"""Convert a float32 graph to float16: half the bytes, and the fastest on a GPU. Inputs and outputs keep their types."""
 
 import numpy as np
 from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
 
 from embedge.errors import CheckpointError
 
-_HIGHEST = float(np.finfo(np.float16).max)
+_LARGEST = float(np.finfo(np.float16).max)
 
 
-def halve(model: ModelProto) -> ModelProto:
-    """The float16 graph of a float32 graph, which is left as it is.
+def to_float16(model: ModelProto) -> ModelProto:
+    """Return the float16 graph of a float32 graph; ``model`` is not changed.
 
-    Every float constant becomes float16, and with them all arithmetic between; the outputs are cast
-    back.
+    Every float32 constant becomes float16, so all arithmetic is in float16. The outputs are cast back to float32.
 
     Raises:
-        CheckpointError: a weight is too large for float16 (beyond 65,504).
+        CheckpointError: a weight is beyond 65,504, the largest float16.
     """
     copy = ModelProto()
     copy.CopyFrom(model)
@@ -23,8 +22,11 @@ def halve(model: ModelProto) -> ModelProto:
     for tensor in graph.initializer:
         if tensor.data_type == TensorProto.FLOAT:
             values = numpy_helper.to_array(tensor)
-            if np.abs(values).max(initial=0) > _HIGHEST:
-                raise CheckpointError(f"{tensor.name} exceeds float16's {_HIGHEST:.0f}; export int8 or fp32 instead")
+            if np.abs(values).max(initial=0) > _LARGEST:
+                raise CheckpointError(
+                    f"{tensor.name} exceeds {_LARGEST:.0f}, the largest float16; "
+                    "run `embedge export` with --precision int8 or fp32"
+                )
             tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), tensor.name))
     for branch in _branches(graph):
         for output in branch.output:
@@ -38,5 +40,5 @@ def halve(model: ModelProto) -> ModelProto:
 
 
 def _branches(graph: GraphProto) -> list[GraphProto]:
-    """The branches of every ``If``."""
+    """Return the branches of every ``If``."""
     return [attribute.g for node in graph.node for attribute in node.attribute if node.op_type == "If"]

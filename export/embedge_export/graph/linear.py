@@ -1,4 +1,4 @@
-"""The linear layers of a graph of ``graph.build_graph``: products by a constant weight, and where their biases are."""
+"""Find the linear layers of a graph from ``build_graph``, and read and change their biases."""
 
 from collections.abc import Iterator, Mapping
 
@@ -7,25 +7,25 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto
 from onnx.numpy_helper import from_array, to_array
 
-# What the outputs of attention's packed products are, by the end of the product's name. K has no bias.
+# The parts of the packed products of attention, by the end of the product's name. None is K, which has no bias.
 _PACKED = {".qkv": ("query", None, "value"), ".q": ("query",), ".kv": (None, "value")}
 
 
 def linear_layers(model: ModelProto) -> list[NodeProto]:
-    """The products of a graph by a constant weight, in order."""
+    """Return the nodes that multiply by a constant weight, in the order of the graph."""
     constants = {tensor.name for tensor in model.graph.initializer}
     return [node for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in constants]
 
 
 def add_to_bias(constants: Mapping[str, TensorProto], layer: str, values: NDArray[np.floating]) -> None:
-    """Adds to what is added to a layer's product; what would go into K's bias changes nothing and is dropped.
+    """Add values to a layer's bias. Values for K are dropped: a bias of K does not change attention (see ``encoder``).
 
     Args:
-        constants: of the graph, by name; changed.
-        layer: the product's name.
-        values: [outputs].
+        constants: the graph's initializers by name; the biases in it are changed.
+        layer: the name of the layer's ``MatMul``.
+        values: what to add, [outputs].
     """
-    for name, part in _parts(layer, values):
+    for name, part in _bias_parts(layer, values):
         if name is not None:
             tensor = constants[f"{name}.bias"]
             total = (to_array(tensor) + part).astype(np.float32)
@@ -33,23 +33,23 @@ def add_to_bias(constants: Mapping[str, TensorProto], layer: str, values: NDArra
 
 
 def bias_of(constants: Mapping[str, TensorProto], layer: str, outputs: int) -> NDArray[np.float32]:
-    """What is added to a layer's product, [outputs]; zeros for K.
+    """Return a layer's bias, float32 [outputs]; zeros for K.
 
     Args:
-        constants: of the graph, by name.
-        layer: the product's name.
-        outputs: of the product.
+        constants: the graph's initializers by name.
+        layer: the name of the layer's ``MatMul``.
+        outputs: the number of its outputs.
     """
-    parts = _parts(layer, np.zeros(outputs, np.float32))
+    parts = _bias_parts(layer, np.zeros(outputs, np.float32))
     return np.concatenate([zeros if name is None else to_array(constants[f"{name}.bias"]) for name, zeros in parts])
 
 
-def _parts(layer: str, values: NDArray[np.floating]) -> Iterator[tuple[str | None, NDArray[np.floating]]]:
-    """What a layer's outputs belong to, None for K, and their values."""
-    end = next((end for end in _PACKED if layer.endswith(f".attention{end}")), None)
-    if end is None:
+def _bias_parts(layer: str, values: NDArray[np.floating]) -> Iterator[tuple[str | None, NDArray[np.floating]]]:
+    """Yield each part of a layer that has a bias of its own (None for K), with its part of the values."""
+    suffix = next((end for end in _PACKED if layer.endswith(f".attention{end}")), None)
+    if suffix is None:
         yield layer, values
         return
-    names = _PACKED[end]
+    names = _PACKED[suffix]
     for name, part in zip(names, np.split(values, len(names)), strict=True):
-        yield (None if name is None else f"{layer.removesuffix(end)}.self.{name}"), part
+        yield (None if name is None else f"{layer.removesuffix(suffix)}.self.{name}"), part

@@ -1,8 +1,8 @@
-"""A graph -> its files: the nodes, and beside them the weights, which ONNX Runtime maps into memory instead of reading.
+"""Write a graph to two files: the nodes, and the weights beside them ("external data" in ONNX).
 
-Mapped, a weight that is not used yet takes no memory (most of the word embeddings never are), one that is packed for
-the processor leaves none behind, and two sessions share it. One file of bge-small int8 loads in 67 ms and takes 116 MB
-to embed a query, two in 37 ms and 104 MB.
+ONNX Runtime maps the second file into memory instead of reading it. A mapped weight takes no memory until it is used
+(most rows of the word embeddings never are) or after it has been packed for the processor, and two sessions share it.
+In one file, bge-small int8 loads in 67 ms and takes 116 MB to embed a query; in two, 37 ms and 104 MB.
 """
 
 from collections.abc import Iterator
@@ -17,49 +17,50 @@ from embedge.errors import CheckpointError
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto
 
-_SMALLEST = 1024  # bytes; smaller constants stay with the nodes
-_ALIGNMENT = 64  # bytes: a cache line, and more than any kernel asks for
+_MIN_EXTERNAL = 1024  # bytes; smaller constants stay with the nodes
+_ALIGNMENT = 64  # bytes: a cache line, which is enough for any kernel
 
 
 def write_graph(model: "ModelProto", path: Path) -> None:
-    """Writes a graph to ``path``, and its weights beside it.
+    """Write a graph to ``path``, and its weights beside it.
 
     Raises:
-        CheckpointError: what is not weights is over 2 GB.
+        CheckpointError: the graph without its weights is over 2 GB, the limit of protobuf.
     """
     weights = delete_existing(path.with_name(path.name + WEIGHTS_SUFFIX))
-    with _moved_out(model, weights):
+    with _external_data(model, weights):
         try:
             data = model.SerializeToString()
-        except Exception as error:  # protobuf's own exceptions, by its version
+        except Exception as error:  # protobuf's, whose type depends on its version
             raise CheckpointError(
-                f"{path.name} is over the 2 GB that one ONNX file can hold; export int8 or fp16"
+                f"{path.name} is over the 2 GB that one ONNX file can hold; "
+                "run `embedge export` with --precision int8 or fp16"
             ) from error
         delete_existing(path).write_bytes(data)
 
 
 @contextmanager
-def _moved_out(model: "ModelProto", path: Path) -> Iterator[None]:
-    """The model with its weights in a file; they are in it again afterwards."""
+def _external_data(model: "ModelProto", path: Path) -> Iterator[None]:
+    """Move the weights of a model to a file for the time of the block; afterwards they are in the model again."""
     from onnx.external_data_helper import set_external_data
 
-    large = [tensor for tensor in model.graph.initializer if len(tensor.raw_data) >= _SMALLEST]
-    kept = [tensor.raw_data for tensor in large]
+    large = [tensor for tensor in model.graph.initializer if len(tensor.raw_data) >= _MIN_EXTERNAL]
+    data_of = [tensor.raw_data for tensor in large]
     try:
         if large:
             with path.open("wb") as file:
-                for tensor, data in zip(large, kept, strict=True):
+                for tensor, data in zip(large, data_of, strict=True):
                     file.write(bytes(-file.tell() % _ALIGNMENT))
                     set_external_data(tensor, path.name, offset=file.tell(), length=len(data))
                     tensor.ClearField("raw_data")
                     file.write(data)
         yield
     finally:
-        for tensor, data in zip(large, kept, strict=True):
-            _take_back(tensor, data)
+        for tensor, data in zip(large, data_of, strict=True):
+            _restore(tensor, data)
 
 
-def _take_back(tensor: "TensorProto", data: bytes) -> None:
+def _restore(tensor: "TensorProto", data: bytes) -> None:
     tensor.raw_data = data
     tensor.ClearField("data_location")
     tensor.ClearField("external_data")

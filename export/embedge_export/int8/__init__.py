@@ -1,1 +1,1 @@
-"""Int8 quantisation: calibrate, smooth, quantise."""
+"""Int8 quantisation of a float32 graph: calibrate, smooth (SmoothQuant), quantise the weights (GPTQ) and the rows."""

@@ -1,4 +1,4 @@
-"""The texts that int8 is fitted to."""
+"""The texts that int8 is calibrated on."""
 
 import hashlib
 from os import PathLike
@@ -11,26 +11,24 @@ from embedge.text_files import open_items
 from embedge_export.data import read_lines
 from embedge_export.errors import check_unicode, ours
 
-FEWEST_TEXTS = 32  # below, a smoothing scale is fitted to chance
-_LONG = 40  # texts joined from lines of all kinds, beside the lines themselves, so that late positions are seen
+MIN_TEXTS = 32  # with fewer, the smoothing factors follow chance
+_LONG_TEXTS = 40  # texts joined from lines of all kinds, so that late positions are seen, too
 
 
 def calibration_texts(file: str | PathLike[str] | None = None) -> tuple[list[str], Calibration]:
-    """The texts that int8 is fitted to: those that come with the exporter, or a file's, one on each line.
+    """Return the texts to calibrate int8 on, and the manifest's record of them.
 
     Args:
-        file: lines of text, or JSON lines with a "text" where its name ends in .jsonl.
-
-    Returns:
-        The texts that are not empty, and the record of them.
+        file: one text on each line, or JSON lines with a "text" if its name ends in .jsonl; empty texts are left out.
+            None is the texts that come with the exporter.
 
     Raises:
-        InputValueError: the file cannot be read, or has too few.
-        InputTypeError: a JSON line has no "text" that is a string.
+        InputValueError: the file cannot be read, or has too few texts.
+        InputTypeError: a JSON line has no "text", or one that is not a string.
     """
     if file is None:
         lines = read_lines("calibration.txt")
-        texts = [*lines, *(" ".join(lines[start::_LONG]) for start in range(_LONG))]
+        texts = [*lines, *(" ".join(lines[start::_LONG_TEXTS]) for start in range(_LONG_TEXTS))]
     else:
         path = expand(file, what="--calibration", error=InputValueError)
         with (
@@ -39,9 +37,9 @@ def calibration_texts(file: str | PathLike[str] | None = None) -> tuple[list[str
         ):
             texts = [item.text for item in items if item.text.strip()]
         check_unicode(InputValueError, path.name, what="the --calibration file")
-        if len(texts) < FEWEST_TEXTS:
+        if len(texts) < MIN_TEXTS:
             raise InputValueError(
-                f"{file} has {len(texts)} texts; calibration needs at least {FEWEST_TEXTS}, better hundreds"
+                f"{file} has {len(texts)} texts; calibration needs at least {MIN_TEXTS}, better hundreds"
             )
     digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()
     name = None if file is None else Path(file).name

@@ -1,22 +1,24 @@
-"""float32 graph -> the same function with smoother activations, so that int8 rows lose less of them.
+"""Smooth the inputs of linear layers (SmoothQuant), so that int8 rows lose less precision; the output is the same.
 
-A transformer's hidden states have a few channels far larger than the rest, and an int8 row spends its range on them.
-Dividing channel j of a linear layer's input by s_j, having taken c_j from it, and multiplying row j of the weight by
-s_j is exact algebra; it moves the difficulty into the weight, which has a scale for each output, and can be rounded
-with care, once.
-(Scales: Xiao et al., SmoothQuant, arXiv:2211.10438. Shifts: Wei et al., Outlier Suppression+, arXiv:2304.09145.)
+The hidden states of a transformer have a few channels that are far larger than the rest, and most of the range of an
+int8 row is spent on them. Smoothing subtracts a shift c_j from channel j of a layer's input, and divides the channel by
+a factor s_j. In return it multiplies row j of the weight by s_j, and adds the product of the shift to the bias, so the
+output is the same by exact algebra. This moves the difficulty from the rows to the weight. A weight is easier to
+quantise: it has a scale for each output, and is rounded only once, with care.
 
-Rewrites, on a graph of ``graph.build_graph``:
+Factors: SmoothQuant (Xiao et al., arXiv:2211.10438). Shifts: Outlier Suppression+ (Wei et al., arXiv:2304.09145).
 
-1. The input is a layer normalisation's output, which is also the residual: its gain and bias take the scale and the
-   shift in. On the residual path one ``Mul`` brings the scale back; the shift goes into the bias of the block that the
-   residual is added to.
-2. The input is the last layer normalisation's output, which is one of the graph's: a ``Mul`` in front of the product
-   takes the scale out. There is no shift; it would cost an ``Add`` and, measured, some precision.
-3. The input is attention's output, a mean of values weighted by numbers that sum to 1: the columns of V take both in,
-   at no cost.
+In a graph from ``build_graph``, what computes a layer's input decides how the input is smoothed:
 
-GELU's output is left alone: nothing in front of it could take a scale in.
+1. A layer normalisation whose output is also the residual. Its gain and bias absorb the factors and the shift. On the
+   residual path, one ``Mul`` restores the factors, and the bias of the block that is added to the residual absorbs the
+   shift.
+2. The last layer normalisation. Its output is an output of the graph and must not change, so a ``Mul`` in front of the
+   layer divides by the factors. There is no shift: it would cost an ``Add`` and, as measured, some precision.
+3. Attention. Its output is a weighted mean of rows of V, with weights that sum to 1, so the columns of V absorb the
+   factors and the shift at no cost.
+
+A layer behind GELU is not smoothed: nothing in front of GELU can absorb a factor.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,122 +31,122 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from embedge_export.graph.linear import add_to_bias, linear_layers
 from embedge_export.int8.calibrate import Activations
 
-# Share of the difficulty that moves into the weight; SmoothQuant's alpha. Each layer takes the best of these.
-_SHARES = np.linspace(0, 1, 21)
-_TINY = np.float32(1e-9)  # least channel magnitude: a dead channel must not divide by zero
+# SmoothQuant's alpha: the share of the difficulty that moves into the weight. Each layer takes the best of these.
+_ALPHAS = np.linspace(0, 1, 21)
+_TINY = np.float32(1e-9)  # the least magnitude of a channel: one that is always 0 must not divide by zero
 
 Vector = NDArray[np.float32]
 
 
 def smooth(model: ModelProto, activations: Mapping[str, Activations]) -> tuple[ModelProto, Mapping[str, Activations]]:
-    """The smoothed graph of a float32 graph, which is left as it is, and the activations that it has.
+    """Return the smoothed graph of a float32 graph, and its activations; ``model`` is not changed.
 
     Args:
-        model: a graph of ``graph.build_graph``.
-        activations: by linear layer's name, from ``calibrate``.
+        model: a graph from ``build_graph``.
+        activations: of each linear layer by its name, from ``calibrate``.
     """
     copy = ModelProto()
     copy.CopyFrom(model)
-    return copy, {**activations, **dict(_Rewrite(copy).apply(activations))}
+    return copy, {**activations, **dict(_Smoothing(copy).apply(activations))}
 
 
-def choose_scales(activations: Activations, weight: NDArray[np.float32]) -> Vector:
-    """The scale of each input channel, [inputs], that leaves the least int8 noise in the product.
+def smoothing_factors(activations: Activations, weight: NDArray[np.float32]) -> Vector:
+    """Return the factor of each input channel, float32 [inputs], that causes the least int8 noise in the output.
 
-    Noise of a row is its step squared, over 12 (uniform rounding), through every squared weight; noise of a weight's
-    column is its step squared, over 12, through every channel's variance.
+    Rounding to multiples of a step causes noise of step² / 12 (uniform quantisation noise). The noise of a row is
+    multiplied by the squared weights; the noise of a column of the weight is multiplied by the channels' variances.
 
     Args:
-        activations: of the layer, shifted already.
+        activations: of the layer, after the shift.
         weight: [inputs, outputs].
     """
-    height = np.maximum(np.abs(activations.rows).max(axis=0), _TINY)
-    width = np.maximum(np.abs(weight).max(axis=1), _TINY)
+    row_max = np.maximum(np.abs(activations.rows).max(axis=0), _TINY)
+    weight_max = np.maximum(np.abs(weight).max(axis=1), _TINY)
     power, variance = np.square(weight).sum(axis=1), np.diag(activations.covariance)
 
-    def noise(scale: Vector) -> float:
-        row_steps = np.abs(activations.rows / scale).max(axis=1)
-        column_steps = np.abs(weight * scale[:, None]).max(axis=0)
-        of_rows = np.square(row_steps).mean() * (np.square(scale) * power).sum()
-        of_weights = np.square(column_steps).sum() * (variance / np.square(scale)).sum()
+    def noise(factor: Vector) -> float:
+        row_steps = np.abs(activations.rows / factor).max(axis=1)
+        column_steps = np.abs(weight * factor[:, None]).max(axis=0)
+        of_rows = np.square(row_steps).mean() * (np.square(factor) * power).sum()
+        of_weights = np.square(column_steps).sum() * (variance / np.square(factor)).sum()
         return float(of_rows + of_weights)
 
-    candidates = (height**share / width ** (1 - share) for share in _SHARES)
-    # Only ratios between channels matter; a common factor would sit idly in all numbers.
-    scales = ((scale / np.exp(np.log(scale).mean())).astype(np.float32) for scale in candidates)
-    return min(scales, key=noise)
+    candidates = (row_max**alpha / weight_max ** (1 - alpha) for alpha in _ALPHAS)
+    # Only the ratios between channels matter, so the geometric mean of the factors is set to 1.
+    factors = ((factor / np.exp(np.log(factor).mean())).astype(np.float32) for factor in candidates)
+    return min(factors, key=noise)
 
 
 @dataclass
-class _Rewrite:
+class _Smoothing:
     model: ModelProto
     constants: dict[str, TensorProto] = field(init=False)
-    makers: dict[str, NodeProto] = field(init=False)
+    producers: dict[str, NodeProto] = field(init=False)
 
     def __post_init__(self) -> None:
         self.constants = {tensor.name: tensor for tensor in self.model.graph.initializer}
-        self.makers = {output: node for node in self.model.graph.node for output in node.output}
+        self.producers = {output: node for node in self.model.graph.node for output in node.output}
 
     def apply(self, activations: Mapping[str, Activations]) -> Iterator[tuple[str, Activations]]:
-        """Smooths every layer that can be; yields its name and its activations then."""
-        for node in linear_layers(self.model):
-            maker = self.makers[node.input[0]]
-            if maker.op_type not in ("LayerNormalization", "If"):
+        """Smooth each layer that can be smoothed; yield its name and its activations after that."""
+        for layer in linear_layers(self.model):
+            producer = self.producers[layer.input[0]]
+            if producer.op_type not in ("LayerNormalization", "If"):
                 continue
-            residual = self._find_residual(node.input[0])
-            if maker.op_type == "LayerNormalization" and residual is None:
-                yield node.name, self._smooth_in_front(node, activations[node.name])
+            residual = self._find_residual(layer.input[0])
+            if producer.op_type == "LayerNormalization" and residual is None:
+                yield layer.name, self._smooth_in_front(layer, activations[layer.name])
                 continue
-            shift, scale, after = self._smooth_weight(node, activations[node.name])
+            shift, factor, after = self._smooth_weight(layer, activations[layer.name])
             if residual is not None:
-                self._smooth_normalisation(maker, residual, shift, scale)
+                self._smooth_normalisation(producer, residual, shift, factor)
             else:
-                self._smooth_values(maker, shift, scale)
-            yield node.name, after
+                self._smooth_values(producer, shift, factor)
+            yield layer.name, after
 
-    def _smooth_weight(self, node: NodeProto, before: Activations) -> tuple[Vector, Vector, Activations]:
-        """Multiplies the weight's rows, and takes the shift's product into the bias."""
-        weight = self._get(node.input[1])
+    def _smooth_weight(self, layer: NodeProto, before: Activations) -> tuple[Vector, Vector, Activations]:
+        """Multiply the rows of the weight by the factors, and add the product of the shift to the bias."""
+        weight = self._get(layer.input[1])
         shift = (before.rows.max(axis=0) + before.rows.min(axis=0)) / 2
-        scale = choose_scales(before.smoothed(shift, np.ones_like(shift)), weight)
-        self._set(node.input[1], weight * scale[:, None])
-        add_to_bias(self.constants, node.name, shift.astype(np.float64) @ weight)
-        return shift, scale, before.smoothed(shift, scale)
+        factor = smoothing_factors(before.smoothed(shift, np.ones_like(shift)), weight)
+        self._set(layer.input[1], weight * factor[:, None])
+        add_to_bias(self.constants, layer.name, shift.astype(np.float64) @ weight)
+        return shift, factor, before.smoothed(shift, factor)
 
     def _find_residual(self, rows: str) -> NodeProto | None:
-        """The sum of a block and of what enters it."""
+        """Return the node that adds ``rows``, the input of a block, to the block's output; None if there is none."""
         return next((node for node in self.model.graph.node if node.op_type == "Add" and node.input[1] == rows), None)
 
-    def _smooth_normalisation(self, norm: NodeProto, add: NodeProto, shift: Vector, scale: Vector) -> None:
-        """Rule 1."""
+    def _smooth_normalisation(self, norm: NodeProto, add: NodeProto, shift: Vector, factor: Vector) -> None:
+        """Case 1."""
         rows, (_, gain, bias) = norm.output[0], norm.input
-        self._set(gain, self._get(gain) / scale)
-        self._set(bias, (self._get(bias) - shift) / scale)
-        add_to_bias(self.constants, self.makers[add.input[0]].input[0], shift)
-        unscaled, factor = f"{rows}.residual", f"{rows}.scale"
-        self._set(factor, scale)
-        self._insert(add, helper.make_node("Mul", [rows, factor], [unscaled], name=unscaled))
-        add.input[1] = unscaled
+        self._set(gain, self._get(gain) / factor)
+        self._set(bias, (self._get(bias) - shift) / factor)
+        add_to_bias(self.constants, self.producers[add.input[0]].input[0], shift)
+        restored, factor_name = f"{rows}.residual", f"{rows}.scale"
+        self._set(factor_name, factor)
+        self._insert(add, helper.make_node("Mul", [rows, factor_name], [restored], name=restored))
+        add.input[1] = restored
 
     def _smooth_in_front(self, layer: NodeProto, before: Activations) -> Activations:
-        """Rule 2."""
+        """Case 2."""
         weight = self._get(layer.input[1])
-        scale = choose_scales(before, weight)
-        self._set(layer.input[1], weight * scale[:, None])
-        smoothed, factor = f"{layer.name}.smoothed", f"{layer.name}.smoothed.factor"
-        self._set(factor, 1 / scale)
-        self._insert(layer, helper.make_node("Mul", [layer.input[0], factor], [smoothed], name=smoothed))
+        factor = smoothing_factors(before, weight)
+        self._set(layer.input[1], weight * factor[:, None])
+        smoothed, factor_name = f"{layer.name}.smoothed", f"{layer.name}.smoothed.factor"
+        self._set(factor_name, 1 / factor)
+        self._insert(layer, helper.make_node("Mul", [layer.input[0], factor_name], [smoothed], name=smoothed))
         layer.input[0] = smoothed
-        return before.smoothed(np.zeros_like(scale), scale)
+        return before.smoothed(np.zeros_like(factor), factor)
 
-    def _smooth_values(self, attention: NodeProto, shift: Vector, scale: Vector) -> None:
-        """Rule 3: V is the last third of the packed product."""
-        add = self.makers[attention.attribute[0].g.node[0].input[2]]
-        weight_name = self.makers[self.makers[add.input[0]].input[0]].input[1]
+    def _smooth_values(self, attention: NodeProto, shift: Vector, factor: Vector) -> None:
+        """Case 3. V is the last third of the packed product."""
+        add = self.producers[attention.attribute[0].g.node[0].input[2]]
+        weight_name = self.producers[self.producers[add.input[0]].input[0]].input[1]
         weight = self._get(weight_name).copy()
-        weight[:, -len(scale) :] /= scale
+        weight[:, -len(factor) :] /= factor
         self._set(weight_name, weight)
-        self._set(add.input[1], (self._get(add.input[1]) - shift) / scale)
+        self._set(add.input[1], (self._get(add.input[1]) - shift) / factor)
 
     def _insert(self, before: NodeProto, node: NodeProto) -> None:
         nodes = self.model.graph.node

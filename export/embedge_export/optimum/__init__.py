@@ -1,1 +1,1 @@
-"""What the optimum extra does: the traced reference graph, and the exporter for other architectures."""
+"""The optimum extra: trace a reference graph, and export architectures that the native exporter lacks."""

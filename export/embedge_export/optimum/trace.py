@@ -1,4 +1,4 @@
-"""The float32 graph that optimum traces from a checkpoint."""
+"""Trace the float32 graph of a checkpoint with optimum, Hugging Face's exporter."""
 
 import contextlib
 import io
@@ -15,18 +15,18 @@ from embedge_export.checkpoint.tensors import check_read, tensor_names, write_re
 from embedge_export.errors import reason_of
 from embedge_export.extras import require_optimum_extra
 
-_TASKS = {"embed": "feature-extraction", "rerank": "text-classification"}  # as optimum calls them
+_TASKS = {"embed": "feature-extraction", "rerank": "text-classification"}  # by optimum's names
 
 
 def trace(checkpoint: Checkpoint, folder: Path) -> Path:
-    """The float32 graph that optimum traces from the checkpoint, written into ``folder`` if it is not there; its path.
+    """Trace a checkpoint into ``folder``, if that has no trace yet; return the path of the graph.
 
-    transformers reads pickled weights with ``torch.load(weights_only=True)``, which runs no code of theirs. Where it
-    does not find the tensors under the names that they have, it is given a copy with names that it knows.
+    transformers reads pickled weights with ``torch.load(weights_only=True)``, which runs no code from the file. If it
+    does not know the names of the tensors, it gets a copy of the checkpoint with the names that it knows.
 
     Raises:
         MissingExtraError: the optimum extra is not installed.
-        CheckpointError: optimum cannot export it, or it has tensors missing or left over.
+        CheckpointError: optimum cannot export the checkpoint, a tensor is missing, or a tensor is not used.
     """
     require_optimum_extra()
     if (folder / "model.onnx").is_file():
@@ -47,76 +47,83 @@ def trace(checkpoint: Checkpoint, folder: Path) -> Path:
             )
         except CheckpointError:
             raise
-        except Exception as error:  # whatever torch, transformers and optimum raise
+        except Exception as error:  # torch, transformers and optimum raise errors of many types
             raise CheckpointError(
-                f"optimum cannot export {checkpoint.directory} ({type(error).__name__}: {reason_of(error)})"
+                f"optimum cannot export {checkpoint.directory} ({type(error).__name__}: {reason_of(error)}); get the "
+                "checkpoint again, or choose another"
             ) from error
     return folder / "model.onnx"
 
 
 def _known_to_transformers(checkpoint: Checkpoint, scratch: Path) -> Path:
-    """The checkpoint's directory, or a copy in ``scratch`` where transformers does not know the names of its tensors.
+    """Return the checkpoint's directory, or a copy in ``scratch`` if transformers does not know the tensors' names.
 
     Raises:
-        CheckpointError: a tensor is missing or left over in either.
+        CheckpointError: a tensor is missing or not used, in the directory and in the copy.
     """
     try:
         _check_complete(checkpoint, checkpoint.directory)
-    except Exception:  # transformers' own, too
-        if not _is_renamed(checkpoint, scratch):
+    except Exception:  # ours, or one of transformers
+        if not _write_renamed(checkpoint, scratch):
             raise
         _check_complete(checkpoint, scratch)
         return scratch
     return checkpoint.directory
 
 
-def _is_renamed(checkpoint: Checkpoint, scratch: Path) -> bool:
-    """Whether the names had wrappers in front, and there is a copy without them now."""
+def _write_renamed(checkpoint: Checkpoint, scratch: Path) -> bool:
+    """Write a copy without the wrappers' prefixes of the tensor names; return whether there were any."""
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
     kind = MODEL_MAPPING[type(AutoConfig.from_pretrained(checkpoint.directory, local_files_only=True))]
     try:
         return write_renamed(checkpoint, scratch, base=kind.base_model_prefix)
-    except CheckpointError:  # what transformers said of it says more
+    except CheckpointError:  # the error that transformers raised before says more
         return False
 
 
 def _check_complete(checkpoint: Checkpoint, folder: Path) -> None:
-    """Raises CheckpointError where transformers does not find every tensor, or has no place for one.
+    """Check that transformers finds every tensor that it needs, and uses every tensor.
 
-    It fills tensors that it does not find with random numbers, and only warns.
+    It fills a tensor that it does not find with random numbers, and only warns.
+
+    Raises:
+        CheckpointError: a tensor is missing, has the wrong shape, or is not used.
     """
     from transformers import AutoModel, AutoModelForSequenceClassification
 
     kind = AutoModelForSequenceClassification if checkpoint.task == "rerank" else AutoModel
-    model, found = kind.from_pretrained(folder, output_loading_info=True, local_files_only=True)
-    missing = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))
-    if missing or found["mismatched_keys"]:
-        first = [*missing, *map(str, found["mismatched_keys"])][0]
+    model, loading = kind.from_pretrained(folder, output_loading_info=True, local_files_only=True)
+    missing = sorted(name for name in loading["missing_keys"] if not name.startswith("pooler."))
+    if missing or loading["mismatched_keys"]:
+        first = [*missing, *map(str, loading["mismatched_keys"])][0]
         raise CheckpointError(f"{checkpoint.directory} has no tensor {first}; its config.json describes another model")
     base = f"{model.base_model_prefix}."
-    left = {*found["unexpected_keys"], *(_beside(checkpoint, base) if folder == checkpoint.directory else ())}
+    left = {
+        *loading["unexpected_keys"],
+        *(_tensors_outside(checkpoint, base) if folder == checkpoint.directory else ()),
+    }
     check_read({name.removeprefix(base) for name in left}, checkpoint)
 
 
-def _beside(checkpoint: Checkpoint, base: str) -> list[str]:
-    """Tensors beside an embedder's encoder that has ``base`` in front, which transformers leaves out of its report."""
-    with contextlib.suppress(CheckpointError):  # a pickle of before torch 1.6, which only torch reads
+def _tensors_outside(checkpoint: Checkpoint, base: str) -> list[str]:
+    """Return an embedder's tensors without the prefix ``base``, if its encoder's have it; transformers ignores them."""
+    with contextlib.suppress(CheckpointError):  # a pickle from before torch 1.6, which only torch reads
         names = tensor_names(checkpoint)
         if checkpoint.task == "embed" and any(name.startswith(base) for name in names):
             return [name for name in names if not name.startswith(base)]
     return []
 
 
-def traced_by() -> str:
-    """Name and version of the exporter behind ``trace``."""
+def tracer_versions() -> str:
+    """Return the names and versions of the packages behind ``trace``."""
     return f"optimum-onnx {version('optimum-onnx')}, torch {version('torch')}"
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps the tracer's warnings about its own internals away from the user; our errors say what matters."""
+    """Hide what torch and optimum print and log in the block: it is about their internals. Errors still pass."""
     with (
         warnings.catch_warnings(),
         contextlib.redirect_stdout(io.StringIO()),

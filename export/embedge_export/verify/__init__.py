@@ -1,1 +1,1 @@
-"""How near a bundle's graphs are to the reference."""
+"""Compare a bundle's graphs with a reference, and reject those that are too far from it."""

@@ -1,4 +1,7 @@
-"""The texts that the project ships: passages and questions, which the demo and verify use, and what calibrates int8."""
+"""The passages and questions that come with the exporter: the demo searches them, and verify measures quality on them.
+
+int8 is never calibrated on them, because its quality is measured on them.
+"""
 
 import json
 from dataclasses import dataclass
@@ -8,7 +11,7 @@ from embedge_export.data import read_lines
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A short text and its title."""
+    """A short text with a title."""
 
     id: str
     title: str
@@ -16,7 +19,7 @@ class Passage:
 
     @property
     def joined(self) -> str:
-        """Title and text, as they are embedded."""
+        """The title and the text, as one string to embed."""
         return f"{self.title} {self.text}"
 
 
@@ -30,10 +33,16 @@ class Question:
 
 
 def passages() -> list[Passage]:
-    """All passages, six on each of ten topics."""
+    """Return all passages: six on each of ten topics."""
     return [Passage(**json.loads(line)) for line in read_lines("passages.jsonl")]
 
 
 def questions() -> list[Question]:
-    """One question for each passage."""
+    """Return one question for each passage, in the order of the passages."""
     return [Question(**json.loads(line)) for line in read_lines("queries.jsonl")]
+
+
+def documents() -> list[str]:
+    """Return the documents that verify embeds: the passages, one long text, and unusual strings."""
+    plain = [passage.joined for passage in passages()]
+    return [*plain, " ".join(plain[:8]), "", "hello world", "naïve café — 東京 🚲", "a" * 300]

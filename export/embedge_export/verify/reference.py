@@ -1,4 +1,4 @@
-"""The checkpoint as traced by optimum, the ecosystem's own exporter: the oracle for verify, and the other exporter."""
+"""A graph that other graphs are compared with."""
 
 from pathlib import Path
 
@@ -11,13 +11,16 @@ from embedge_export.verify.token_head import TokenHead
 
 
 class Reference:
-    """A graph to compare with.
+    """A graph to compare with, opened with ONNX Runtime.
 
     Args:
         graph: the ONNX file.
-        name: what it is, for the quality report.
-        sparse: gives weights of tokens by the graph's hidden states; None is for a graph that gives them itself.
-        multi_vector: gives vectors of tokens likewise.
+        name: what the quality report calls it.
+        sparse: computes the weights of tokens from the graph's hidden states; None if the graph gives the weights.
+        multi_vector: computes the vectors of tokens from the hidden states; None if the graph gives the vectors.
+
+    Raises:
+        CheckpointError: ONNX Runtime cannot open the file.
     """
 
     def __init__(
@@ -34,16 +37,25 @@ class Reference:
         self._session = CpuSession(graph, optimise=True)
 
     def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64], output: str = HIDDEN) -> NDArray[np.float32]:
-        """An output, float32 [batch, ...], for padded ids and their mask, [batch, sequence]."""
+        """Return one output of the graph, float32 [batch, ...].
+
+        Args:
+            ids: padded token ids, [batch, sequence].
+            mask: 1 for a token and 0 for padding, [batch, sequence].
+            output: its name.
+
+        Raises:
+            CheckpointError: the graph fails.
+        """
         feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
         return self._session.run([output], feed)[0]
 
     def weigh_tokens(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Weights of tokens, float32 [batch, sequence], as ``run``."""
+        """Return the weight of each token, float32 [batch, sequence]. The arguments are those of ``run``."""
         return self.run(ids, mask, TOKEN_WEIGHTS) if self._sparse is None else self._sparse.weigh(self.run(ids, mask))
 
     def project_tokens(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Vectors of tokens of any length, float32 [batch, sequence, dimension], as ``run``."""
+        """Return the vector of each token, not normalised, float32 [batch, sequence, dimension]; see ``run``."""
         if self._multi_vector is None:
             return self.run(ids, mask, TOKEN_VECTORS)
         return self._multi_vector.project(self.run(ids, mask))

@@ -1,4 +1,4 @@
-"""The layers that bge-m3 keeps beside its encoder, in numpy: what graphs' outputs for tokens are held to."""
+"""The linear layers that bge-m3 stores beside its encoder, in numpy: the reference for a graph's token outputs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +23,12 @@ class TokenHead:
     bias: NDArray[np.float32]
 
     def weigh(self, hidden: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Weights of tokens, float32 [batch, tokens], by their hidden states, [batch, tokens, dimension].
+        """Return the weight of each token, float32 [batch, tokens].
 
         Source: FlagEmbedding, ``BGEM3ForInference.sparse_embedding``.
+
+        Args:
+            hidden: the hidden states of the tokens, [batch, tokens, dimension].
 
         >>> TokenHead(np.float32([[1, 2]]), np.float32([-1])).weigh(np.float32([[[1, 1], [0, 0]]])).tolist()
         [[2.0, 0.0]]
@@ -34,9 +37,12 @@ class TokenHead:
         return weights
 
     def project(self, hidden: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Vectors of tokens of any length, float32 [batch, tokens, outputs], by their hidden states.
+        """Return the vector of each token, not normalised, float32 [batch, tokens, outputs].
 
         Source: FlagEmbedding, ``EncoderOnlyEmbedderM3Model._colbert_embedding``.
+
+        Args:
+            hidden: the hidden states of the tokens, [batch, tokens, dimension].
 
         >>> TokenHead(np.float32([[1, 2], [0, 1]]), np.float32([-1, 0])).project(np.float32([[[1, 1]]])).tolist()
         [[[2.0, 1.0]]]
@@ -46,10 +52,10 @@ class TokenHead:
 
 
 def read_head(checkpoint: Checkpoint, file: Path | None, *, outputs: int) -> TokenHead | None:
-    """The layer in a file beside a checkpoint's encoder; None where there is no file.
+    """Read a linear layer from a file beside a checkpoint's encoder; return None if ``file`` is None.
 
     Raises:
-        CheckpointError: the file cannot be read, or holds something else.
+        CheckpointError: the file cannot be read, or contains something else.
     """
     if file is None:
         return None

@@ -10,7 +10,7 @@ import pytest
 from checkpoint_folder import modules, put, read
 from embedge import Bundle, BundleError
 from embedge_export import export
-from embedge_export.verify.quality import reverify
+from embedge_export.verify.checks import verify_bundle
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
 
@@ -61,7 +61,7 @@ def test_a_bundle_of_before_stays_where_nothing_changed_and_learns_the_new_hash(
     caplog.set_level(logging.INFO, "embedge")
     assert export(folder, tmp_path / "b", precisions=("fp32",), verify=False) == old
     assert "holds fp32 already" in caplog.messages[-1]
-    assert next(iter(reverify(old, checkpoint=str(folder), cache=tmp_path)))[1] is not None
+    assert next(iter(verify_bundle(old, checkpoint=str(folder), cache=tmp_path)))[1] is not None
     more = export(folder, tmp_path / "b", precisions=("int8",), verify=False).manifest
     assert set(more.precisions) == {"fp32", "int8"}
     assert more.source.checkpoint_sha256 == read(folder).sha256 != old.manifest.source.checkpoint_sha256

@@ -17,7 +17,7 @@ from embedge_export.checkpoint.fetch import fetch
 from embedge_export.checkpoint.read import Checkpoint, read_checkpoint
 from embedge_export.checkpoint.tensor_names import is_unread
 from embedge_export.graph.encoder import build_graph
-from embedge_export.graph.shape import read_shape
+from embedge_export.graph.encoder_config import read_encoder_config
 from seeded_roberta import write_roberta
 
 MakeCheckpoint = Callable[..., Path]
@@ -251,7 +251,7 @@ def test_a_size_that_is_not_the_files_is_refused(tiny_checkpoint: Path, tmp_path
         ("layer_norm_eps", "epsilon"),
         ("hidden_act", "activation"),
         ("type_vocab_size", "token_types"),
-        ("pad_token_id", "padding"),
+        ("pad_token_id", "pad_token_id"),
     ],
 )
 def test_what_a_config_leaves_out_is_what_transformers_takes(
@@ -264,7 +264,7 @@ def test_what_a_config_leaves_out_is_what_transformers_takes(
     del config[key]
     (folder / "config.json").write_text(json.dumps(config))
     expected = getattr(AutoConfig.from_pretrained(folder), key)
-    found = getattr(read_shape(checkpoint_of(folder)), field)
+    found = getattr(read_encoder_config(checkpoint_of(folder)), field)
     assert found == (None if (key, kind) == ("pad_token_id", "bert") else expected)
 
 

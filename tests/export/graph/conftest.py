@@ -1,4 +1,4 @@
-"""A reranker of seeded random weights, and its bundle."""
+"""A reranker with seeded random weights, and its bundle."""
 
 from pathlib import Path
 
@@ -16,5 +16,5 @@ def reranker_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def reranker_bundle(reranker_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """int8 and fp32, verified against optimum's graph."""
+    """A bundle with int8 and fp32, verified against optimum's graph."""
     return export(reranker_checkpoint, tmp_path_factory.mktemp("bundles") / "r", precisions=("int8", "fp32"))

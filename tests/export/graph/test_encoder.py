@@ -1,4 +1,4 @@
-"""encoder.py and float16.py, against optimum's graph and against numpy."""
+"""encoder.py, encoder_config.py and float16.py: graphs equal optimum's; errors say what is wrong in a config."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from embedge import CheckpointError
 from embedge_export.checkpoint.fetch import fetch
 from embedge_export.checkpoint.read import Checkpoint, read_checkpoint
 from embedge_export.graph.encoder import build_graph
-from embedge_export.graph.float16 import halve
+from embedge_export.graph.float16 import to_float16
 from embedge_export.optimum.trace import trace
 from embedge_export.verify.reference import Reference
 
@@ -31,7 +31,7 @@ def save(model: ModelProto, path: Path) -> Reference:
 
 
 def padded_batches(vocabulary: int, longest: int) -> Iterator[Batch]:
-    """Batches of mixed lengths, padded with 0 on the right; one without padding; one of single tokens."""
+    """Yield batches of mixed lengths, padded with 0 on the right; one without padding; one of a single token."""
     random = np.random.default_rng(0)
     for lengths in ([1, longest, 7], [5, 5], [2, 3, 11, longest // 2], [1]):
         ids = random.integers(1, vocabulary, (len(lengths), max(lengths)))
@@ -40,7 +40,7 @@ def padded_batches(vocabulary: int, longest: int) -> Iterator[Batch]:
 
 
 def worst(first: Reference, second: Reference, *, vocabulary: int, longest: int) -> float:
-    """Largest difference of any element of the last hidden states, padding included."""
+    """Return the largest difference of an element of the last hidden states, padding included."""
     pairs = [(first.run(*b), second.run(*b)) for b in padded_batches(vocabulary, longest)]
     return max(float(np.abs(a - b).max()) for a, b in pairs)
 
@@ -57,7 +57,7 @@ SHAPES = {
     "small": {},
     "small-zh": {"hidden_size": 512, "num_attention_heads": 8, "intermediate_size": 2048, "num_hidden_layers": 4},
     "base": {"hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072},
-    # Three of large's 24 layers: each is like the others, and CI has little memory.
+    # Three of the 24 layers of large: all layers are alike, and CI has little memory.
     "large": {"hidden_size": 1024, "num_attention_heads": 16, "intermediate_size": 4096, "num_hidden_layers": 3},
 }
 
@@ -66,7 +66,7 @@ SHAPES = {
 def test_fp32_is_optimums_graph_at_the_real_sizes(
     make_checkpoint: MakeCheckpoint, data: Path, tmp_path: Path, size: str
 ) -> None:
-    """The real configs and tokenizer with seeded weights: every element within 1e-4."""
+    """With the real configs and tokenizer, and seeded weights, each element is within 1e-4."""
     folder = make_checkpoint(f"bge-{size}", like=data / "bge-small-en-v1.5", config=SHAPES[size])
     checkpoint = checkpoint_of(folder)
     native = save(build_graph(checkpoint), tmp_path / "native.onnx")
@@ -76,7 +76,7 @@ def test_fp32_is_optimums_graph_at_the_real_sizes(
 
 def test_fp16_is_the_fp32_graph_to_three_digits(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
     model = build_graph(checkpoint_of(make_checkpoint()))
-    first, second = save(model, tmp_path / "fp32.onnx"), save(halve(model), tmp_path / "fp16.onnx")
+    first, second = save(model, tmp_path / "fp32.onnx"), save(to_float16(model), tmp_path / "fp16.onnx")
     assert worst(first, second, vocabulary=64, longest=64) < 2e-2
 
 
@@ -89,18 +89,21 @@ def test_a_graph_has_the_inputs_and_output_of_the_bundle_format(make_checkpoint:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"model_type": "t5"}, r"is a t5 model; the native exporter knows bert.*--exporter optimum"),
+        (
+            {"model_type": "t5"},
+            r"is a t5 model; the native exporter supports bert.*; run `embedge export --exporter optimum`",
+        ),
         ({"architectures": ["BertForSequenceClassification"]}, "a classifier of 2 labels"),
         ({"architectures": ["BertForSequenceClassification"], "num_labels": 1}, "reranks with token types"),
         ({"model_type": "xlm-roberta", "pad_token_id": 64}, "has pad_token_id 64 and 64 positions"),
         ({"vocab_size": "many"}, "a value of the wrong type"),
-        ({"position_embedding_type": "relative_key"}, "relative positions"),
+        ({"position_embedding_type": "relative_key"}, "relative position embeddings"),
         ({"hidden_act": "swish"}, "activation 'swish'"),
         ({"num_attention_heads": 5}, "hidden_size 32 is not a multiple of 5 heads"),
         ({"intermediate_size": 0}, "a size below 1"),
-        ({"hidden_size": None}, "lacks a size"),
-        ({"num_hidden_layers": 1.5}, "lacks a size .num_hidden_layers is 1.5"),
-        ({"num_attention_heads": True}, "lacks a size .num_attention_heads is True"),
+        ({"hidden_size": None}, "has no valid size: hidden_size is None"),
+        ({"num_hidden_layers": 1.5}, "has no valid size: num_hidden_layers is 1.5"),
+        ({"num_attention_heads": True}, "has no valid size: num_attention_heads is True"),
         ({"intermediate_size": float("inf")}, "Infinity is not a JSON number"),
         ({"num_attention_heads": 10**30}, "is not a multiple of"),
         ({"layer_norm_eps": float("nan")}, "NaN is not a JSON number"),
@@ -112,7 +115,7 @@ def test_a_graph_has_the_inputs_and_output_of_the_bundle_format(make_checkpoint:
         ({"intermediate_size": 65}, r"is \[64, 32\], config.json says \[65, 32\]"),
     ],
 )
-def test_what_cannot_be_built_says_why(
+def test_a_config_that_is_not_supported_is_an_error_that_says_why(
     make_checkpoint: MakeCheckpoint, config: dict[str, Any], message: str, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     import json
@@ -125,7 +128,7 @@ def test_what_cannot_be_built_says_why(
         build_graph(checkpoint_of(folder))
 
 
-def test_not_a_number_is_noticed(make_checkpoint: MakeCheckpoint, tiny_checkpoint: Path) -> None:
+def test_a_weight_that_is_nan_is_an_error(make_checkpoint: MakeCheckpoint, tiny_checkpoint: Path) -> None:
     from safetensors.numpy import load_file
 
     tensors = load_file(tiny_checkpoint / "model.safetensors")
@@ -138,14 +141,14 @@ def test_not_a_number_is_noticed(make_checkpoint: MakeCheckpoint, tiny_checkpoin
 def test_half_precision_checkpoints_are_read(
     make_checkpoint: MakeCheckpoint, tiny_checkpoint: Path, tmp_path: Path, dtype: str
 ) -> None:
-    """Saved in half precision and under a "bert." prefix, as a fine-tune with a head is."""
+    """The tensors have a "bert." prefix, as in a fine-tune with a head."""
     import torch
     from safetensors.torch import load_file, save_file
 
     folder = make_checkpoint()
     tensors = load_file(tiny_checkpoint / "model.safetensors")
-    halved = {f"bert.{name}": tensor.to(getattr(torch, dtype)) for name, tensor in tensors.items()}
-    save_file(halved, folder / "model.safetensors")
+    half = {f"bert.{name}": tensor.to(getattr(torch, dtype)) for name, tensor in tensors.items()}
+    save_file(half, folder / "model.safetensors")
     first = save(build_graph(checkpoint_of(tiny_checkpoint)), tmp_path / "fp32.onnx")
     second = save(build_graph(checkpoint_of(folder)), tmp_path / f"{dtype}.onnx")
     assert 0 < worst(first, second, vocabulary=64, longest=64) < 0.1

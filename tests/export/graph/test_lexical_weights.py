@@ -1,4 +1,4 @@
-"""bge-m3's sparse head: lexical weights are those of FlagEmbedding and of transformers' own modules."""
+"""bge-m3's sparse head: lexical weights equal those that FlagEmbedding computes with transformers."""
 
 import json
 import shutil
@@ -15,10 +15,10 @@ from embedge_export import export
 from embedge_export.checkpoint.fetch import fetch
 from embedge_export.checkpoint.read import Checkpoint, read_checkpoint
 from embedge_export.checkpoint.tensors import Tensors
-from embedge_export.verify import quality as verify
-from embedge_export.verify.measure import documents
-from embedge_export.verify.passages import passages, questions
-from embedge_export.verify.quality import reverify, traced_reference
+from embedge_export.verify import find_reference
+from embedge_export.verify.checks import verify_bundle
+from embedge_export.verify.find_reference import traced_reference
+from embedge_export.verify.passages import documents, passages, questions
 from manifests import sealed
 from padded_ids import padded
 
@@ -30,7 +30,7 @@ def checkpoint_of(folder: Path) -> Checkpoint:
 
 
 def lexical_weights(checkpoint: Path, texts: list[str]) -> list[dict[int, float]]:
-    """As FlagEmbedding computes them, by transformers and torch: the largest ReLU of a linear layer per token."""
+    """Compute weights as FlagEmbedding does, with torch: of each token id, the largest ReLU of a linear layer."""
     import torch
     from transformers import AutoModel, AutoTokenizer
 
@@ -68,7 +68,7 @@ def test_lexical_weights_are_flagembeddings(m3_checkpoint: Path, m3_bundle: Bund
 
 
 def test_the_reference_of_lexical_weights_is_torchs(m3_checkpoint: Path, tmp_path: Path) -> None:
-    """By the checkpoint's own layer in numpy, on what optimum traced."""
+    """The reference applies the checkpoint's layer in numpy to the hidden states of optimum's graph."""
     import torch
     from transformers import AutoModel
 
@@ -84,10 +84,10 @@ def test_the_reference_of_lexical_weights_is_torchs(m3_checkpoint: Path, tmp_pat
     np.testing.assert_allclose(found[mask == 1], expected[mask == 1], atol=2e-5)
 
 
-def test_the_report_tells_how_far_lexical_weights_agree(
+def test_the_report_has_the_agreement_of_lexical_weights(
     m3_checkpoint: Path, m3_bundle: Bundle, reranker_bundle: Bundle
 ) -> None:
-    """With FlagEmbedding's formula by torch, on the same texts."""
+    """It is computed here again, from weights by FlagEmbedding's formula in torch, on the same texts."""
     texts = [*documents(), *(question.text for question in questions())]
     wanted = _dense(lexical_weights(m3_checkpoint, texts))
     precisions: tuple[tuple[Precision, float], ...] = (("fp32", 0.999999), ("int8", 0.99))
@@ -96,9 +96,9 @@ def test_the_report_tells_how_far_lexical_weights_agree(
         assert quality
         vectors = Embedder(m3_bundle.path, precision=precision).encode_sparse(texts, on_truncate="ignore")
         found = _dense([vector.as_dict() for vector in vectors])
-        apart = np.square(found - wanted).sum(axis=1)
+        errors = np.square(found - wanted).sum(axis=1)
         sizes = np.square(found).sum(axis=1) + np.square(wanted).sum(axis=1)
-        agreements = 1 - apart / np.maximum(sizes, sizes.mean())
+        agreements = 1 - errors / np.maximum(sizes, sizes.mean())
         assert quality.lexical_mean == pytest.approx(agreements.mean(), abs=1e-6)
         assert quality.lexical_min == pytest.approx(agreements.min(), abs=1e-6)
         assert agreements.min() > least
@@ -108,7 +108,7 @@ def test_the_report_tells_how_far_lexical_weights_agree(
 
 
 def _dense(weights: Sequence[Mapping[int, float]]) -> NDArray[np.float64]:
-    """[texts, vocabulary]."""
+    """Return weights as an array, [texts, vocabulary]."""
     rows = np.zeros((len(weights), 500))
     for row, found in zip(rows, weights, strict=True):
         row[list(found)] = list(found.values())
@@ -134,11 +134,11 @@ def test_a_wrong_sparse_head_fails_the_export_and_verify(
     name: str,
     change: Change,
 ) -> None:
-    """Its vectors are right: nothing else would tell."""
+    """The vectors of texts are right, so only the figures of lexical weights show the error."""
     real = Tensors.get
 
     def wrong(tensors: Tensors, full: str, *shape: int) -> NDArray[np.float32]:
-        """As the graph asks for them; verify reads the file anew."""
+        """Change what the graph is built from. The reference has other names for it, so it stays right."""
         found = real(tensors, full, *shape)
         return change(found) if full == f"sparse_linear.{name}" else found
 
@@ -149,14 +149,14 @@ def test_a_wrong_sparse_head_fails_the_export_and_verify(
     assert not (tmp_path / "m3").exists()
     bundle = export(m3_checkpoint, tmp_path / "m3", precisions=(precision,), verify=False)
     with pytest.raises(QualityError, match=message):
-        list(reverify(bundle, checkpoint=str(m3_checkpoint), cache=tmp_path))
+        list(verify_bundle(bundle, checkpoint=str(m3_checkpoint), cache=tmp_path))
 
 
-def test_without_a_checkpoint_lexical_weights_are_held_to_the_fp32_graphs(
+def test_without_optimum_lexical_weights_are_compared_with_the_fp32_graph(
     m3_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verify, "has_optimum_extra", lambda: False)
-    found = dict(reverify(m3_bundle, checkpoint=None, cache=tmp_path))
+    monkeypatch.setattr(find_reference, "has_optimum_extra", lambda: False)
+    found = dict(verify_bundle(m3_bundle, checkpoint=None, cache=tmp_path))
     traced = m3_bundle.manifest.precisions["int8"].quality
     assert found["fp32"] is None
     assert found["int8"]
@@ -166,7 +166,7 @@ def test_without_a_checkpoint_lexical_weights_are_held_to_the_fp32_graphs(
 
 
 def test_a_report_without_lexical_weights_is_read(m3_bundle: Bundle, tmp_path: Path) -> None:
-    """As written before they were measured."""
+    """Manifests of earlier versions do not have these figures."""
     folder = Path(shutil.copytree(m3_bundle.path, tmp_path / "m3"))
     manifest = json.loads((folder / "embedge.json").read_text())
     for record in manifest["precisions"].values():
@@ -186,8 +186,10 @@ def test_int8_lexical_weights_do_not_depend_on_the_batch(m3_bundle: Bundle) -> N
         assert np.array_equal(found.values, alone.values)
 
 
-def test_precisions_with_and_without_lexical_weights_do_not_mix(m3_checkpoint: Path, tmp_path: Path) -> None:
-    """The manifest says for all of them whether they have any."""
+def test_precisions_with_and_without_lexical_weights_cannot_be_in_one_bundle(
+    m3_checkpoint: Path, tmp_path: Path
+) -> None:
+    """One entry of the manifest is for all precisions."""
     export(m3_checkpoint, tmp_path / "m3", precisions=("fp32",), verify=False)
     held = "holds graphs that give last_hidden_state, token_weights, token_vectors"
     with pytest.raises(BundleError, match=f"{held}, and --exporter optimum makes such as give last_hidden_state;"):

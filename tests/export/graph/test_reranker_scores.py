@@ -1,4 +1,4 @@
-"""The reranker's head: scores are those of transformers' own modules, and ranks are those of the scores."""
+"""The reranker's head: scores equal those of transformers, and ranks follow the scores."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ PAIRS = [(question.text, passage.joined) for question in questions()[:3] for pas
 
 
 def torch_scores(checkpoint: Path, pairs: list[tuple[str, str]]) -> NDArray[np.float32]:
-    """By transformers' own model and tokenizer; a long pair loses the end of its document."""
+    """Return the scores of transformers' model and tokenizer; of a long pair, the end of the document is cut off."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -89,9 +89,9 @@ def test_sentence_transformers_scores_pairs_with_the_same_bundle(reranker_bundle
     from sentence_transformers import CrossEncoder
 
     other = CrossEncoder(str(reranker_bundle.path), backend="onnx", model_kwargs={"file_name": "onnx/model.onnx"})
-    scores = other.predict(PAIRS, activation_fn=None, show_progress_bar=False)
-    mine = Reranker(reranker_bundle.path, precision="fp32").score(PAIRS, normalize=True)
-    np.testing.assert_allclose(mine, scores, atol=1e-5)
+    expected = other.predict(PAIRS, activation_fn=None, show_progress_bar=False)
+    scores = Reranker(reranker_bundle.path, precision="fp32").score(PAIRS, normalize=True)
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
 def test_a_classifier_of_several_labels_is_no_reranker(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_classifier_of_several_labels_is_no_reranker(tmp_path: Path) -> None:
 
 
 def test_export_says_which_class_loads_a_reranker(reranker_checkpoint: Path, tmp_path: Path) -> None:
-    """And nothing of prompts, which it has no use for."""
+    """It does not mention prompts, which a reranker does not use."""
     arguments = [str(reranker_checkpoint), "-o", str(tmp_path / "r"), "--no-verify"]
     done = CliRunner().invoke(export_command, arguments, catch_exceptions=False)
     assert done.output.splitlines()[-1] == f'Reranker("{tmp_path / "r"}") loads it.'
@@ -111,7 +111,7 @@ def test_export_says_which_class_loads_a_reranker(reranker_checkpoint: Path, tmp
 
 
 def test_a_reranker_with_token_types_is_refused_by_either_exporter(tmp_path: Path) -> None:
-    """A bundle's graph has no such input: every document would be read as more of the query."""
+    """A bundle's graph has no input for token types, so the model would read the document as more of the query."""
     from safetensors.numpy import load_file, save_file
 
     folder = write_roberta(tmp_path / "bert", rerank=True)

@@ -1,4 +1,4 @@
-"""XLM-RoBERTa with every head: its graphs against optimum's, and its bundles as they are opened."""
+"""XLM-RoBERTa with every head: its graphs equal optimum's, and its bundles open with the right class only."""
 
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ def checkpoint_of(folder: Path) -> Checkpoint:
 def test_fp32_is_optimums_graph(
     request: pytest.FixtureRequest, tmp_path: Path, name: str, output: str, lengths: list[int]
 ) -> None:
-    """Every element, with a padding token in the middle of a text too: positions are counted as transformers does."""
+    """Each element is near; a padding token inside a text checks that positions are counted as in transformers."""
     checkpoint = checkpoint_of(request.getfixturevalue(name))
     (tmp_path / "native.onnx").write_bytes(build_graph(checkpoint).SerializeToString())
     batch = padded(lengths)
@@ -44,8 +44,8 @@ def _real(values: NDArray[np.float32], mask: NDArray[np.int64], output: str) -> 
     return values[mask == 1] if output == HIDDEN else values
 
 
-def test_exports_are_held_to_optimum(reranker_bundle: Bundle, m3_bundle: Bundle) -> None:
-    """The exporter's own report; int8 of random weights of width 32 is no measure of real ones."""
+def test_exports_are_compared_with_optimum(reranker_bundle: Bundle, m3_bundle: Bundle) -> None:
+    """The limit for int8 is low: random weights of width 32 lose more than real ones."""
     for bundle in (reranker_bundle, m3_bundle):
         fp32 = bundle.manifest.precisions["fp32"].quality
         int8 = bundle.manifest.precisions["int8"].quality

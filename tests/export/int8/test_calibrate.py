@@ -1,4 +1,4 @@
-"""calibrate.py, calibration_texts.py and smooth.py, against numpy's own arithmetic."""
+"""calibrate.py, calibration_texts.py and smooth.py, compared with numpy."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ from embedge_export.graph.linear import linear_layers
 from embedge_export.int8.calibrate import Activations, calibrate
 from embedge_export.int8.calibration_texts import calibration_texts
 from embedge_export.int8.quantise import quantise_rows
-from embedge_export.int8.smooth import choose_scales, smooth
+from embedge_export.int8.smooth import smooth, smoothing_factors
 from embedge_export.verify.passages import passages, questions
 from fitted import TEXTS, checkpoint_of, fit, run
 from linear_graphs import of_rows
@@ -24,23 +24,23 @@ MakeCheckpoint = Callable[..., Path]
 Floats = NDArray[np.float32]
 
 
-def test_chosen_scales_take_most_of_the_noise_of_outlier_channels() -> None:
-    """Of rows and columns rounded by numpy, against no scales at all."""
+def test_smoothing_factors_remove_most_of_the_noise_of_outlier_channels() -> None:
+    """The noise is measured with rows and columns that numpy rounds, and compared with no smoothing."""
     random = np.random.default_rng(5)
     rows, weight = (random.standard_normal(shape).astype(np.float32) for shape in ((2000, 48), (48, 32)))
     rows[:, :2] *= 40
     covariance = np.cov(rows.T).astype(np.float32)
-    scales = choose_scales(of_rows(rows, covariance=covariance), weight)
+    factors = smoothing_factors(of_rows(rows, covariance=covariance), weight)
 
-    def noise(scales: Floats) -> float:
-        (x, x_step), (w, w_step) = (quantise_rows(table) for table in (rows / scales, (weight * scales[:, None]).T))
+    def noise(factors: Floats) -> float:
+        (x, x_step), (w, w_step) = (quantise_rows(table) for table in (rows / factors, (weight * factors[:, None]).T))
         return float(np.square((x * x_step[:, None]) @ (w * w_step[:, None]).T - rows @ weight).mean())
 
-    assert noise(scales) < 0.2 * noise(np.ones(48, np.float32))
+    assert noise(factors) < 0.2 * noise(np.ones(48, np.float32))
 
 
-def test_calibration_sums_are_numpys(make_checkpoint: MakeCheckpoint) -> None:
-    """Mean and covariance of the embeddings' normalised output, over all tokens of all texts."""
+def test_calibration_statistics_are_numpys(make_checkpoint: MakeCheckpoint) -> None:
+    """The statistics of the normalised embeddings, over all tokens of all texts."""
     folder = make_checkpoint()
     model, activations = fit(folder)
     first = linear_layers(model)[0]
@@ -63,7 +63,7 @@ def test_calibration_sums_are_numpys(make_checkpoint: MakeCheckpoint) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_smoothing_is_exact_algebra(make_checkpoint: MakeCheckpoint, tiny_checkpoint: Path, seed: int) -> None:
-    """Every element of a graph with outlier channels stays within 1e-5, padded or not."""
+    """With outlier channels, each element stays within 1e-5, with and without padding."""
     random, tensors = np.random.default_rng(seed), load_file(tiny_checkpoint / "model.safetensors")
     for name in tensors:
         if name.endswith("LayerNorm.weight") and name != "encoder.layer.1.output.LayerNorm.weight":
@@ -76,7 +76,7 @@ def test_smoothing_is_exact_algebra(make_checkpoint: MakeCheckpoint, tiny_checkp
         np.testing.assert_allclose(run(smoothed, ids, padded), run(model, ids, padded), atol=1e-5)
 
 
-def test_smoothed_activations_are_what_the_smoothed_graph_has(make_checkpoint: MakeCheckpoint) -> None:
+def test_smoothed_activations_are_those_of_the_smoothed_graph(make_checkpoint: MakeCheckpoint) -> None:
     folder = make_checkpoint()
     model, activations = fit(folder)
     smoothed, after = smooth(model, activations)
@@ -89,7 +89,7 @@ def test_smoothed_activations_are_what_the_smoothed_graph_has(make_checkpoint: M
         np.testing.assert_allclose(after[name].highest, found.highest, atol=1e-4)
 
 
-def test_what_verify_measures_on_calibrated_nothing() -> None:
+def test_the_texts_of_verify_are_not_calibration_texts() -> None:
     lines = set(calibration_texts()[0])
     assert len(lines) == 290
     assert not lines & {text for passage in passages() for text in (passage.title, passage.text, passage.joined)}
@@ -97,13 +97,13 @@ def test_what_verify_measures_on_calibrated_nothing() -> None:
     assert sorted(question.answer for question in questions()) == sorted(passage.id for passage in passages())
 
 
-def test_texts_given_for_the_reach_change_the_extremes_alone(make_checkpoint: MakeCheckpoint) -> None:
-    """A narrow calibration must not clip other texts: the reach is also that of texts of other kinds."""
+def test_range_texts_change_the_range_alone(make_checkpoint: MakeCheckpoint) -> None:
+    """Calibration on texts of one kind must not clip others, so the range is also that of texts of other kinds."""
     folder = make_checkpoint()
     model = build_graph(checkpoint_of(folder))
 
-    def fit_to(texts: list[str], reach: list[str]) -> Mapping[str, Activations]:
-        return calibrate(model, texts, tokenizer=folder / "tokenizer.json", max_tokens=64, reach=reach)
+    def fit_to(texts: list[str], range_texts: list[str]) -> Mapping[str, Activations]:
+        return calibrate(model, texts, tokenizer=folder / "tokenizer.json", max_tokens=64, range_texts=range_texts)
 
     narrow, wide, both = fit_to(TEXTS[:1], []), fit_to(TEXTS, []), fit_to(TEXTS[:1], TEXTS[1:])
     for name, found in both.items():
@@ -115,7 +115,7 @@ def test_texts_given_for_the_reach_change_the_extremes_alone(make_checkpoint: Ma
 
 
 def test_a_users_calibration_file_is_read_and_recorded(tmp_path: Path) -> None:
-    """Lines or JSON lines; empty ones do not count."""
+    """It may be lines or JSON lines; empty texts are left out."""
     lines, jsonl = tmp_path / "own.txt", tmp_path / "own.jsonl"
     lines.write_text("\n".join(f"text {n}" for n in range(40)) + "\n\n", encoding="utf-8")
     jsonl.write_text("".join(f'{{"text": "text {n}"}}\n' for n in range(40)), encoding="utf-8")

@@ -1,4 +1,7 @@
-"""The checks of published figures hold, and can fail, on seeded checkpoints: against what transformers computes."""
+"""figure_kinds.py: each check passes on a checkpoint with seeded weights, and fails if the figures are wrong.
+
+The expected figures are computed with transformers.
+"""
 
 import json
 import math
@@ -28,8 +31,8 @@ from figure_kinds import (
 from published_figures import logits
 
 
-def assert_holds_and_can_fail(figure: Figure, model: Path) -> None:
-    """The check passes; and does not where the published numbers are others."""
+def assert_passes_and_can_fail(figure: Figure, model: Path) -> None:
+    """Assert that the check passes, and that it fails if the published numbers differ."""
     figure.check(model)
     numbers = figure.expected
     other = (
@@ -42,7 +45,7 @@ def assert_holds_and_can_fail(figure: Figure, model: Path) -> None:
 
 
 def token_ids(folder: Path, *texts: str) -> Any:
-    """Token ids of one text or of a pair, as torch wants them: [1, tokens]."""
+    """Return the token ids of a text or a pair as a tensor, [1, tokens]."""
     import torch
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -52,7 +55,7 @@ def token_ids(folder: Path, *texts: str) -> Any:
 
 
 def hidden_states(folder: Path, texts: Sequence[str]) -> list[NDArray[np.float32]]:
-    """By transformers, one text at a time: [tokens, hidden] each."""
+    """Return the hidden states of each text by transformers, [tokens, hidden]; texts are not batched."""
     import torch
     from transformers import AutoModel
 
@@ -66,9 +69,7 @@ SHIFTED = (*SENTENCES[1:], SENTENCES[0])
 GOLD = (4.0, 1.5, 0.5, 3.0, 2.0)
 
 
-def test_checks_of_vectors_hold_on_a_seeded_checkpoint(
-    tiny_checkpoint: Path, tiny_bundle: Bundle, tmp_path: Path
-) -> None:
+def test_checks_of_vectors_pass_and_can_fail(tiny_checkpoint: Path, tiny_bundle: Bundle, tmp_path: Path) -> None:
     vectors = np.array([states[0] for states in hidden_states(tiny_checkpoint, SENTENCES)])
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     cosine = vectors @ vectors.T
@@ -90,10 +91,10 @@ def test_checks_of_vectors_hold_on_a_seeded_checkpoint(
         StsB(model="tiny", folder=tmp_path, expected=100 * correlation, within=1e-6, source="transformers"),
     )
     for figure in figures:
-        assert_holds_and_can_fail(figure, tiny_bundle.path)
+        assert_passes_and_can_fail(figure, tiny_bundle.path)
 
 
-# An XLM-RoBERTa of two layers; its weights are spread so that attention is not uniform.
+# An XLM-RoBERTa with two layers. A large ``initializer_range`` keeps attention from being uniform.
 TINY_XLM_R: dict[str, Any] = {
     "hidden_size": 32,
     "initializer_range": 0.3,
@@ -108,7 +109,10 @@ TINY_XLM_R: dict[str, Any] = {
 
 
 def write_xlm_r(folder: Path, architecture: str) -> Any:
-    """Save a seeded model of that class of transformers, with a tokenizer like XLM-RoBERTa's; returns the model."""
+    """Save a model with seeded weights and a tokenizer like XLM-RoBERTa's; return the model.
+
+    ``architecture`` is the name of its class in transformers.
+    """
     import torch
     import transformers
 
@@ -130,70 +134,70 @@ def write_xlm_r(folder: Path, architecture: str) -> Any:
     return model
 
 
-def say_cls(folder: Path) -> None:
+def write_cls_pooling(folder: Path) -> None:
     (folder / "1_Pooling").mkdir()
     (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_cls_token": True}))
 
 
-def test_the_check_of_scores_holds_on_a_seeded_reranker(tmp_path: Path) -> None:
+def test_the_check_of_scores_passes_and_can_fail(tmp_path: Path) -> None:
     import torch
 
     model = write_xlm_r(tmp_path / "tiny", "XLMRobertaForSequenceClassification")
     pairs = tuple(zip(SENTENCES, SHIFTED, strict=True))
     with torch.no_grad():
         scores = [float(model(token_ids(tmp_path / "tiny", *pair)).logits) for pair in pairs]
-    made = export(tmp_path / "tiny", tmp_path / "bundle", precisions=("fp32",), verify=False)
+    bundle = export(tmp_path / "tiny", tmp_path / "bundle", precisions=("fp32",), verify=False)
     figure = Scores(model="tiny", pairs=pairs, expected=tuple(scores), within=1e-4, source="transformers")
-    assert np.ptp(scores) > 0.1  # else a check of the order alone would do
-    assert_holds_and_can_fail(figure, made.path)
+    assert np.ptp(scores) > 0.1  # the scores differ enough for the check to mean something
+    assert_passes_and_can_fail(figure, bundle.path)
     published = tuple(1 / (1 + math.exp(-score)) for score in scores)
-    assert_holds_and_can_fail(replace(figure, expected=logits(*published)), made.path)
+    assert_passes_and_can_fail(replace(figure, expected=logits(*published)), bundle.path)
 
 
-def test_checks_of_lexical_weights_hold_on_a_seeded_checkpoint(tmp_path: Path) -> None:
+def test_checks_of_lexical_weights_pass_and_can_fail(tmp_path: Path) -> None:
     import torch
 
     folder = tmp_path / "tiny"
     write_xlm_r(folder, "XLMRobertaModel")
     linear = torch.nn.Linear(32, 1)
     torch.save(linear.state_dict(), folder / "sparse_linear.pt")
-    say_cls(folder)
+    write_cls_pooling(folder)
     weights: list[dict[int, float]] = [{} for _ in SENTENCES]
-    for text, states, kept in zip(SENTENCES, hidden_states(folder, SENTENCES), weights, strict=True):
+    for text, states, largest in zip(SENTENCES, hidden_states(folder, SENTENCES), weights, strict=True):
         given = torch.relu(linear(torch.tensor(states)))[:, 0].tolist()
         for token, weight in zip(token_ids(folder, text)[0].tolist(), given, strict=True):
-            if token > 3 and weight > kept.get(token, 0):
-                kept[token] = weight
+            if token > 3 and weight > largest.get(token, 0):
+                largest[token] = weight
     assert sum(map(len, weights)) > 5
-    made = export(folder, tmp_path / "bundle", precisions=("fp32",), verify=False)
+    bundle = export(folder, tmp_path / "bundle", precisions=("fp32",), verify=False)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    for text, kept in zip(SENTENCES, weights, strict=True):
-        by_id = LexicalWeights(model="tiny", text=text, expected=kept, within=1e-4, source="transformers")
-        pieces = {tokenizer.id_to_token(token).removeprefix("▁"): weight for token, weight in kept.items()}
-        for figure in (by_id, replace(by_id, expected=pieces)) if kept else ():
-            assert_holds_and_can_fail(figure, made.path)
+    for text, largest in zip(SENTENCES, weights, strict=True):
+        by_id = LexicalWeights(model="tiny", text=text, expected=largest, within=1e-4, source="transformers")
+        pieces = {tokenizer.id_to_token(token).removeprefix("▁"): weight for token, weight in largest.items()}
+        for figure in (by_id, replace(by_id, expected=pieces)) if largest else ():
+            assert_passes_and_can_fail(figure, bundle.path)
     products = [[sum(w * b.get(token, 0) for token, w in a.items()) for b in weights] for a in weights]
     scores = LexicalScores(
         model="tiny", first=SENTENCES, second=SENTENCES, expected=products, within=1e-3, source="transformers"
     )
-    assert_holds_and_can_fail(scores, made.path)
+    assert_passes_and_can_fail(scores, bundle.path)
 
 
-def test_the_check_of_multi_vector_scores_holds_on_a_seeded_checkpoint(tmp_path: Path) -> None:
+def test_the_check_of_multi_vector_scores_passes_and_can_fail(tmp_path: Path) -> None:
     import torch
 
     folder = tmp_path / "tiny"
     write_xlm_r(folder, "XLMRobertaModel")
     linear = torch.nn.Linear(32, 32)
     torch.save(linear.state_dict(), folder / "colbert_linear.pt")
-    say_cls(folder)
+    write_cls_pooling(folder)
     with torch.no_grad():
         given = [linear(torch.tensor(states[1:])) for states in hidden_states(folder, SENTENCES)]
     vectors = [torch.nn.functional.normalize(rows, dim=-1) for rows in given]
     scores = [[float((q @ d.T).amax(dim=-1).sum() / len(q)) for d in vectors] for q in vectors]
     assert np.ptp(scores) > 0.1
-    made = export(folder, tmp_path / "bundle", precisions=("fp32",), verify=False)
+    bundle = export(folder, tmp_path / "bundle", precisions=("fp32",), verify=False)
     figure = MultiVectorScores(
         model="tiny", first=SENTENCES, second=SENTENCES, expected=scores, within=1e-4, source="transformers"
     )
-    assert_holds_and_can_fail(figure, made.path)
+    assert_passes_and_can_fail(figure, bundle.path)

@@ -1,7 +1,7 @@
-"""What others publish of the real checkpoints (the table is tests/published): `pytest -m hub` fetches them all.
+"""Compare the real checkpoints with published figures (tests/published has the table).
 
-A plain `pytest` fetches only the default one, and none where the hub does not answer. Without a hub, test_figure_kinds
-runs the very same checks on seeded checkpoints.
+`pytest -m hub` downloads all of them. `pytest` downloads only the default one, and none if the hub does not answer.
+Without a hub, test_figure_kinds runs the same checks on checkpoints with seeded weights.
 """
 
 import os
@@ -30,8 +30,8 @@ DEFAULT = "bge-small-en-v1.5"
 
 @pytest.fixture(scope="session")
 def hub() -> str:
-    """Where the hub is. It is asked once; what needs it skips, and says why, where it does not answer."""
-    # Imported here, before a test has a cache of its own: downloads of gigabytes go to the user's.
+    """The hub's address. It is asked once; if it does not answer, the tests that need it are skipped."""
+    # Imported here, before a test sets a cache of its own: gigabytes are downloaded to the user's cache.
     from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
 
     if HF_HUB_OFFLINE:
@@ -45,7 +45,7 @@ def hub() -> str:
         except OSError as error:
             answers.put(f"cannot be reached ({error})")
 
-    # In a thread: the timeout is not one for looking up a name.
+    # In a thread, because the timeout does not cover the look-up of the name.
     threading.Thread(target=ask, daemon=True).start()
     try:
         why = answers.get(timeout=PATIENCE)
@@ -61,22 +61,22 @@ def hub() -> str:
 def test_a_real_checkpoint_exports_and_gives_what_is_published(
     name: str, hub: str, request: pytest.FixtureRequest
 ) -> None:
-    """int8 and fp32 are above their floors, and every figure of the table is met."""
+    """int8 and fp32 reach their floors, and all figures of the table are met."""
     if name != DEFAULT and "hub" not in request.config.option.markexpr:
         size = load_recipe(name).parameters * 4e-9
-        pytest.skip(f"{name} is {size:.1f} GB on the hub; `pytest -m hub` fetches it")
+        pytest.skip(f"{name} is {size:.1f} GB on the hub; `pytest -m hub` downloads it")
     figures = [figure for figure in FIGURES if figure.model == name]
     on_sts_b = [figure for figure in figures if isinstance(figure, StsB)]
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         bundle = export(name, Path(folder) / name, precisions=("int8", "fp32"))
-        hold([figure for figure in figures if not isinstance(figure, StsB)], bundle.path)
+        check([figure for figure in figures if not isinstance(figure, StsB)], bundle.path)
         if on_sts_b:
             request.getfixturevalue("data")
-            hold(on_sts_b, bundle.path)
+            check(on_sts_b, bundle.path)
 
 
-def hold(figures: Sequence[Figure], model: Path) -> None:
-    """Fail with all the figures that are missed."""
+def check(figures: Sequence[Figure], model: Path) -> None:
+    """Fail with a list of the figures that are not met."""
     errors = []
     for figure in figures:
         try:
@@ -94,7 +94,7 @@ def test_every_figure_has_a_recipe_and_a_source() -> None:
 
 
 def run_hub_tests(*options: str, endpoint: str) -> str:
-    """What pytest says of this file in a process of its own."""
+    """Run pytest on this file in a new process; return its output."""
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options, __file__]
     environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0", "COLUMNS": "200"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
@@ -102,13 +102,13 @@ def run_hub_tests(*options: str, endpoint: str) -> str:
     return done.stdout
 
 
-def test_a_hub_that_is_not_there_is_a_skip_that_says_why() -> None:
+def test_without_a_hub_the_tests_are_skipped_with_the_reason() -> None:
     said = run_hub_tests("-m", "hub", endpoint="http://127.0.0.1:9")
     assert f"{len(recipe_names()) - 1} skipped" in said  # all but the one that a package has
     assert "http://127.0.0.1:9 cannot be reached" in said
 
 
-def test_a_large_model_is_fetched_only_when_asked(tmp_path: Path) -> None:
+def test_a_large_model_is_downloaded_only_on_request(tmp_path: Path) -> None:
     path = tmp_path / "api" / "models" / "BAAI" / DEFAULT
     path.parent.mkdir(parents=True)
     path.write_text("{}")
@@ -117,4 +117,4 @@ def test_a_large_model_is_fetched_only_when_asked(tmp_path: Path) -> None:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         said = run_hub_tests("-k", "bge-m3", endpoint=f"http://127.0.0.1:{server.server_port}")
         server.shutdown()
-    assert "bge-m3 is 2.3 GB on the hub; `pytest -m hub` fetches it" in said
+    assert "bge-m3 is 2.3 GB on the hub; `pytest -m hub` downloads it" in said

@@ -1,4 +1,4 @@
-"""bge-m3's vectors of tokens: against transformers' own model and torch's layer, and what an export makes sure of."""
+"""bge-m3's vectors of tokens equal those of transformers and torch, and an export verifies them."""
 
 import json
 import re
@@ -16,23 +16,23 @@ from embedge import Bundle, BundleError, CheckpointError, Embedder, QualityError
 from embedge.bundle.cache_paths import cached_path
 from embedge.bundle.manifest import TOKEN_VECTORS, Precision
 from embedge.command.info import info
-from embedge.command.verify import describe_quality
 from embedge.inference.providers import CPU
 from embedge.inference.session import Session
 from embedge_export import export
 from embedge_export.checkpoint.fetch import fetch
 from embedge_export.checkpoint.read import read_checkpoint
 from embedge_export.checkpoint.tensors import Tensors
-from embedge_export.verify.measure import documents
-from embedge_export.verify.passages import passages, questions
-from embedge_export.verify.quality import reverify, traced_reference
+from embedge.command.verify import describe_quality
+from embedge_export.verify.checks import verify_bundle
+from embedge_export.verify.find_reference import traced_reference
+from embedge_export.verify.passages import documents, passages, questions
 from manifests import sealed
 
 TEXTS = [passage.joined for passage in passages()[:12]] + ["", "bread", "a <mask> b", "東京 🚲"]
 
 
 def colbert_vectors(checkpoint: Path, texts: Sequence[str]) -> list[NDArray[np.float32]]:
-    """As FlagEmbedding computes them, by transformers and torch: a linear layer on all tokens but the first."""
+    """Compute vectors as FlagEmbedding does, with torch: a linear layer on all tokens but the first."""
     import torch
     from transformers import AutoModel, AutoTokenizer
 
@@ -53,16 +53,16 @@ def test_vectors_of_tokens_are_flagembeddings(m3_checkpoint: Path, m3_bundle: Bu
     model = Embedder(m3_bundle.path, precision="fp32")
     found = model.encode_multi_vector(TEXTS)
     assert [len(rows) + 1 for rows in found] == model.count_tokens(TEXTS)  # all but the first
-    for mine, theirs in zip(found, expected, strict=True):
-        assert mine.dtype == np.float32
-        np.testing.assert_allclose(mine, theirs, atol=2e-5)
+    for rows, expected_rows in zip(found, expected, strict=True):
+        assert rows.dtype == np.float32
+        np.testing.assert_allclose(rows, expected_rows, atol=2e-5)
     assert np.array_equal(model.encode_multi_vector(TEXTS[0]), found[0])
     assert model.encode_multi_vector([]) == []
     assert m3_bundle.manifest.multi_vector
 
 
 def test_scores_are_flagembeddings(m3_checkpoint: Path, m3_bundle: Bundle) -> None:
-    """The formula of its ``colbert_score``, by torch."""
+    """The expected scores are by the formula of its ``colbert_score``, in torch."""
     import torch
 
     vectors = [torch.tensor(rows) for rows in colbert_vectors(m3_checkpoint, TEXTS)]
@@ -102,16 +102,16 @@ def test_int8_is_within_its_contract(m3_checkpoint: Path, m3_bundle: Bundle) -> 
 def test_vectors_of_tokens_do_not_depend_on_the_batch(m3_bundle: Bundle, precision: Precision) -> None:
     model = Embedder(m3_bundle.path, precision=precision)
     alone = [model.encode_multi_vector(text) for text in TEXTS]
-    among = model.encode_multi_vector(TEXTS * 2)
+    batched = model.encode_multi_vector(TEXTS * 2)
     backwards = model.encode_multi_vector(TEXTS[::-1], batch_tokens=100)[::-1]
     one_thread = Embedder(m3_bundle.path, precision=precision, threads=1).encode_multi_vector(TEXTS)
     for row, rows in enumerate(alone):
-        for others in (among, among[len(TEXTS) :], backwards, one_thread):
+        for others in (batched, batched[len(TEXTS) :], backwards, one_thread):
             assert np.array_equal(others[row], rows)
 
 
 def test_int8_sessions_give_the_same_prepacked_or_not(m3_bundle: Bundle) -> None:
-    """On one thread and on two; and no matrix product is of floats, which at real sizes would differ."""
+    """Prepacked: ONNX Runtime repacks weights for the processor. A float product could differ then; the graph has none."""
     nodes = onnx.load(m3_bundle.graph("int8"), load_external_data=False).graph.node
     assert "MatMul" not in {node.op_type for node in nodes}
     ids = np.random.default_rng(0).integers(4, 400, (5, 70))
@@ -129,7 +129,7 @@ def test_int8_sessions_give_the_same_prepacked_or_not(m3_bundle: Bundle) -> None
 
 
 def test_a_channel_far_larger_than_the_rest_costs_no_precision(m3_checkpoint: Path, tmp_path: Path) -> None:
-    """Of what enters the layer: such as trained models have."""
+    """Trained models have such outlier channels in the input of the layer."""
     import torch
 
     folder = Path(shutil.copytree(m3_checkpoint, tmp_path / "m3"))
@@ -148,7 +148,7 @@ def test_a_channel_far_larger_than_the_rest_costs_no_precision(m3_checkpoint: Pa
 
 
 def test_the_reference_of_vectors_of_tokens_is_torchs(m3_checkpoint: Path, tmp_path: Path) -> None:
-    """By the checkpoint's own layer in numpy, on what optimum traced."""
+    """The reference applies the checkpoint's layer in numpy to the hidden states of optimum's graph."""
     import torch
     from transformers import AutoModel
 
@@ -168,7 +168,7 @@ def test_the_reference_of_vectors_of_tokens_is_torchs(m3_checkpoint: Path, tmp_p
 
 
 def test_the_report_has_the_cosines_of_tokens(m3_checkpoint: Path, m3_bundle: Bundle) -> None:
-    """With FlagEmbedding's formula by torch, on the same texts."""
+    """They are computed here again, from vectors by FlagEmbedding's formula in torch, on the same texts."""
     texts = [*documents(), *(question.text for question in questions())]
     wanted = np.concatenate(colbert_vectors(m3_checkpoint, texts)).astype(np.float64)
     precisions: tuple[Precision, ...] = ("fp32", "int8")
@@ -183,7 +183,7 @@ def test_the_report_has_the_cosines_of_tokens(m3_checkpoint: Path, m3_bundle: Bu
         assert quality.batch_difference == 0
         shown = re.search(r"multi-vectors ([0-9.]+) mean, ([0-9.]+) min", describe_quality(quality))
         assert shown
-        # not as text: where a mean lies between two figures of five digits, its last bits choose which one is shown
+        # Not compared as text: rounding to five digits may go either way when the last bits differ.
         assert [float(figure) for figure in shown.groups()] == pytest.approx([cosines.mean(), cosines.min()], abs=6e-6)
 
 
@@ -206,11 +206,11 @@ def test_a_wrong_head_fails_the_export_and_verify(
     name: str,
     change: Change,
 ) -> None:
-    """The text's vectors and lexical weights are right: nothing else would tell."""
+    """Vectors of texts and lexical weights are right, so only the figures of multi-vectors show the error."""
     real = Tensors.get
 
     def wrong(tensors: Tensors, full: str, *shape: int) -> NDArray[np.float32]:
-        """As the graph asks for them; verify reads the file anew."""
+        """Change what the graph is built from. The reference has other names for it, so it stays right."""
         found = real(tensors, full, *shape)
         return change(found) if full == f"colbert_linear.{name}" else found
 
@@ -221,10 +221,10 @@ def test_a_wrong_head_fails_the_export_and_verify(
     assert not (tmp_path / "m3").exists()
     bundle = export(m3_checkpoint, tmp_path / "m3", precisions=(precision,), verify=False)
     with pytest.raises(QualityError, match=message):
-        list(reverify(bundle, checkpoint=str(m3_checkpoint), cache=tmp_path))
+        list(verify_bundle(bundle, checkpoint=str(m3_checkpoint), cache=tmp_path))
 
 
-def test_without_that_file_a_model_gives_what_it_gave(
+def test_without_the_multi_vector_file_the_other_outputs_are_the_same(
     m3_checkpoint: Path, m3_bundle: Bundle, tiny_bundle: Bundle, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(m3_checkpoint, tmp_path / "m3"))
@@ -235,15 +235,15 @@ def test_without_that_file_a_model_gives_what_it_gave(
     for precision in precisions:
         graph = onnx.load(bundle.graph(precision), load_external_data=False).graph
         assert [output.name for output in graph.output] == ["last_hidden_state", "token_weights"]
-        mine, full = (Embedder(b.path, precision=precision) for b in (bundle, m3_bundle))
-        assert np.array_equal(mine.encode(TEXTS), full.encode(TEXTS))
-        assert mine.encode_sparse(TEXTS[0]).as_dict() == full.encode_sparse(TEXTS[0]).as_dict()
+        without, full = (Embedder(b.path, precision=precision) for b in (bundle, m3_bundle))
+        assert np.array_equal(without.encode(TEXTS), full.encode(TEXTS))
+        assert without.encode_sparse(TEXTS[0]).as_dict() == full.encode_sparse(TEXTS[0]).as_dict()
     for path in (bundle.path, tiny_bundle.path):
         with pytest.raises(BundleError, match="has no multi-vectors; .* run `embedge export bge-m3`"):
             Embedder(path).encode_multi_vector("bread")
 
 
-def test_info_names_what_a_cached_bundle_gives(m3_bundle: Bundle, tiny_bundle: Bundle) -> None:
+def test_info_names_the_outputs_of_a_cached_bundle(m3_bundle: Bundle, tiny_bundle: Bundle) -> None:
     for name, bundle in (("someone/m3", m3_bundle), ("someone/tiny", tiny_bundle)):
         shutil.copytree(bundle.path, cached_path(name))
     lines = CliRunner().invoke(info, catch_exceptions=False).output.splitlines()
@@ -252,8 +252,8 @@ def test_info_names_what_a_cached_bundle_gives(m3_bundle: Bundle, tiny_bundle: B
     assert "gives" not in found["someone--tiny"]
 
 
-def test_a_manifest_that_knows_of_no_multi_vectors_is_read(m3_bundle: Bundle, tmp_path: Path) -> None:
-    """As written before there were such."""
+def test_a_manifest_without_an_entry_for_multi_vectors_is_read(m3_bundle: Bundle, tmp_path: Path) -> None:
+    """Manifests of earlier versions do not have it."""
     folder = Path(shutil.copytree(m3_bundle.path, tmp_path / "m3"))
     manifest = json.loads((folder / "embedge.json").read_text())
     del manifest["multi_vector"]
@@ -279,7 +279,7 @@ def test_a_head_of_another_size_is_refused(m3_checkpoint: Path, tmp_path: Path) 
         export(folder, tmp_path / "out")
 
 
-def test_vectors_of_tokens_that_overflow_are_noticed(m3_checkpoint: Path, tmp_path: Path) -> None:
+def test_vectors_of_tokens_that_overflow_fail_the_export(m3_checkpoint: Path, tmp_path: Path) -> None:
     import torch
 
     folder = Path(shutil.copytree(m3_checkpoint, tmp_path / "m3"))

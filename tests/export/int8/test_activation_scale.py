@@ -1,4 +1,4 @@
-"""row_scale.py: which rows have one scale, and GELU's zero point."""
+"""activation_scale.py: which layers have a static scale, and the zero point behind GELU."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embedge_export.graph.first_token import keep_first_token, with_parts
-from embedge_export.int8 import row_scale
+from embedge_export.graph.prune import prune_to_first_token, with_split_layers
+from embedge_export.int8 import activation_scale
+from embedge_export.int8.activation_scale import GELU_DEPTH, static_scale
+from embedge_export.int8.gptq import quantise_weight
 from embedge_export.int8.quantise import quantise
-from embedge_export.int8.rounding import round_weight
-from embedge_export.int8.row_scale import GELU_FLOOR, constant_scale
 from embedge_export.int8.smooth import smooth
 from fitted import fit, run
 from linear_graphs import normalised_model, of_rows, run_rows
@@ -20,20 +20,20 @@ from linear_graphs import normalised_model, of_rows, run_rows
 MakeCheckpoint = Callable[..., Path]
 
 
-def test_gelu_is_never_below_its_floor() -> None:
+def test_gelu_is_never_below_the_recorded_minimum() -> None:
     lowest = min(x * 0.5 * (1 + erf(x / sqrt(2))) for x in np.linspace(-2, 0, 20001))
-    assert -GELU_FLOOR < lowest < -0.1699
+    assert -GELU_DEPTH < lowest < -0.1699
 
 
-def test_normalised_rows_of_one_reach_have_one_scale() -> None:
-    """The formula, with what is beyond the reach rounded to it; nothing looks for a row's scale or adds a bias."""
+def test_normalised_rows_of_one_range_have_a_static_scale() -> None:
+    """The result is the formula's, with values beyond the range clipped. No node computes a scale or adds a bias."""
     random = np.random.default_rng(6)
     weight, rows = (random.standard_normal(shape).astype(np.float32) for shape in ((48, 8), (40, 48)))
     bias = random.standard_normal(8).astype(np.float32)
     normal = (rows - rows.mean(axis=1, keepdims=True)) / rows.std(axis=1, keepdims=True)
     seen = np.clip(normal, -2, 2)
     model = quantise(normalised_model(weight, bias), {"layer": of_rows(seen, mean=np.zeros(48, np.float32))})
-    codes, scales = round_weight(weight, np.eye(48, dtype=np.float32))
+    codes, scales = quantise_weight(weight, np.eye(48, dtype=np.float32))
     step = 2 / 127
     rounded = np.clip(np.rint(normal / step), -128, 127) * step
     assert np.abs(rounded - normal).max() > 0.5
@@ -45,37 +45,37 @@ def test_normalised_rows_of_one_reach_have_one_scale() -> None:
     }
 
 
-def test_rows_of_different_reach_keep_scales_of_their_own() -> None:
-    """Sixteen rows, one of which reaches twice as far: 4 / (19 / 16) is 3.4 times the noise. Or one was not kept."""
+def test_rows_of_different_ranges_have_dynamic_scales() -> None:
+    """One of 16 rows is twice as large: 4 / (19 / 16) is 3.4 times the noise. Or a row that was not recorded is."""
     rows = np.ones((16, 8), np.float32)
     even, uneven = of_rows(rows), of_rows(rows * np.array([[2]] + 15 * [[1]], np.float32))
-    assert constant_scale(even) == np.float32(1 / 127)
-    assert constant_scale(replace(even, lowest=even.lowest * np.float32(-1.4))) == np.float32(np.float32(1.4) / 127)
-    assert constant_scale(uneven) is None
-    assert constant_scale(replace(even, highest=even.highest * 2)) is None
-    assert constant_scale(of_rows(rows * 0)) is None
+    assert static_scale(even) == np.float32(1 / 127)
+    assert static_scale(replace(even, lowest=even.lowest * np.float32(-1.4))) == np.float32(np.float32(1.4) / 127)
+    assert static_scale(uneven) is None
+    assert static_scale(replace(even, highest=even.highest * 2)) is None
+    assert static_scale(of_rows(rows * 0)) is None
 
 
-def test_the_noise_of_row_scales_is_the_mean_of_their_squares() -> None:
-    """Half the rows reach 1, half 1/4: 1 / (17 / 32) is 1.9 times the noise; by the mean reach it were 2.6 times."""
+def test_the_noise_of_dynamic_scales_is_the_mean_of_their_squares() -> None:
+    """Half of the rows are 1, half 1/4: 1 / (17 / 32) is 1.9 times the noise. The square of the mean would give 2.6."""
     rows = np.ones((16, 8), np.float32) * np.array([[1]] * 8 + [[0.25]] * 8, np.float32)
-    assert constant_scale(of_rows(rows)) == np.float32(1 / 127)
+    assert static_scale(of_rows(rows)) == np.float32(1 / 127)
 
 
-def test_constant_scales_leave_the_function_and_the_company_alone(
+def test_static_scales_keep_the_function_and_do_not_depend_on_the_batch(
     make_checkpoint: MakeCheckpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every layer behind a normalisation, trimmed or not: near fp32 on padded texts, bitwise the same in a batch."""
-    monkeypatch.setattr(row_scale, "_NOISE", np.inf)
+    """For all layers that may have one, pruned or not: near fp32 when padded, bitwise the same in a batch."""
+    monkeypatch.setattr(activation_scale, "MAX_STATIC_NOISE", np.inf)
     smoothed, activations = smooth(*fit(make_checkpoint()))
     ids = np.random.default_rng(0).integers(1, 64, (4, 30))
     mask = (np.arange(30) < np.array([30, 12, 5, 1])[:, None]).astype(np.int64)
     for model, rounded in (
         (smoothed, quantise(smoothed, activations)),
-        (keep_first_token(smoothed), quantise(keep_first_token(smoothed), with_parts(activations))),
+        (prune_to_first_token(smoothed), quantise(prune_to_first_token(smoothed), with_split_layers(activations))),
     ):
-        constant = [node for node in rounded.graph.node if node.op_type == "QuantizeLinear" and not node.attribute]
-        assert len(constant) == 4  # of two layers, one product of attention and one of the feed-forward each
+        static = [node for node in rounded.graph.node if node.op_type == "QuantizeLinear" and not node.attribute]
+        assert len(static) == 4  # in each of two layers, one of attention and one of the feed-forward block
         first, second = (run(graph, ids * mask, mask) for graph in (model, rounded))
         real = mask[:, : first.shape[1]].astype(bool)
         cosines = (first * second).sum(-1) / np.linalg.norm(first, axis=-1) / np.linalg.norm(second, axis=-1)

@@ -1,4 +1,4 @@
-"""The optimum exporter: traced, fused by onnxruntime.transformers, quantised per channel; for what native lacks."""
+"""The optimum exporter, for architectures that the native one lacks: ONNX Runtime's tools fuse and convert a trace."""
 
 import tempfile
 from pathlib import Path
@@ -12,12 +12,16 @@ from embedge_export.checkpoint.read import Checkpoint, hidden_size
 from embedge_export.graph.builder import CONTRIB
 from embedge_export.optimum.trace import quiet
 
-# The encoders whose traced attention onnxruntime.transformers recognises; others stay as they were traced.
+# The architectures whose traced attention onnxruntime.transformers recognises. Others are not fused.
 _FUSED = ("bert", "camembert", "distilbert", "roberta", "xlm-roberta")
 
 
 def fuse_traced(traced: Path, checkpoint: Checkpoint) -> ModelProto:
-    """The traced graph, its attention, normalisation and GELU fused, token types no longer an input."""
+    """Return a traced graph with its attention, normalisation and GELU fused, and without the input for token types.
+
+    Raises:
+        CheckpointError: the graph has inputs that a bundle's graph cannot have.
+    """
     if checkpoint.architecture in _FUSED:
         with quiet():
             from onnxruntime.transformers.optimizer import optimize_model
@@ -33,17 +37,20 @@ def fuse_traced(traced: Path, checkpoint: Checkpoint) -> ModelProto:
     if {tensor.name for tensor in model.graph.input} != {"input_ids", "attention_mask"}:
         names = ", ".join(tensor.name for tensor in model.graph.input)
         raise CheckpointError(
-            f"{checkpoint.directory} needs more than token ids ({names}); only encoders can be exported"
+            f"{checkpoint.directory} is not an encoder of token ids: its graph has the inputs {names}; "
+            "choose another checkpoint"
         )
-    if all(
-        opset.domain != CONTRIB for opset in model.opset_import
-    ):  # the fused nodes' own, which the optimiser leaves out
+    # The fused nodes are of this domain; the optimiser does not import it.
+    if all(opset.domain != CONTRIB for opset in model.opset_import):
         model.opset_import.append(helper.make_opsetid(CONTRIB, 1))
     return model
 
 
 def convert_traced(model: ModelProto, precision: Precision) -> ModelProto:
-    """The graph in another precision, by ONNX Runtime's own tools: per-channel dynamic int8, or float16."""
+    """Return a graph in another precision: dynamic int8 with a scale for each output channel, or float16.
+
+    ONNX Runtime's own tools convert it.
+    """
     if precision == "fp32":
         return model
     with quiet(), tempfile.TemporaryDirectory() as folder:
@@ -52,29 +59,29 @@ def convert_traced(model: ModelProto, precision: Precision) -> ModelProto:
             from onnxruntime.quantization import QuantType, quantize_dynamic
 
             onnx.save(model, before)
-            # Shape inference does not know the fused operators; everything that it cannot type is float32.
+            # Shape inference does not know the fused operators. Each tensor whose type it cannot infer is float32.
             options = {"DefaultTensorType": TensorProto.FLOAT}
             quantize_dynamic(before, after, per_channel=True, weight_type=QuantType.QInt8, extra_options=options)
             return onnx.load(after)
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
-        halved: ModelProto = convert_float_to_float16(model, keep_io_types=True)
-        return halved
+        float16: ModelProto = convert_float_to_float16(model, keep_io_types=True)
+        return float16
 
 
 def _drop_token_types(model: ModelProto, checkpoint: Checkpoint) -> None:
-    """A bundle's graph has two inputs; token types, always 0 for an embedder, become a node.
+    """Replace the input for token types by zeros: a bundle's graph has two inputs, and an embedder needs type 0 only.
 
     Raises:
-        CheckpointError: a reranker tells query and document apart by them.
+        CheckpointError: the checkpoint is a reranker that distinguishes query and document by their token types.
     """
     graph = model.graph
     for tensor in list(graph.input):
         if tensor.name == "token_type_ids":
             if checkpoint.task == "rerank" and int(checkpoint.config.get("type_vocab_size", 2)) > 1:
                 raise CheckpointError(
-                    f"{checkpoint.directory} reranks with token types, which a bundle lacks; choose one without, "
-                    "such as bge-reranker-base"
+                    f"{checkpoint.directory} reranks with token types, which a bundle's graph does not take; choose a "
+                    "reranker without them, such as bge-reranker-base"
                 )
             graph.input.remove(tensor)
             node = helper.make_node("Sub", ["input_ids", "input_ids"], ["token_type_ids"], name="token_types")

@@ -1,0 +1,128 @@
+"""Verify graphs: each must run, and must be as near to its reference as its floor asks."""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedge import Embedder, Reranker
+from embedge.bundle.directory import Bundle
+from embedge.bundle.manifest import Manifest, Precision, Quality
+from embedge.errors import BundleError, QualityError
+from embedge.inference.errstate import own_errstate
+from embedge_export.job import ExportJob
+from embedge_export.steps import step
+from embedge_export.verify.find_reference import is_itself, reference_for_bundle, reference_for_export
+from embedge_export.verify.floors import check_floors
+from embedge_export.verify.measure import measure
+from embedge_export.verify.reference import Reference
+
+
+def verify_export(job: ExportJob, bundle: Bundle, scratch: Path) -> Manifest:
+    """Verify the precisions of an export that is not yet in its place; return the manifest with their quality.
+
+    Args:
+        job: the export.
+        bundle: what it wrote.
+        scratch: the folder where ``convert`` left graphs to compare with.
+
+    Raises:
+        QualityError: a graph cannot be used, or is below its floor.
+    """
+    with step("reference") as note:
+        reference = reference_for_export(job, scratch)
+        note(reference.name if reference else "none: fp32 alone has none without `pip install 'embedge[optimum]'`")
+    records = dict(bundle.manifest.precisions)
+    for precision in job.precisions:
+        quality = _verify(bundle, precision, reference, logged=True)
+        records[precision] = replace(records[precision], quality=quality)
+    return replace(bundle.manifest, precisions=records)
+
+
+def verify_bundle(bundle: Bundle, *, checkpoint: str | None, cache: Path) -> Iterator[tuple[Precision, Quality | None]]:
+    """Verify a bundle again: yield each precision with its quality, or with None if it has no reference.
+
+    The reference is optimum's trace if the optimum extra is installed and the checkpoint is on this machine, else the
+    bundle's own fp32 graph, which itself has no reference then.
+
+    Args:
+        bundle: the bundle; the hashes of its files have been checked.
+        checkpoint: the directory of its checkpoint; None looks for the checkpoint by its name, without the network.
+        cache: embedge's cache folder.
+
+    Raises:
+        QualityError: a graph cannot be used, or is below its floor.
+        CheckpointError: ``checkpoint`` is given, and the bundle was not made from it.
+        MissingExtraError: ``checkpoint`` is given, and optimum is not installed.
+    """
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        reference = reference_for_bundle(bundle, checkpoint=checkpoint, cache=cache, scratch=Path(folder))
+        for name in bundle.manifest.precisions:
+            precision = bundle.pick_precision(name)
+            yield precision, _verify(bundle, precision, reference)
+
+
+@own_errstate  # here, not around the yield above, where it would change the caller's settings, too
+def _verify(
+    bundle: Bundle, precision: Precision, reference: Reference | None, *, logged: bool = False
+) -> Quality | None:
+    """Return the quality of a precision, after its floor was checked; None if it has no reference.
+
+    The graph is opened once, for the first run and for all figures.
+    """
+    model = open_checked(bundle, precision)
+    if reference is None or is_itself(reference, precision):
+        return None
+    if logged:
+        with step("verify") as note:
+            quality = measure(model, reference)
+            note(f"{precision}: cosine {quality.cosine_mean:.5f} mean, {quality.cosine_min:.5f} min")
+    else:
+        quality = measure(model, reference)
+    check_floors(bundle.manifest, precision, quality)
+    return quality
+
+
+def open_checked(bundle: Bundle, precision: Precision) -> Embedder | Reranker:
+    """Open a graph of a bundle, and run it on a few texts.
+
+    Raises:
+        QualityError: the graph cannot be opened, gives a number that is not finite, or gives no unit vectors.
+    """
+    remedy = "run `embedge export` with --precision fp32, or get the checkpoint again"
+    try:
+        model = _open(bundle, precision)
+        vectors = _run(model)
+    except BundleError as error:  # the runtime checks each output of a graph, and raises this
+        fact = str(error).partition("; ")[0]
+        raise QualityError(f"{bundle.manifest.model} {precision} cannot be used: {fact}; {remedy}") from error
+    if not all(map(_are_unit, vectors)):
+        raise QualityError(
+            f"{bundle.manifest.model} {precision} does not give unit vectors: its weights are empty; {remedy}"
+        )
+    return model
+
+
+def _open(bundle: Bundle, precision: Precision) -> Embedder | Reranker:
+    kind = Reranker if bundle.manifest.task == "rerank" else Embedder
+    return kind(bundle.path, precision=precision)
+
+
+def _run(model: Embedder | Reranker) -> list[NDArray[np.float32]]:
+    """Compute everything that a graph gives; return the vectors, which must have length 1."""
+    if isinstance(model, Reranker):
+        model.score([("hello", "world"), ("", "")])
+        return []
+    if model.bundle.manifest.sparse:
+        model.encode_sparse(["hello world", "a a a"])
+    vectors = [model.encode(["hello world", "", "a a a"], normalize=True, on_truncate="ignore")]
+    if model.bundle.manifest.multi_vector:
+        vectors += model.encode_multi_vector(["hello world", ""])
+    return vectors
+
+
+def _are_unit(vectors: NDArray[np.float32]) -> bool:
+    return np.allclose(np.square(vectors).sum(axis=1), 1, atol=1e-4)

@@ -1,0 +1,44 @@
+"""Measure how far the scores of a reranker's graph are from a reference's."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedge import Reranker
+from embedge.bundle.manifest import SCORES, Quality
+from embedge_export.verify.batch_invariance import score_batch_difference
+from embedge_export.verify.figures import quality_of, top_overlap
+from embedge_export.verify.padded_batches import padded_batches
+from embedge_export.verify.passages import passages, questions
+from embedge_export.verify.reference import Reference
+
+_EVERY = 6  # every sixth question is asked: one on each topic
+
+
+def measure_scores(model: Reranker, reference: Reference) -> Quality:
+    """Return the quality report of a reranker: each question of some is paired with each passage.
+
+    The reference scores the same pairs in padded batches. The cosines are between the two vectors of a question's
+    scores, after their mean is subtracted: a constant added to all scores of a question does not change their order.
+    The overlap is over the ten best passages, and the difference is the largest between two logits.
+    """
+    asked = [question.text for question in questions()[::_EVERY]]
+    pairs = [(question, passage.joined) for question in asked for passage in passages()]
+    batches = padded_batches(model.bundle, pairs)
+    expected = np.concatenate([reference.run(*batch, output=SCORES)[:, 0] for batch in batches])
+    actual = model.score(pairs, on_truncate="ignore")
+    rows = [scores.reshape(len(asked), -1).astype(np.float64) for scores in (actual, expected)]
+    return quality_of(
+        _centred_cosines(*rows),
+        reference=reference.name,
+        texts=len(pairs),
+        overlap=top_overlap(*rows),
+        difference=np.abs(actual - expected).max(),
+        by_batch=score_batch_difference(model, pairs[::_EVERY], actual[::_EVERY]),
+    )
+
+
+def _centred_cosines(actual: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the cosine of each pair of rows after each row's mean is subtracted (Pearson correlation), [rows]."""
+    a, b = (scores - scores.mean(axis=1, keepdims=True) for scores in (actual, expected))
+    cosines: NDArray[np.float64] = (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+    return cosines
