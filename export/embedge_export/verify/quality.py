@@ -16,7 +16,7 @@ from embedge.inference.errstate import own_errstate
 from embedge_export.checkpoint.fetch import Fetched, fetch
 from embedge_export.checkpoint.read import Checkpoint, read_checkpoint
 from embedge_export.checkpoint.recipe import Floor, find_recipe
-from embedge_export.existing import has_files_of
+from embedge_export.existing import hash_matches
 from embedge_export.extras import has_optimum_extra, require_optimum_extra
 from embedge_export.job import OWN_REFERENCE, TRACED, ExportJob
 from embedge_export.optimum.trace import trace, traced_by
@@ -227,7 +227,7 @@ def _find_checkpoint(bundle: Bundle, given: str | None, cache: Path) -> Checkpoi
         if given:
             raise
         return None
-    if found is None or has_files_of(bundle.manifest, found):
+    if found is None or hash_matches(bundle.manifest, found):
         return found
     if given:
         raise CheckpointError(f"{given} is not the checkpoint of {bundle.path}: its files differ")
