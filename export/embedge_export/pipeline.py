@@ -37,6 +37,7 @@ def export(
     calibration: str | PathLike[str] | None = None,
     cache_dir: str | PathLike[str] | None = None,
     local_files_only: bool = False,
+    hub_failure: Exception | None = None,
 ) -> Bundle:
     """Turn a checkpoint into a bundle, or add precisions to the bundle that already exists there.
 
@@ -70,6 +71,7 @@ def export(
             None uses the exporter's own texts: some hundreds, of many kinds and languages.
         cache_dir: the cache. None means ``$EMBEDGE_HOME`` or, if that is not set, the platform's cache directory.
         local_files_only: do not use the network.
+        hub_failure: the error that the hub has just returned for this source. The hub is then not asked again.
 
     Returns:
         The bundle. It replaces an existing one in a single step: if the process is killed before, the old bundle is
@@ -86,7 +88,10 @@ def export(
     check_choices(precisions, exporter, calibration)
     record, texts = load_calibration(exporter, calibration)
     cache = cache_home(cache_dir)
-    checkpoint = _load_checkpoint(os.fspath(source), cache, like=like, local_files_only=local_files_only)
+    with step("checkpoint") as note:
+        fetched = fetch(os.fspath(source), cache=cache, local_files_only=local_files_only, hub_failure=hub_failure)
+        checkpoint = read_checkpoint(fetched, like=load_recipe(like) if like else None)
+        note(f"{fetched.origin}, {checkpoint.architecture}, {checkpoint.pooling} pooling")
     job = ExportJob(
         checkpoint=checkpoint,
         destination=_find_destination(checkpoint, output, cache),
@@ -99,15 +104,6 @@ def export(
     return _export_locked(job, force=force)
 
 
-def _load_checkpoint(source: str, cache: Path, *, like: str | None, local_files_only: bool) -> Checkpoint:
-    """Fetch a checkpoint's files and read them, all but the tensors."""
-    with step("checkpoint") as note:
-        fetched = fetch(source, cache=cache, local_files_only=local_files_only)
-        checkpoint = read_checkpoint(fetched, like=load_recipe(like) if like else None)
-        note(f"{fetched.origin}, {checkpoint.architecture}, {checkpoint.pooling} pooling")
-    return checkpoint
-
-
 def _find_destination(checkpoint: Checkpoint, output: str | PathLike[str] | None, cache: Path) -> Path:
     """Return the bundle's directory: the output with its links resolved, or a place in the cache."""
     if output is None:
@@ -117,7 +113,7 @@ def _find_destination(checkpoint: Checkpoint, output: str | PathLike[str] | None
 
 @own_errstate
 def _export_locked(job: ExportJob, *, force: bool) -> Bundle:
-    """Make what the job's bundle lacks, under the destination's lock. If it lacks nothing, take no lock."""
+    """Make the files that the destination lacks, under its lock. A complete bundle is returned without the lock."""
     destination = job.destination
     if _is_current_directory(destination):
         raise BundleError(f"{destination} is the current directory; give another one, such as -o bundle")
@@ -199,7 +195,7 @@ def _with_files(manifest: Manifest, folder: Path, keep: Bundle | None) -> Manife
 
     if keep is None:
         return replace(manifest, files=record_files(folder, known={}))
-    others = {name: kept for name, kept in keep.manifest.precisions.items() if name not in manifest.precisions}
+    others = {name: record for name, record in keep.manifest.precisions.items() if name not in manifest.precisions}
     known = {name: keep.manifest.files[name] for other in others for name in keep.graph_files(other)}
     precisions = {**others, **manifest.precisions}
     return replace(manifest, precisions=precisions, files=record_files(folder, known=known))

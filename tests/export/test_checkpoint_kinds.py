@@ -113,7 +113,7 @@ def test_a_fine_tune_takes_what_it_lacks_from_a_recipe(tiny_checkpoint: Path, tm
 def test_no_tokenizer_names_the_command_that_makes_one(tiny_checkpoint: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "c"))
     (folder / "tokenizer.json").unlink()
-    with pytest.raises(CheckpointError, match="holds no tokenizer.json; `python -c"):
+    with pytest.raises(CheckpointError, match="holds no tokenizer.json; run `python -c"):
         export(folder, tmp_path / "b")
 
 

@@ -81,9 +81,7 @@ def test_a_tokenizer_that_fails_on_a_calibration_text_is_a_checkpoint_error(
     saved = json.loads((folder / "tokenizer.json").read_text())
     saved["model"]["unk_token"] = "[NONE]"  # not in the vocabulary
     (folder / "tokenizer.json").write_text(json.dumps(saved))
-    with pytest.raises(
-        CheckpointError, match=r"\(WordPiece error: Missing \[UNK\].*\); download or copy the checkpoint again"
-    ):
+    with pytest.raises(CheckpointError, match=r"\(WordPiece error: Missing \[UNK\].*\); get the checkpoint again"):
         export(folder, tmp_path / "b", verify=False)
 
 

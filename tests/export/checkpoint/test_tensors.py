@@ -176,16 +176,19 @@ def test_names_that_are_not_those_of_one_encoder_are_an_error(
 
 
 def test_a_tensor_in_two_files_is_an_error(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """One of the files is of another save."""
+    """One of the two shards is of another save."""
     import torch
 
     folder = pickle_of(Path(shutil.copytree(tiny_checkpoint, tmp_path / "c")))
-    torch.save({"embeddings.LayerNorm.bias": torch.zeros(32)}, folder / "pytorch_model-00001-of-00001.bin")
-    checkpoint = checkpoint_of(folder)
-    if len(checkpoint.weights) == 1:
-        pytest.skip("the checkpoint's reader leaves the other file out")
-    with pytest.raises(CheckpointError, match=r"holds embeddings\.LayerNorm\.bias both in .* and in .*delete"):
-        build_graph(checkpoint)
+    twice = "embeddings.LayerNorm.bias"
+    (folder / "pytorch_model.bin").rename(folder / "a.bin")
+    torch.save({twice: torch.zeros(32)}, folder / "b.bin")
+    index = {"weight_map": {"embeddings.LayerNorm.weight": "a.bin", twice: "b.bin"}}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    with pytest.raises(
+        CheckpointError, match=r"holds embeddings\.LayerNorm\.bias both in a\.bin and in b\.bin; delete"
+    ):
+        build_graph(checkpoint_of(folder))
 
 
 @pytest.mark.parametrize("exporter", ["native", "optimum"])
