@@ -30,8 +30,8 @@ def fetch_from_hub(
         revision: the pinned commit; None for the newest.
         cache: embedge's cache directory.
         offline: do not use the network.
-        hub_failure: the error that the hub has just returned for this id. The hub is then not asked again, and the error
-            is raised if the files are not on this machine.
+        hub_failure: the error that the hub has just returned for this id. The hub is then not asked again: the files
+            on this machine are used, and if there are none, the error is raised.
 
     Raises:
         CheckpointError: the files are not on this machine and cannot be downloaded.
