@@ -126,13 +126,13 @@ def _export_locked(job: ExportJob, *, force: bool) -> Bundle:
         with lock_destination(destination):
             existing = existing_bundle(destination)  # again: another export may have ended in the meantime
             if existing is None:
-                return _make_bundle(job, keep=None, drop=None)
+                return _make_bundle(job, extends=None, replaces=None)
             job = reuse_recipe(existing, job)
             remaining = _remaining_job(existing, job, force=force)
             if remaining is None:
                 return existing
             same = was_made_from(existing, remaining.checkpoint)
-            return _make_bundle(remaining, keep=existing if same else None, drop=None if same else existing)
+            return _make_bundle(remaining, extends=existing if same else None, replaces=None if same else existing)
 
 
 def _is_current_directory(folder: Path) -> bool:
@@ -151,26 +151,26 @@ def _remaining_job(existing: Bundle, job: ExportJob, *, force: bool) -> ExportJo
     return replace(job, precisions=missing) if missing or not existing.is_whole(side_files(existing)) else None
 
 
-def _make_bundle(job: ExportJob, *, keep: Bundle | None, drop: Bundle | None) -> Bundle:
+def _make_bundle(job: ExportJob, *, extends: Bundle | None, replaces: Bundle | None) -> Bundle:
     """Make the job's graphs and put the bundle in place.
 
     Args:
         job: the work to do.
-        keep: the existing bundle, if its other precisions stay in the new one.
-        drop: the existing bundle, if the new one replaces it.
+        extends: the existing bundle, if its other precisions stay in the new one.
+        replaces: the existing bundle, if the new one replaces it.
     """
     from embedge_export.bundle_files import write_manifest, write_side_files
     from embedge_export.read_back import read_back, reopen
     from embedge_export.verify.quality import verified
 
     manifest = _new_manifest(job)
-    if keep is not None:
-        _check_same_outputs(keep, manifest, job)
-    with staging(job.destination, keep=keep, drop=drop) as (folder, scratch):
+    if extends is not None:
+        _check_same_outputs(extends, manifest, job)
+    with staging(job.destination, keep=extends, drop=replaces) as (folder, scratch):
         write_side_files(job.checkpoint, folder)
         for precision, model in convert(job, scratch) if job.precisions else ():
             write_graph(model, folder / GRAPHS[precision])
-        written = write_manifest(folder, _with_files(manifest, folder, keep))
+        written = write_manifest(folder, _with_files(manifest, folder, extends))
         bundle = read_back(written, load=job.precisions)
         if job.verify and job.precisions:
             bundle = reopen(write_manifest(folder, verified(job, bundle, scratch)))
@@ -189,14 +189,14 @@ def _check_same_outputs(existing: Bundle, manifest: Manifest, job: ExportJob) ->
         )
 
 
-def _with_files(manifest: Manifest, folder: Path, keep: Bundle | None) -> Manifest:
-    """Return the new manifest with the precisions of ``keep`` that stay, and a record of every file in the folder."""
+def _with_files(manifest: Manifest, folder: Path, extends: Bundle | None) -> Manifest:
+    """Return the new manifest with the precisions of ``extends`` that stay, and a record of every file in the folder."""
     from embedge_export.bundle_files import record_files
 
-    if keep is None:
+    if extends is None:
         return replace(manifest, files=record_files(folder, known={}))
-    others = {name: record for name, record in keep.manifest.precisions.items() if name not in manifest.precisions}
-    known = {name: keep.manifest.files[name] for other in others for name in keep.graph_files(other)}
+    others = {name: record for name, record in extends.manifest.precisions.items() if name not in manifest.precisions}
+    known = {name: extends.manifest.files[name] for other in others for name in extends.graph_files(other)}
     precisions = {**others, **manifest.precisions}
     return replace(manifest, precisions=precisions, files=record_files(folder, known=known))
 
