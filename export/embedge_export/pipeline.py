@@ -190,7 +190,7 @@ def _check_same_outputs(existing: Bundle, manifest: Manifest, job: ExportJob) ->
 
 
 def _with_files(manifest: Manifest, folder: Path, extends: Bundle | None) -> Manifest:
-    """Return the new manifest with the precisions of ``extends`` that stay, and a record of every file in the folder."""
+    """Return the manifest with a record of every file, and with the precisions of ``extends`` that stay."""
     from embedge_export.bundle_files import record_files
 
     if extends is None:
