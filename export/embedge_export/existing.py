@@ -68,7 +68,7 @@ def missing_precisions(existing: Bundle, job: ExportJob, *, force: bool) -> tupl
         if force:
             return job.precisions
         difference = _describe_difference(existing, job)
-        raise BundleError(f"{difference}, give another directory with -o, or pass --force to replace the bundle")
+        raise BundleError(f"{difference}, pass -o another directory, or --force to replace the bundle")
     records = existing.manifest.precisions
     damaged = {name for name in records if not existing.is_whole(existing.graph_files(name))}
     for name in () if force else sorted(damaged):

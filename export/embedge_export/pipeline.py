@@ -116,7 +116,7 @@ def _export_locked(job: ExportJob, *, force: bool) -> Bundle:
     """Make the files that the destination lacks, under its lock. A complete bundle is returned without the lock."""
     destination = job.destination
     if _is_current_directory(destination):
-        raise BundleError(f"{destination} is the current directory; give another one, such as -o bundle")
+        raise BundleError(f"{destination} is the current directory; pass another one, such as -o bundle")
     with writing(destination):
         if existing := existing_bundle(destination):
             job = reuse_recipe(existing, job)
@@ -184,7 +184,7 @@ def _check_same_outputs(existing: Bundle, manifest: Manifest, job: ExportJob) ->
     if existing.manifest.outputs != manifest.outputs:
         raise BundleError(
             f"{job.destination} has graphs with the outputs {', '.join(existing.manifest.outputs)}, and those of "
-            f"--exporter {job.exporter} have {', '.join(manifest.outputs)}; give another directory with -o, or delete "
+            f"--exporter {job.exporter} have {', '.join(manifest.outputs)}; pass -o another directory, or delete "
             "that one first"
         )
 

@@ -51,14 +51,14 @@ def fetch(source: str, *, cache: Path, local_files_only: bool, hub_failure: Exce
     if recipe is None and source and (local := _find_directory(source)):
         return local
     with translate_errors(
-        CheckpointError, f"{source!r} cannot be fetched", "give a recipe's name, a hub id or a directory"
+        CheckpointError, f"{source!r} cannot be fetched", "pass a recipe's name, a hub id or a directory"
     ):
         return _fetch_published(source, recipe, cache, local_files_only, hub_failure)
 
 
 def _find_directory(source: str) -> Fetched | None:
     """Return the checkpoint in a directory, or None if there is no such directory."""
-    remedy = "give a directory that you can read, a recipe's name or a hub id"
+    remedy = "pass a directory that you can read, a recipe's name or a hub id"
     with translate_errors(CheckpointError, f"{source!r} cannot be read", remedy):
         path = expand(source, what="a checkpoint's directory", error=CheckpointError)
         if not path.is_dir():
