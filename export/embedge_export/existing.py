@@ -67,8 +67,8 @@ def missing_precisions(existing: Bundle, job: ExportJob, *, force: bool) -> tupl
     if not was_made_from(existing, job.checkpoint):
         if force:
             return job.precisions
-        difference = _describe_difference(existing, job)
-        raise BundleError(f"{difference}, pass -o another directory, or --force to replace the bundle")
+        fact = _describe_difference(existing, job)
+        raise BundleError(f"{fact}pass -o another directory, or --force to replace the bundle")
     records = existing.manifest.precisions
     damaged = {name for name in records if not existing.is_whole(existing.graph_files(name))}
     for name in () if force else sorted(damaged):
@@ -80,15 +80,16 @@ def missing_precisions(existing: Bundle, job: ExportJob, *, force: bool) -> tupl
 
 
 def _describe_difference(existing: Bundle, job: ExportJob) -> str:
-    """Say how the bundle's checkpoint or settings differ from the job's."""
+    """Say how the bundle's checkpoint or settings differ from the job's, and which option makes them equal, if any."""
     source = existing.manifest.source
     if not hash_matches(existing.manifest, job.checkpoint):
-        return f"{existing.path} was made from another checkpoint, {source.origin}, or before the checkpoint changed"
+        return f"{existing.path} was made from another checkpoint, {source.origin}, or before the checkpoint changed; "
     if source.like != job.checkpoint.like:
-        option = f"with --like {source.like}; pass that" if source.like else "without --like; leave it out"
-        return f"{existing.path} was made {option}"
+        if source.like:
+            return f"{existing.path} was made with --like {source.like}; pass --like {source.like}, or "
+        return f"{existing.path} was made without --like; leave --like out, or "
     changed = ", ".join(_changed_settings(existing, job.checkpoint))
-    return f"{existing.path} was made with other settings ({changed}) than {job.checkpoint.fetched.directory} has now"
+    return f"{existing.path} was made with other settings ({changed}) than {job.checkpoint.fetched.directory} has now; "
 
 
 def side_files(existing: Bundle) -> list[str]:

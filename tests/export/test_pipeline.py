@@ -151,9 +151,9 @@ def test_another_like_needs_force_and_makes_everything_again(
     if first:
         shutil.rmtree(folder / "1_Pooling")
     made = export(folder, tmp_path / "b", precisions=("int8", "fp32"), like=first, verify=False)
-    said = f"with --like {first}; pass that" if first else "without --like; leave it out"
+    said = f"with --like {first}; pass --like {first}, or " if first else "without --like; leave --like out, or "
     for options in ({"precisions": ("fp16",)}, {}):
-        with pytest.raises(BundleError, match=f"was made {said}, pass -o another directory.*--force"):
+        with pytest.raises(BundleError, match=f"was made {said}pass -o another directory.*--force"):
             export(folder, tmp_path / "b", like="all-MiniLM-L6-v2", verify=False, **options)  # type: ignore[arg-type]
     assert Bundle.open(tmp_path / "b") == made
     anew = export(folder, tmp_path / "b", like="all-MiniLM-L6-v2", force=True, verify=False).manifest

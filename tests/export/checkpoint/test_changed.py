@@ -33,7 +33,7 @@ def test_any_change_is_noticed_at_the_next_export(folder: Path, tmp_path: Path, 
     put(folder / file, value)
     for precision in ("fp32", "int8"):
         with pytest.raises(
-            BundleError, match="or before the checkpoint changed, pass -o another directory, or --force"
+            BundleError, match="or before the checkpoint changed; pass -o another directory, or --force"
         ):
             export(folder, tmp_path / "b", precisions=(precision,), verify=False)
     anew = export(folder, tmp_path / "b", precisions=("fp32",), verify=False, force=True)
