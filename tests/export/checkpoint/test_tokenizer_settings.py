@@ -196,7 +196,7 @@ def test_added_and_special_tokens_are_those_of_transformers(folder: Path, data: 
 
 @pytest.mark.parametrize("name", sorted(set(CLASSES) - {"PreTrainedTokenizer", "TokenizersBackend"}))
 def test_every_class_is_the_one_of_transformers(folder: Path, name: str) -> None:
-    """Without any setting, and without any special token in tokenizer.json."""
+    """Without any setting beside tokenizer.json."""
     tokenizer = wordpiece(normalizers.BertNormalizer(lowercase=False))
     put(folder, tokenizer, {"tokenizer_class": name})
     check_ids(folder, folder / "bundle")
