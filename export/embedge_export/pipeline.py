@@ -183,8 +183,8 @@ def _check_same_outputs(existing: Bundle, manifest: Manifest, job: ExportJob) ->
     """Raise BundleError if the new graphs have other outputs than the existing ones: one manifest describes both."""
     if existing.manifest.outputs != manifest.outputs:
         raise BundleError(
-            f"{job.destination} has graphs with the outputs {', '.join(existing.manifest.outputs)}, and those of "
-            f"--exporter {job.exporter} have {', '.join(manifest.outputs)}; pass -o another directory, or delete "
+            f"{job.destination} holds graphs that give {', '.join(existing.manifest.outputs)}, and --exporter "
+            f"{job.exporter} makes graphs that give {', '.join(manifest.outputs)}; pass -o another directory, or delete "
             "that one first"
         )
 

@@ -40,8 +40,8 @@ def limit_tokens(folder: Path, config: Mapping[str, Any], wanted: int | None) ->
         padding = 1 if config["model_type"] in _AFTER_ONE else int(config.get("pad_token_id", 1) or 0)
         if padding + 1 >= positions:
             raise CheckpointError(
-                f"{folder / 'config.json'} has pad_token_id {padding} and only {positions} positions, and a text "
-                "begins after pad_token_id; download or copy the checkpoint again"
+                f"{folder / 'config.json'} has pad_token_id {padding} and {positions} positions, and a text begins "
+                "after pad_token_id; download or copy the checkpoint again"
             )
         positions -= padding + 1
     # transformers writes 1e30 for "no limit".

@@ -68,10 +68,11 @@ def read_tokenizer(folder: Path, config: Mapping[str, Any], sentences: LengthSet
     special = read_json(folder / SPECIAL_TOKENS) or {}
     kind = tokenizer_class(settings, config, where=folder)
     files = TokenFiles(settings=settings, special=special, added=read_json(folder / _ADDED) or {})
+    rows = int(config.get("vocab_size", 0))
     data, tokenizer = open_tokenizer(path)
     with tokenizer_errors(path, f"does not go with {SETTINGS} and {SPECIAL_TOKENS}"):
         before = _changeable_members(tokenizer)
-        applied = _apply(files, kind, sentences, path, tokenizer, rows=int(config.get("vocab_size", 0)))
+        applied = _apply(files, kind, sentences, path, tokenizer, rows=rows)
         after = _changeable_members(tokenizer)
         truncation_side = (tokenizer.truncation or {}).get("direction", "right")
         added = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
