@@ -184,8 +184,8 @@ def _check_same_outputs(existing: Bundle, manifest: Manifest, job: ExportJob) ->
     if existing.manifest.outputs != manifest.outputs:
         raise BundleError(
             f"{job.destination} holds graphs that give {', '.join(existing.manifest.outputs)}, and --exporter "
-            f"{job.exporter} makes graphs that give {', '.join(manifest.outputs)}; pass -o another directory, or delete "
-            "that one first"
+            f"{job.exporter} makes graphs that give {', '.join(manifest.outputs)}; pass -o another directory, or "
+            "delete that one first"
         )
 
 
