@@ -1,12 +1,12 @@
-"""embedge's exporter: checkpoint -> graph -> quantise -> verify -> bundle.
+"""The exporter of embedge: it turns a checkpoint into a bundle.
 
     from embedge_export import export
 
     bundle = export("bge-small-en-v1.5")
 
-It reads in the order that the data flows: ``recipe``, ``fetch``, ``checkpoint``, ``tensors``, ``graph``, then
-``quantise`` or ``half``, ``verify``, ``bundle``; ``pipeline`` is that line as code. ``reference`` and ``traced`` are
-optimum's side; ``destination`` and ``steps`` keep the pipeline short.
+The packages follow the data. ``checkpoint`` reads a checkpoint's files. ``graph`` builds the float32 graph and ``int8``
+quantises it; ``optimum`` traces the graph instead, for architectures that ``graph`` does not know. ``verify`` compares
+the new graphs with a reference. ``pipeline`` runs these steps in order and writes the bundle.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""Writes what a bundle consists of, but for its graphs: side files, and the manifest with every file's hash."""
+"""Writes the files of a bundle other than its graphs: the side files, and the manifest with a hash of every file."""
 
 import json
 from collections.abc import Mapping
@@ -13,73 +13,78 @@ from embedge_export.checkpoint.read import Checkpoint
 from embedge_export.checkpoint.sentence_settings import LENGTH_FILES, PROMPT_FILE
 from embedge_export.checkpoint.tokenizer_settings import SETTINGS, SPECIAL_TOKENS
 
-_COPIED = "config.json"
-_GENERATED = (
-    "modules.json",
-    "1_Pooling/config.json",
-    LENGTH_FILES[0],
-    PROMPT_FILE,
-    SETTINGS,
-    SPECIAL_TOKENS,
-)
-_OF_TOKENIZER = (SETTINGS, SPECIAL_TOKENS)  # all that a cross-encoder has
+_CONFIG = "config.json"
+_MODULES = "modules.json"
+_POOLING = "1_Pooling/config.json"
+_LENGTH = LENGTH_FILES[0]
+_SIDE_FILES = (TOKENIZER, _CONFIG, _MODULES, _POOLING, _LENGTH, PROMPT_FILE, SETTINGS, SPECIAL_TOKENS)
+_POOLING_KEYS = {"cls_token": "cls", "mean_tokens": "mean", "max_tokens": "max", "lasttoken": "last"}
 
 
 def write_side_files(checkpoint: Checkpoint, folder: Path) -> None:
-    """Tokenizer, configs and sentence-transformers' modules, so that other libraries load the same directory."""
+    """Write the tokenizer, the configs and sentence-transformers' modules into a folder.
+
+    With them, other libraries load the bundle's directory too.
+    """
     write_tokenizer(checkpoint, folder)
-    delete_existing(folder / _COPIED).write_bytes((checkpoint.directory / _COPIED).read_bytes())
-    for name, value in zip(_GENERATED, _generate(checkpoint), strict=True):
-        if checkpoint.task == "embed" or name in _OF_TOKENIZER:
-            _write_json(folder / name, value)
+    delete_existing(folder / _CONFIG).write_bytes((checkpoint.directory / _CONFIG).read_bytes())
+    contents = _tokenizer_configs(checkpoint)
+    if checkpoint.task == "embed":  # a cross-encoder has no modules
+        contents |= _sentence_transformers_configs(checkpoint)
+    for name, value in contents.items():
+        _write_json(folder / name, value)
 
 
 def write_tokenizer(checkpoint: Checkpoint, folder: Path) -> Path:
-    """The tokenizer.json that a bundle runs, into a folder; its path."""
+    """Write the bundle's tokenizer.json into a folder, and return its path."""
     path = delete_existing(folder / TOKENIZER)
     path.write_bytes(checkpoint.tokenizer.data)
     return path
 
 
-def _generate(checkpoint: Checkpoint) -> tuple[object, ...]:
-    """Contents of the files of _GENERATED, in that order."""
+def _tokenizer_configs(checkpoint: Checkpoint) -> dict[str, object]:
+    """Contents of the tokenizer's side files, by name."""
+    tokenizer = checkpoint.tokenizer
+    return {
+        # Libraries that do not read sentence_bert_config.json truncate at model_max_length.
+        SETTINGS: {**tokenizer.settings, "model_max_length": checkpoint.max_tokens},
+        SPECIAL_TOKENS: tokenizer.special,  # transformers 5 no longer writes this file; fastembed reads it
+    }
+
+
+def _sentence_transformers_configs(checkpoint: Checkpoint) -> dict[str, object]:
+    """Contents of sentence-transformers' files, by name."""
     kinds = {"Transformer": "", "Pooling": "1_Pooling"} | ({"Normalize": "2_Normalize"} if checkpoint.normalize else {})
     modules = [
         {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{kind}"}
         for index, (kind, path) in enumerate(kinds.items())
     ]
-    modes = {"cls_token": "cls", "mean_tokens": "mean", "max_tokens": "max", "lasttoken": "last"}
-    pooling = {f"pooling_mode_{key}": mode == checkpoint.pooling for key, mode in modes.items()}
-    sentences = {
-        "prompts": {"query": "", "document": "", **checkpoint.prompts},
-        "default_prompt_name": checkpoint.default_prompt,
-        "similarity_fn_name": checkpoint.similarity,
+    pooling = {f"pooling_mode_{key}": mode == checkpoint.pooling for key, mode in _POOLING_KEYS.items()}
+    return {
+        _MODULES: modules,
+        _POOLING: {"word_embedding_dimension": checkpoint.dimension, **pooling},
+        _LENGTH: {"max_seq_length": checkpoint.max_tokens, "do_lower_case": False},
+        PROMPT_FILE: {
+            "prompts": {"query": "", "document": "", **checkpoint.prompts},
+            "default_prompt_name": checkpoint.default_prompt,
+            "similarity_fn_name": checkpoint.similarity,
+        },
     }
-    tokenizer = checkpoint.tokenizer
-    return (
-        modules,
-        {"word_embedding_dimension": checkpoint.dimension, **pooling},
-        {"max_seq_length": checkpoint.max_tokens, "do_lower_case": False},
-        sentences,
-        # Libraries that know no sentence_bert_config.json truncate by this one.
-        {**tokenizer.settings, "model_max_length": checkpoint.max_tokens},
-        tokenizer.special,  # transformers 5 no longer writes it, fastembed wants it
-    )
 
 
-def record_files(folder: Path, *, keep: Mapping[str, FileRecord]) -> dict[str, FileRecord]:
-    """Size and checksums of every file that a bundle consists of; records in ``keep`` are taken over unread."""
-    records = dict(keep)
+def record_files(folder: Path, *, known: Mapping[str, FileRecord]) -> dict[str, FileRecord]:
+    """Return the size and checksums of every file of a bundle, by name; files in ``known`` are not read again."""
+    records = dict(known)
     graphs = [name + suffix for name in GRAPHS.values() for suffix in ("", WEIGHTS_SUFFIX)]
-    for name in (TOKENIZER, _COPIED, *_GENERATED, *graphs):
-        if name not in keep and (folder / name).is_file():
+    for name in (*_SIDE_FILES, *graphs):
+        if name not in known and (folder / name).is_file():
             path = folder / name
             records[name] = FileRecord(size=path.stat().st_size, sha256=sha256(path), crc32=crc32(path))
     return dict(sorted(records.items()))
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> Bundle:
-    """The manifest into a bundle that is being built."""
+    """Write the manifest of a bundle that is being built, and return the bundle as it reads back."""
     return place.write_manifest(folder, manifest.to_json())
 
 

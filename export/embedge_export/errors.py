@@ -1,4 +1,4 @@
-"""Where what others raise becomes ours: the system's errors, huggingface_hub's, pip's and ONNX Runtime's."""
+"""Errors of the system, of huggingface_hub, pip and ONNX Runtime become errors of embedge."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,23 +9,30 @@ _LONGEST_REASON = 300  # characters
 
 
 @contextlib.contextmanager
-def ours(kind: type[EmbedgeError], fact: str, mend: str) -> Iterator[None]:
-    """Raises an error of ours for whatever else the block raises: ``fact`` (reason); ``mend``."""
+def translate_errors(kind: type[EmbedgeError], fact: str, remedy: str) -> Iterator[None]:
+    """Raise ``kind`` for any foreign error in the block, with the message ``fact (reason); remedy``.
+
+    Errors of embedge pass through unchanged. So do ImportError and MemoryError: a missing package or too little memory
+    does not mean that the file is broken.
+    """
     try:
         yield
-    except (EmbedgeError, ImportError, MemoryError):  # a package or memory that lacks is no fault of what is read
+    except (EmbedgeError, ImportError, MemoryError):
         raise
-    except Exception as error:  # of the system, huggingface_hub, zipfile or ONNX Runtime, which share no other base
-        raise kind(f"{fact} ({reason_of(error)}); {mend}") from error
+    except Exception as error:  # the system, huggingface_hub, zipfile and ONNX Runtime share no other base class
+        raise kind(f"{fact} ({reason_of(error)}); {remedy}") from error
 
 
 def check_unicode(kind: type[EmbedgeError], name: str, *, what: str) -> None:
-    """Raises an error of ours where a name, which to the system is any bytes, is none that a manifest can hold."""
+    """Raise ``kind`` if a file name is not valid Unicode.
+
+    A POSIX file name is any sequence of bytes; the manifest is JSON and stores only Unicode.
+    """
     if find_surrogate(name):
-        raise kind(f"the name of {what} {name!r} is no Unicode; rename it")
+        raise kind(f"the name of {what} is not valid Unicode, found {name!r}; rename it")
 
 
 def reason_of(error: BaseException) -> str:
-    """What an error says, in one line of a bounded length."""
+    """Return the first line of an error's message, at most 300 characters; the name of its class if it has none."""
     said = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0]
     return short(said, write=str, most=_LONGEST_REASON) if said and isinstance(said, str) else type(error).__name__

@@ -1,4 +1,4 @@
-"""What of an export is still to be made, where a bundle is already."""
+"""Compares an export with the bundle that already exists at its destination, and finds what is left to make."""
 
 from dataclasses import replace
 from hashlib import sha256
@@ -10,7 +10,7 @@ from embedge_export.checkpoint.read import Checkpoint, read_checkpoint
 from embedge_export.checkpoint.recipe import find_recipe
 from embedge_export.job import ExportJob
 
-# What a bundle of before embedge hashed all files may have been made with, though its hash is the checkpoint's.
+# Early bundles have a hash that does not cover the files with these settings, so the settings are compared one by one.
 _SETTINGS = (
     "max_tokens",
     "truncation_side",
@@ -22,81 +22,84 @@ _SETTINGS = (
 )
 
 
-def as_before(before: Bundle, job: ExportJob) -> ExportJob:
-    """The job, or where it names no recipe for what the checkpoint does not say, the same with the bundle's."""
-    made, checkpoint = before.manifest.source, job.checkpoint
-    if made.like is None or checkpoint.like is not None or not has_files_of(before.manifest, checkpoint):
+def reuse_recipe(existing: Bundle, job: ExportJob) -> ExportJob:
+    """Return the job with the recipe (``like``) of the existing bundle, if the job names none.
+
+    The job is unchanged if it names a recipe itself, or if the bundle was made from other files.
+    """
+    source, checkpoint = existing.manifest.source, job.checkpoint
+    if source.like is None or checkpoint.like is not None or not hash_matches(existing.manifest, checkpoint):
         return job
-    recipe = find_recipe(made.like)  # a later embedge may know more of them
+    recipe = find_recipe(source.like)  # None if a newer embedge, with more recipes, made the bundle
     return replace(job, checkpoint=read_checkpoint(checkpoint.fetched, like=recipe)) if recipe else job
 
 
-def has_files_of(manifest: Manifest, checkpoint: Checkpoint) -> bool:
-    """Whether a bundle was made of the checkpoint's files, as far as it recorded them."""
-    return manifest.source.checkpoint_sha256 in (checkpoint.hashes.now, checkpoint.hashes.before)
+def hash_matches(manifest: Manifest, checkpoint: Checkpoint) -> bool:
+    """Whether the hash of a bundle's checkpoint, by today's formula or the first one, is that of this checkpoint."""
+    return manifest.source.checkpoint_sha256 in (checkpoint.hashes.current, checkpoint.hashes.legacy)
 
 
-def is_of(before: Bundle, checkpoint: Checkpoint) -> bool:
-    """Whether a bundle was made from the checkpoint, what it does not say being taken from the same recipe."""
-    made = before.manifest.source
-    return (
-        has_files_of(before.manifest, checkpoint) and made.like == checkpoint.like and not _changed(before, checkpoint)
-    )
+def was_made_from(existing: Bundle, checkpoint: Checkpoint) -> bool:
+    """Whether a bundle was made from this checkpoint, with the same ``like`` and the same settings."""
+    same_like = existing.manifest.source.like == checkpoint.like
+    return hash_matches(existing.manifest, checkpoint) and same_like and not _changed_settings(existing, checkpoint)
 
 
-def _changed(before: Bundle, checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Of a bundle whose hash left the settings out, those that it was made with and that are others now."""
-    if before.manifest.source.checkpoint_sha256 == checkpoint.hashes.now:
+def _changed_settings(existing: Bundle, checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Names of the settings that changed since an early bundle was made; none for a bundle with today's hash."""
+    if existing.manifest.source.checkpoint_sha256 == checkpoint.hashes.current:
         return ()
-    names = tuple(name for name in _SETTINGS if getattr(before.manifest, name) != getattr(checkpoint, name))
-    tokenizer = before.manifest.files.get(TOKENIZER)
+    names = tuple(name for name in _SETTINGS if getattr(existing.manifest, name) != getattr(checkpoint, name))
+    tokenizer = existing.manifest.files.get(TOKENIZER)
     same = tokenizer is not None and tokenizer.sha256 == sha256(checkpoint.tokenizer.data).hexdigest()
     return names if same else (*names, TOKENIZER)
 
 
-def missing_precisions(before: Bundle, job: ExportJob, *, force: bool) -> tuple[Precision, ...]:
-    """The precisions to make: those asked for that the bundle lacks, and any of which the file is not whole.
+def missing_precisions(existing: Bundle, job: ExportJob, *, force: bool) -> tuple[Precision, ...]:
+    """Return the precisions to make: those of the job that the bundle lacks, and those with a damaged file.
 
-    int8 that was not fitted to the file that is given is made anew, and so is int8 of a native exporter that did not
-    fit it yet.
+    int8 is made again if the job gives another calibration file, or if an earlier native exporter did not calibrate it.
 
     Raises:
-        BundleError: without ``force``: the bundle is of another checkpoint, or made with another ``like``, or holds a
-            damaged graph that this job would not make as it was made.
+        BundleError: without ``force``: the bundle was made from another checkpoint or with another ``like``, or a
+            damaged graph was made with other options than the job's.
     """
-    if not is_of(before, job.checkpoint):
+    if not was_made_from(existing, job.checkpoint):
         if force:
             return job.precisions
-        raise BundleError(f"{_other(before, job)}, give -o another directory, or --force to replace it")
-    records = before.manifest.precisions
-    broken = {name for name in records if not before.is_whole(before.graph_files(name))}
-    for name in () if force else sorted(broken):
-        _check_makes_as_before(before, name, job)
-    held = set() if force else set(records) - broken
-    if "int8" in held and _is_outdated(records["int8"], job):
-        held.remove("int8")
-    return tuple(name for name in PRECISIONS if name in broken or (name in job.precisions and name not in held))
+        fact = _describe_difference(existing, job)
+        raise BundleError(f"{fact}pass -o another directory, or --force to replace the bundle")
+    records = existing.manifest.precisions
+    damaged = {name for name in records if not existing.is_whole(existing.graph_files(name))}
+    for name in () if force else sorted(damaged):
+        _check_same_options(existing, name, job)
+    usable = set() if force else set(records) - damaged
+    if "int8" in usable and _needs_calibration(records["int8"], job):
+        usable.remove("int8")
+    return tuple(name for name in PRECISIONS if name in damaged or (name in job.precisions and name not in usable))
 
 
-def _other(before: Bundle, job: ExportJob) -> str:
-    """What a bundle was made from, or with, that is not the job's."""
-    made = before.manifest.source
-    if not has_files_of(before.manifest, job.checkpoint):
-        return f"{before.path} was made from another checkpoint, {made.origin}, or before it changed"
-    if made.like != job.checkpoint.like:
-        found = f"with --like {made.like}; give that" if made.like else "without --like; leave it out"
-        return f"{before.path} was made {found}"
-    changed = ", ".join(_changed(before, job.checkpoint))
-    return f"{before.path} was made with other settings ({changed}) than {job.checkpoint.fetched.directory} has now"
+def _describe_difference(existing: Bundle, job: ExportJob) -> str:
+    """Say how the bundle's checkpoint or settings differ from the job's, and which option makes them equal, if any."""
+    source = existing.manifest.source
+    if not hash_matches(existing.manifest, job.checkpoint):
+        return f"{existing.path} was made from another checkpoint, {source.origin}, or before the checkpoint changed; "
+    if source.like != job.checkpoint.like:
+        if source.like:
+            return f"{existing.path} was made with --like {source.like}; pass --like {source.like}, or "
+        return f"{existing.path} was made without --like; leave --like out, or "
+    changed = ", ".join(_changed_settings(existing, job.checkpoint))
+    return f"{existing.path} was made with other settings ({changed}) than {job.checkpoint.fetched.directory} has now; "
 
 
-def side_files(before: Bundle) -> list[str]:
-    """The bundle's files but for its graphs."""
-    graphs = {name for precision in before.manifest.precisions for name in before.graph_files(precision)}
-    return [name for name in before.manifest.files if name not in graphs]
+def side_files(existing: Bundle) -> list[str]:
+    """Return the names of the bundle's files other than its graphs."""
+    graphs = {name for precision in existing.manifest.precisions for name in existing.graph_files(precision)}
+    return [name for name in existing.manifest.files if name not in graphs]
 
 
-def _is_outdated(record: PrecisionRecord, job: ExportJob) -> bool:
+def _needs_calibration(record: PrecisionRecord, job: ExportJob) -> bool:
+    """Whether an int8 graph must be made again, because it is not calibrated as the job asks."""
     if job.calibration is None:
         return False
     if record.calibration is None:
@@ -104,14 +107,17 @@ def _is_outdated(record: PrecisionRecord, job: ExportJob) -> bool:
     return job.calibration.file is not None and record.calibration.sha256 != job.calibration.sha256
 
 
-def _check_makes_as_before(before: Bundle, name: str, job: ExportJob) -> None:
-    """Raises BundleError where a damaged graph would silently become another."""
-    record = before.manifest.precisions[name]
-    fitted_to = record.calibration.file if record.calibration else None
-    found = f"{before.path / record.file} is damaged, and was made "
+def _check_same_options(existing: Bundle, name: str, job: ExportJob) -> None:
+    """Raise BundleError if the job would replace a damaged graph by a different one without saying so."""
+    record = existing.manifest.precisions[name]
+    calibrated_with = record.calibration.file if record.calibration else None
+    fact = f"{existing.path / record.file} is damaged, and was made "
     if record.exporter != job.exporter:
         raise BundleError(
-            f"{found}with --exporter {record.exporter}; export it so again with --precision {name} first, or --force"
+            f"{fact}with --exporter {record.exporter}; export it that way again with --precision {name} first, or "
+            "pass --force"
         )
-    if fitted_to and (job.calibration is None or job.calibration.file is None):
-        raise BundleError(f"{found}with --calibration {fitted_to}; give that file again, or --force to do without it")
+    if calibrated_with and (job.calibration is None or job.calibration.file is None):
+        raise BundleError(
+            f"{fact}with --calibration {calibrated_with}; pass that file again, or --force to do without it"
+        )

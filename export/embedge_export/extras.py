@@ -1,4 +1,4 @@
-"""Optional packages: an error that names the pip command instead of an ImportError from the depths."""
+"""Checks for optional packages: a missing one is an error that names the pip command, not a late ImportError."""
 
 from importlib.util import find_spec
 
@@ -6,17 +6,17 @@ from embedge.errors import MissingExtraError
 
 
 def require_export_extra() -> None:
-    """Raises MissingExtraError where the export extra is not installed."""
+    """Raise MissingExtraError unless the packages of ``embedge[export]`` are installed."""
     _require("export", ("onnx", "safetensors", "ml_dtypes"))
 
 
 def require_optimum_extra() -> None:
-    """Raises MissingExtraError where the optimum extra is not installed."""
+    """Raise MissingExtraError unless the packages of ``embedge[optimum]`` are installed."""
     _require("optimum", ("optimum", "optimum.exporters.onnx", "torch"))
 
 
 def has_optimum_extra() -> bool:
-    """Whether the reference can be made here."""
+    """Whether optimum is installed, which traces the reference graph."""
     try:
         require_optimum_extra()
     except MissingExtraError:
@@ -26,12 +26,12 @@ def has_optimum_extra() -> bool:
 
 def _require(extra: str, modules: tuple[str, ...]) -> None:
     for module in modules:
-        if not _importable(module):
-            raise MissingExtraError(f"{module} is not installed; `pip install 'embedge[{extra}]'` brings it")
+        if not _is_importable(module):
+            raise MissingExtraError(f"{module} is not installed; run `pip install 'embedge[{extra}]'`")
 
 
-def _importable(module: str) -> bool:
+def _is_importable(module: str) -> bool:
     try:
         return find_spec(module) is not None
-    except ModuleNotFoundError:  # its parent is missing
+    except ModuleNotFoundError:  # its parent package is missing
         return False

@@ -1,4 +1,4 @@
-"""export(): checkpoint -> graph -> smooth -> quantise -> verify -> bundle."""
+"""export(): reads a checkpoint, makes its graphs, verifies them, and puts the bundle in place."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -15,14 +15,13 @@ from embedge.bundle.staging import existing_bundle, lock_destination, report_wri
 from embedge.errors import BundleError
 from embedge.inference.errstate import own_errstate
 from embedge.progress import log_step
-from embedge.version import __version__
 from embedge_export.checkpoint.fetch import fetch
-from embedge_export.checkpoint.read import read_checkpoint
+from embedge_export.checkpoint.read import Checkpoint, read_checkpoint
 from embedge_export.checkpoint.recipe import load_recipe
 from embedge_export.convert import convert
-from embedge_export.existing import as_before, is_of, missing_precisions, side_files
+from embedge_export.existing import missing_precisions, reuse_recipe, side_files, was_made_from
 from embedge_export.graph.write import write_graph
-from embedge_export.job import ExportJob, cache_place, check_choices, check_types
+from embedge_export.job import ExportJob, cache_destination, check_choices, check_types, load_calibration
 from embedge_export.steps import step
 
 
@@ -40,48 +39,62 @@ def export(
     local_files_only: bool = False,
     hub_failure: Exception | None = None,
 ) -> Bundle:
-    """Make a bundle of a checkpoint, or add precisions to the one that is there.
+    """Turn a checkpoint into a bundle, or add precisions to the bundle that already exists there.
 
-    Each step is logged as it ends, by the logger ``embedge`` at level INFO.
+    Export a model by its name, and load it by the same name::
+
+        from embedge import Embedder
+        from embedge_export import export
+
+        export("bge-small-en-v1.5")
+        model = Embedder("bge-small-en-v1.5")
+
+    Export your own fine-tuned model into a directory. ``like`` names the model that you started from::
+
+        bundle = export("my-model", "my-bundle", precisions=["int8", "fp32"], like="bge-small-en-v1.5")
+        model = Embedder(bundle.path)
+
+    Each step is logged when it ends, to the logger ``embedge`` at level INFO.
 
     Args:
-        source: a recipe's name, a hub id, or a directory with a checkpoint.
-        output: the bundle's directory; None is a place in the cache, where ``Embedder`` finds it by its name.
-        precisions: of the graphs to make. One that the bundle already holds is left as it is.
-        exporter: ``"native"`` writes a fused graph itself; ``"optimum"`` traces, for architectures that native lacks.
-        verify: compare each graph with its reference, and fail where it is too far from it.
-        force: make the precisions anew, and replace a bundle of another checkpoint.
-        like: recipe of the checkpoint that a directory's was fine-tuned from, for the pooling and prompts it lacks.
-        calibration: file of texts that int8 is fitted to, one on each line or JSON lines with a "text"; None fits it to
-            some hundreds of texts of many kinds and languages that come with the exporter.
-        cache_dir: the cache; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
-        local_files_only: never touch the network.
-        hub_failure: the error with which the hub has just failed for this source; it is not asked again.
+        source: a recipe's name, a hub id (``owner/name``), or the path of a directory with a checkpoint.
+        output: the bundle's directory. None puts the bundle into the cache, where ``Embedder`` finds it by name.
+        precisions: the precisions to make: some of ``"int8"``, ``"fp32"`` and ``"fp16"``. A precision that the bundle
+            already has is left as it is.
+        exporter: ``"native"`` builds a fused graph and knows the BERT and RoBERTa architectures. ``"optimum"`` traces
+            the model in PyTorch; use it for other architectures.
+        verify: compare each graph with its reference, and fail if it is too far from it.
+        force: make the precisions again even if the bundle has them, and replace a bundle of another checkpoint.
+        like: the recipe that your checkpoint was fine-tuned from. The pooling, prompts and length that the
+            checkpoint's files do not state come from it.
+        calibration: a file with the texts that int8 is fitted to: one text a line, or JSON lines with a ``"text"``.
+            None uses the exporter's own texts: some hundreds, of many kinds and languages.
+        cache_dir: the cache. None means ``$EMBEDGE_HOME`` or, if that is not set, the platform's cache directory.
+        local_files_only: do not use the network.
+        hub_failure: the error that the hub has just returned for this source. The hub is then not asked again.
 
     Returns:
-        The bundle. If the process is killed at any point, what was there before is still there, whole.
+        The bundle. It replaces an existing one in a single step: if the process is killed before, the old bundle is
+        still there and whole.
 
     Raises:
-        CheckpointError: the checkpoint cannot be found, read or exported, or an option is of another type.
+        CheckpointError: the checkpoint cannot be found, read or exported, or an option has the wrong type or value.
         QualityError: a graph is too far from its reference.
-        BundleError: the destination holds something else or cannot be written, or the new bundle cannot be read back.
-        InputValueError: there is no such precision; or the calibration file cannot be read, or has too few texts.
+        BundleError: the destination is not a bundle or cannot be written, or the new bundle cannot be read back.
+        InputValueError: a precision is unknown, or the calibration file cannot be read, or has too few texts.
         MissingExtraError: a package that the exporter needs is not installed.
     """
     check_types(source=source, output=output, like=like, cache_dir=cache_dir)
-    record, texts = check_choices(precisions, exporter, calibration)
+    check_choices(precisions, exporter, calibration)
+    record, texts = load_calibration(exporter, calibration)
     cache = cache_home(cache_dir)
     with step("checkpoint") as note:
         fetched = fetch(os.fspath(source), cache=cache, local_files_only=local_files_only, hub_failure=hub_failure)
         checkpoint = read_checkpoint(fetched, like=load_recipe(like) if like else None)
         note(f"{fetched.origin}, {checkpoint.architecture}, {checkpoint.pooling} pooling")
-    if output is None:
-        destination = cache_place(checkpoint, cache)
-    else:
-        destination = resolve_links(expand(output, what="-o"), what="-o")
     job = ExportJob(
         checkpoint=checkpoint,
-        destination=destination,
+        destination=_find_destination(checkpoint, output, cache),
         precisions=tuple(dict.fromkeys(precisions)),
         exporter=exporter,
         calibration=record,
@@ -91,66 +104,73 @@ def export(
     return _export_locked(job, force=force)
 
 
+def _find_destination(checkpoint: Checkpoint, output: str | PathLike[str] | None, cache: Path) -> Path:
+    """Return the bundle's directory: the output with its links resolved, or a place in the cache."""
+    if output is None:
+        return cache_destination(checkpoint, cache)
+    return resolve_links(expand(output, what="-o"), what="-o")
+
+
 @own_errstate
 def _export_locked(job: ExportJob, *, force: bool) -> Bundle:
+    """Make the files that the destination lacks, under its lock. A complete bundle is returned without the lock."""
     destination = job.destination
-    if _is_current(destination):
-        raise BundleError(f"{destination} is the current directory; give -o another, such as -o bundle")
+    if _is_current_directory(destination):
+        raise BundleError(f"{destination} is the current directory; pass another one, such as -o bundle")
     with report_write_errors(destination):
-        if before := existing_bundle(destination):
-            job = as_before(before, job)
-            if _left(before, job, force=force) is None:
+        if existing := existing_bundle(destination):
+            job = reuse_recipe(existing, job)
+            if _remaining_job(existing, job, force=force) is None:
                 log_step(f"{'bundle':<11}{destination} holds {', '.join(job.precisions)} already")
-                return before
+                return existing
         with lock_destination(destination):
-            before = existing_bundle(destination)  # again: another export may have just ended
-            if before is None:
-                return _make(job, keep=None, drop=None)
-            job = as_before(before, job)
-            left = _left(before, job, force=force)
-            if left is None:
-                return before
-            same = is_of(before, left.checkpoint)
-            return _make(left, keep=before if same else None, drop=None if same else before)
+            existing = existing_bundle(destination)  # again: another export may have ended in the meantime
+            if existing is None:
+                return _make_bundle(job, extends=None, replaces=None)
+            job = reuse_recipe(existing, job)
+            remaining = _remaining_job(existing, job, force=force)
+            if remaining is None:
+                return existing
+            same = was_made_from(existing, remaining.checkpoint)
+            return _make_bundle(remaining, extends=existing if same else None, replaces=None if same else existing)
 
 
-def _is_current(folder: Path) -> bool:
+def _is_current_directory(folder: Path) -> bool:
     try:
         return folder == Path.cwd()
-    except OSError:  # the current directory is gone
+    except OSError:  # somebody deleted the current directory
         return False
 
 
-def _left(before: Bundle, job: ExportJob, *, force: bool) -> ExportJob | None:
-    """What of the job is to be made: of no precision where only other files are damaged; None where all is there."""
-    missing = missing_precisions(before, job, force=force)
-    return replace(job, precisions=missing) if missing or not before.is_whole(side_files(before)) else None
+def _remaining_job(existing: Bundle, job: ExportJob, *, force: bool) -> ExportJob | None:
+    """Return the job with the precisions that are left to make, or None if the bundle is complete.
+
+    The job has no precisions if only side files are damaged.
+    """
+    missing = missing_precisions(existing, job, force=force)
+    return replace(job, precisions=missing) if missing or not existing.is_whole(side_files(existing)) else None
 
 
-def _make(job: ExportJob, *, keep: Bundle | None, drop: Bundle | None) -> Bundle:
-    from embedge_export.bundle_files import record_files, write_manifest, write_side_files
+def _make_bundle(job: ExportJob, *, extends: Bundle | None, replaces: Bundle | None) -> Bundle:
+    """Make the job's graphs and put the bundle in place.
+
+    Args:
+        job: the work to do.
+        extends: the existing bundle, if its other precisions stay in the new one.
+        replaces: the existing bundle, if the new one replaces it.
+    """
+    from embedge_export.bundle_files import write_manifest, write_side_files
     from embedge_export.read_back import read_back, reopen
     from embedge_export.verify.checks import verify_export
 
-    manifest = _manifest(job, {})
-    if keep is not None and keep.manifest.outputs != manifest.outputs:
-        raise BundleError(
-            f"{job.destination} holds graphs that give {', '.join(keep.manifest.outputs)}, and --exporter "
-            f"{job.exporter} makes such as give {', '.join(manifest.outputs)}; give -o another directory, or "
-            "delete that one first"
-        )
-    with staging(job.destination, extends=keep, replaces=drop) as (folder, scratch):
+    manifest = _new_manifest(job)
+    if extends is not None:
+        _check_same_outputs(extends, manifest, job)
+    with staging(job.destination, extends=extends, replaces=replaces) as (folder, scratch):
         write_side_files(job.checkpoint, folder)
         for precision, model in convert(job, scratch) if job.precisions else ():
             write_graph(model, folder / GRAPHS[precision])
-        others = {} if keep is None else {k: v for k, v in keep.manifest.precisions.items() if k not in job.precisions}
-        kept = (
-            {}
-            if keep is None
-            else {name: keep.manifest.files[name] for other in others for name in keep.graph_files(other)}
-        )
-        manifest = replace(manifest, precisions={**others, **manifest.precisions})
-        written = write_manifest(folder, replace(manifest, files=record_files(folder, keep=kept)))
+        written = write_manifest(folder, _with_files(manifest, folder, extends))
         bundle = read_back(written, load=job.precisions)
         if job.verify and job.precisions:
             bundle = reopen(write_manifest(folder, verify_export(job, bundle, scratch)))
@@ -159,29 +179,41 @@ def _make(job: ExportJob, *, keep: Bundle | None, drop: Bundle | None) -> Bundle
     return Bundle(job.destination, bundle.manifest)
 
 
-def _manifest(job: ExportJob, others: Mapping[str, PrecisionRecord]) -> Manifest:
-    """The manifest but for its files and quality."""
-    checkpoint, fetched = job.checkpoint, job.checkpoint.fetched
-    packages = ("embedge", "onnx", "numpy") if job.exporter == "native" else ("embedge", "optimum-onnx", "torch")
-    made_by = {name: __version__ if name == "embedge" else version(name) for name in packages}
-    new: dict[str, PrecisionRecord] = {
-        name: PrecisionRecord(
-            file=GRAPHS[name],
-            exporter=job.exporter,
-            calibration=job.calibration if name == "int8" else None,
-            made_by=made_by,
+def _check_same_outputs(existing: Bundle, manifest: Manifest, job: ExportJob) -> None:
+    """Raise BundleError if the new graphs have other outputs than the existing ones: one manifest describes both."""
+    if existing.manifest.outputs != manifest.outputs:
+        raise BundleError(
+            f"{job.destination} holds graphs that give {', '.join(existing.manifest.outputs)}, and --exporter "
+            f"{job.exporter} makes graphs that give {', '.join(manifest.outputs)}; pass -o another directory, or "
+            "delete that one first"
         )
-        for name in job.precisions
-    }
+
+
+def _with_files(manifest: Manifest, folder: Path, extends: Bundle | None) -> Manifest:
+    """Return the manifest with a record of every file, and with the precisions of ``extends`` that stay."""
+    from embedge_export.bundle_files import record_files
+
+    if extends is None:
+        return replace(manifest, files=record_files(folder, known={}))
+    others = {name: record for name, record in extends.manifest.precisions.items() if name not in manifest.precisions}
+    known = {name: extends.manifest.files[name] for other in others for name in extends.graph_files(other)}
+    precisions = {**others, **manifest.precisions}
+    return replace(manifest, precisions=precisions, files=record_files(folder, known=known))
+
+
+def _new_manifest(job: ExportJob) -> Manifest:
+    """Return the manifest of the job, still without files and quality."""
+    checkpoint, fetched = job.checkpoint, job.checkpoint.fetched
+    source = Source(
+        origin=fetched.origin,
+        hub_id=fetched.hub_id,
+        revision=fetched.revision,
+        like=checkpoint.like,
+        checkpoint_sha256=checkpoint.sha256,
+    )
     return Manifest(
         model=fetched.name,
-        source=Source(
-            origin=fetched.origin,
-            hub_id=fetched.hub_id,
-            revision=fetched.revision,
-            like=checkpoint.like,
-            checkpoint_sha256=checkpoint.sha256,
-        ),
+        source=source,
         licence=checkpoint.licence,
         task=checkpoint.task,
         architecture=checkpoint.architecture,
@@ -196,5 +228,20 @@ def _manifest(job: ExportJob, others: Mapping[str, PrecisionRecord]) -> Manifest
         prompts=checkpoint.prompts,
         default_prompt=checkpoint.default_prompt,
         files={},
-        precisions={**others, **new},
+        precisions=_new_records(job),
     )
+
+
+def _new_records(job: ExportJob) -> Mapping[str, PrecisionRecord]:
+    """Return the manifest's records of the job's precisions, still without quality."""
+    packages = ("embedge", "onnx", "numpy") if job.exporter == "native" else ("embedge", "optimum-onnx", "torch")
+    made_by = {name: version(name) for name in packages}
+    return {
+        name: PrecisionRecord(
+            file=GRAPHS[name],
+            exporter=job.exporter,
+            calibration=job.calibration if name == "int8" else None,
+            made_by=made_by,
+        )
+        for name in job.precisions
+    }

@@ -1,4 +1,4 @@
-"""A new bundle as whoever loads it will find it, read back from the disk before it replaces another."""
+"""A new bundle is read back from the disk before it replaces an old one."""
 
 from collections.abc import Iterable
 
@@ -9,39 +9,39 @@ from embedge.errors import BundleError, EmbedgeError
 
 
 def read_back(written: Bundle, *, load: Iterable[Precision]) -> Bundle:
-    """The bundle, every file of which was checked, and of which these precisions load.
+    """Return the bundle as it is on disk, after a check of every file and a load of the given precisions.
 
     Raises:
-        BundleError: its manifest or a file is not what was written, or it does not load.
+        BundleError: the manifest or a file differs from what was written, or a precision does not load.
     """
-    found = reopen(written)
-    kind = Embedder if found.manifest.task == "embed" else Reranker
+    bundle = reopen(written)
+    kind = Embedder if bundle.manifest.task == "embed" else Reranker
     try:
-        found.check()
+        bundle.check()
         for precision in load:
-            kind(found.path, precision=precision)
+            kind(bundle.path, precision=precision)
     except EmbedgeError as error:
         raise _unusable(error) from error
-    return found
+    return bundle
 
 
 def reopen(written: Bundle) -> Bundle:
-    """The bundle with its manifest read back.
+    """Return the bundle with its manifest read from the disk.
 
     Raises:
-        BundleError: it is not what was written, or none that can be used.
+        BundleError: the manifest is not valid, or differs from what was written.
     """
     try:
-        found = Bundle.open(written.path)
+        bundle = Bundle.open(written.path)
     except BundleError as error:
         raise _unusable(error) from error
-    if found.manifest != written.manifest:
-        raise _unusable("its manifest says something else than was written")
-    return found
+    if bundle.manifest != written.manifest:
+        raise _unusable("its manifest differs from what was written")
+    return bundle
 
 
 def _unusable(reason: object) -> BundleError:
     return BundleError(
-        f"the new bundle cannot be used ({reason}), so nothing was replaced; mend what this names in the checkpoint's "
-        "config files, or report it with `embedge info`"
+        f"the new bundle cannot be used ({reason}), so nothing was replaced; correct what this names in the "
+        "checkpoint's config files, or report it with the output of `embedge info`"
     )

@@ -1,4 +1,4 @@
-"""What an export tells while it works: one line for each step, as it ends."""
+"""The log of an export: one line for each step, when it ends."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +9,10 @@ from embedge.progress import log_step
 
 @contextmanager
 def step(name: str) -> Iterator[Callable[[str], None]]:
-    """Reports a step when it ends: its name, what the block noted about it, and the seconds it took."""
+    """Log a step when the block ends: its name, the notes that the block adds, and the time in seconds.
+
+    The block receives the function that adds a note.
+    """
     notes: list[str] = []
     start = time.perf_counter()
     yield notes.append

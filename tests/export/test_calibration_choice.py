@@ -1,4 +1,4 @@
-"""An export's calibration and other choices: which make graphs anew, and which are refused."""
+"""An export's calibration and other choices: which of them make graphs again, and which are refused."""
 
 import json
 import logging
@@ -12,10 +12,10 @@ from embedge_export import export
 from manifests import sealed
 
 
-def test_another_calibration_makes_int8_anew(
+def test_another_calibration_makes_int8_again(
     tiny_checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """And only int8; the same file again makes nothing."""
+    """It makes only int8 again. A second export with the same file makes nothing."""
     own = tmp_path / "own.txt"
     own.write_text("\n".join("cat " * n for n in range(1, 41)), encoding="utf-8")
     first = export(tiny_checkpoint, tmp_path / "b", precisions=("int8", "fp32"), verify=False)
@@ -30,7 +30,7 @@ def test_another_calibration_makes_int8_anew(
 
 
 def test_a_calibration_replaces_int8_that_another_exporter_made(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """It is not ignored; without one, what is there stays."""
+    """Without a calibration, the graph of the other exporter stays."""
     own = tmp_path / "own.txt"
     own.write_text("\n".join("cat " * n for n in range(1, 41)), encoding="utf-8")
     export(tiny_checkpoint, tmp_path / "b", exporter="optimum", verify=False)
@@ -42,7 +42,7 @@ def test_a_calibration_replaces_int8_that_another_exporter_made(tiny_checkpoint:
     assert fitted.calibration.file == "own.txt"
 
 
-def test_calibration_texts_that_are_one_to_the_tokenizer_are_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_calibration_texts_with_the_same_tokens_are_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
     own = tmp_path / "own.txt"
     own.write_text("\n".join(f"the cat sat on mat {n}" for n in range(40)), encoding="utf-8")
     with pytest.raises(
@@ -52,7 +52,7 @@ def test_calibration_texts_that_are_one_to_the_tokenizer_are_refused(tiny_checkp
     assert not (tmp_path / "b").exists()
 
 
-def test_int8_that_was_never_fitted_is_made_anew(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_int8_that_was_never_calibrated_is_made_again(tiny_checkpoint: Path, tmp_path: Path) -> None:
     bundle = export(tiny_checkpoint, tmp_path / "b", verify=False)
     manifest = json.loads((bundle.path / "embedge.json").read_text())
     manifest["precisions"]["int8"]["calibration"] = None
@@ -88,5 +88,5 @@ def test_a_choice_of_another_type_is_refused(tiny_checkpoint: Path, choice: dict
 def test_a_calibration_that_nothing_would_use_is_refused(
     tiny_checkpoint: Path, tmp_path: Path, exporter: Any, precision: Any
 ) -> None:
-    with pytest.raises(CheckpointError, match="only native int8 is"):
+    with pytest.raises(CheckpointError, match="only int8 of the native exporter does"):
         export(tiny_checkpoint, tmp_path / "b", precisions=(precision,), exporter=exporter, calibration="own.txt")

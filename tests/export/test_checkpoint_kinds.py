@@ -1,4 +1,4 @@
-"""Checkpoints of every kind, by the native exporter and by optimum: exported alike, or refused with the reason."""
+"""The native exporter and optimum export every kind of checkpoint alike, or refuse it with the reason."""
 
 import json
 import shutil
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from checkpoint_folder import token_ids
 from embedge import CheckpointError, Embedder, QualityError
 from embedge_export import export
 
@@ -24,8 +25,8 @@ def test_the_optimum_exporter_makes_the_same_vectors(
     assert cosine > (0.99 if precision == "int8" else 0.99999)
 
 
-def test_the_optimum_exporter_brings_other_architectures(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """A seeded DistilBERT, held to transformers' own module."""
+def test_the_optimum_exporter_exports_other_architectures(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """A seeded DistilBERT, compared with transformers' own module."""
     import torch
     from transformers import DistilBertConfig, DistilBertModel
 
@@ -38,7 +39,7 @@ def test_the_optimum_exporter_brings_other_architectures(tiny_checkpoint: Path, 
         export(folder, tmp_path / "b")
     bundle = export(folder, tmp_path / "b", precisions=("fp32",), exporter="optimum")
     embedder = Embedder(bundle.path)
-    ids = torch.tensor([embedder._engine.tokeniser.encode(["the cat sat"]).ids[0].tolist()])
+    ids = torch.tensor([token_ids(bundle, "the cat sat")])
     with torch.no_grad():
         expected = model(input_ids=ids).last_hidden_state[0, 0].numpy()
     np.testing.assert_allclose(embedder.encode("the cat sat", normalize=False), expected, atol=1e-4)
@@ -91,7 +92,7 @@ def test_a_checkpoint_that_cannot_be_exported_says_why(
 
 
 @pytest.mark.parametrize("mode", ["cls", "mean", "lasttoken"])
-def test_both_spellings_of_pooling_are_read(tiny_checkpoint: Path, tmp_path: Path, mode: str) -> None:
+def test_the_pooling_key_of_sentence_transformers_5_is_read(tiny_checkpoint: Path, tmp_path: Path, mode: str) -> None:
     folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "c"))
     (folder / "1_Pooling/config.json").write_text(json.dumps({"pooling_mode": mode}))
     assert export(folder, tmp_path / "b", verify=False).manifest.pooling == mode.removesuffix("token")
@@ -112,7 +113,7 @@ def test_a_fine_tune_takes_what_it_lacks_from_a_recipe(tiny_checkpoint: Path, tm
 def test_no_tokenizer_names_the_command_that_makes_one(tiny_checkpoint: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "c"))
     (folder / "tokenizer.json").unlink()
-    with pytest.raises(CheckpointError, match="holds no tokenizer.json; `python -c"):
+    with pytest.raises(CheckpointError, match="holds no tokenizer.json; run `python -c"):
         export(folder, tmp_path / "b")
 
 

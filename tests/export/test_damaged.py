@@ -1,4 +1,4 @@
-"""A bundle that is damaged or lacks a precision: what is advised, and what an export makes again."""
+"""A bundle that is damaged or lacks a precision: the command in the error, and the files that an export makes again."""
 
 import logging
 import re
@@ -21,7 +21,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def advised(error: BaseException, **places: Path) -> list[str]:
-    """The command in an error, without its first word; a word that stands for a place becomes it."""
+    """The arguments of the command in an error, with the placeholders in it replaced by paths."""
     command = re.search("`embedge (.*?)`", str(error))
     assert command, error
     return [str(places.get(word, word)) for word in shlex.split(command[1])]
@@ -29,10 +29,10 @@ def advised(error: BaseException, **places: Path) -> list[str]:
 
 @pytest.mark.parametrize("damaged", ["onnx/model_int8.onnx", "onnx/model.onnx", "tokenizer.json"])
 @pytest.mark.parametrize("choice", ["like", "exporter", "calibration"])
-def test_what_a_damaged_bundle_advises_makes_it_again(
+def test_the_command_in_the_error_repairs_a_damaged_bundle(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choice: str, damaged: str
 ) -> None:
-    """As it was made; once a place is given for the checkpoint, which the manifest does not know."""
+    """It repeats the options of the first export. You fill in the checkpoint's directory, which no manifest records."""
     folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "c"))
     if choice == "like":
         shutil.rmtree(folder / "1_Pooling")
@@ -49,11 +49,11 @@ def test_what_a_damaged_bundle_advises_makes_it_again(
     assert done.exit_code == 0, done.output
     assert Bundle.open(bundle.path).manifest == bundle.manifest
     after = contents(bundle.path)
-    assert after == before | {"embedge.json": after["embedge.json"]}  # which may name them in another order
+    assert after == before | {"embedge.json": after["embedge.json"]}  # its precisions may be in another order
 
 
-def test_what_is_advised_for_a_precision_that_is_missing_adds_it(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """To a bundle of a checkpoint that needs --like; and after that the manifest still knows."""
+def test_the_command_in_the_error_adds_a_missing_precision(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """The checkpoint needs --like, and the manifest still records it afterwards."""
     folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "c"))
     shutil.rmtree(folder / "1_Pooling")
     bundle = export(folder, tmp_path / "b", like="bge-small-en-v1.5", verify=False)
@@ -81,7 +81,7 @@ def test_a_damaged_side_file_is_made_again_and_no_graph(
 
 
 def test_a_damaged_graph_is_made_again(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """By the export that adds another precision, too: a bundle is never written with a bad file in it."""
+    """Also by an export that adds another precision: no bundle is written with a damaged file in it."""
     bundle = export(tiny_checkpoint, tmp_path / "b", precisions=("int8", "fp32"), verify=False)
     (bundle.path / "onnx/model.onnx").write_bytes(b"junk")
     export(tiny_checkpoint, tmp_path / "b", verify=False).check()

@@ -1,4 +1,4 @@
-"""errors.py, job.py, read_back.py and command/commands.py: what others raise, odd options, what must not fail."""
+"""errors.py, job.py, read_back.py and command/commands.py: foreign errors, odd options, and what must not fail."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from onnx import ModelProto
 from embedge import Bundle, BundleError, CheckpointError, InputValueError
 from embedge_export import export
 from embedge_export.checkpoint.fetch import fetch
-from embedge_export.errors import ours
+from embedge_export.errors import translate_errors
 from embedge_export.graph import write as graph_file
 from embedge_export.graph.cpu_session import CpuSession
 from embedge_export.graph.write import write_graph
@@ -32,13 +32,13 @@ SOURCES = ["~nouser/x", "a" * 5000, "a/" + "b" * 5000, "a\0b", "a/b\0", "a/b c",
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=range(len(SOURCES)))
-def test_a_source_that_is_no_name_or_path_is_told(source: str, tmp_path: Path) -> None:
+def test_a_source_that_is_not_a_name_or_path_is_an_error(source: str, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError):
         export(source, tmp_path / "b", local_files_only=True)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no links in a circle")
-def test_a_source_of_links_in_a_circle_is_told(tmp_path: Path) -> None:
+def test_a_source_with_a_symbolic_link_loop_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to(tmp_path / "b")
     (tmp_path / "b").symlink_to(tmp_path / "a")
     with pytest.raises(CheckpointError, match="no such directory"):
@@ -46,7 +46,7 @@ def test_a_source_of_links_in_a_circle_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("output", ["~nouser/x", "a" * 5000, "x\0y", "/dev/null/x", "\ud800"])
-def test_an_output_that_is_no_place_is_told(
+def test_an_output_that_is_not_a_usable_path_is_an_error(
     tiny_checkpoint: Path, output: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -55,31 +55,31 @@ def test_an_output_that_is_no_place_is_told(
 
 
 @pytest.mark.parametrize("cache", ["~nouser/x", "x\0y"])
-def test_a_cache_that_is_no_place_is_told(tiny_checkpoint: Path, cache: str) -> None:
+def test_a_cache_that_is_not_a_usable_path_is_an_error(tiny_checkpoint: Path, cache: str) -> None:
     with pytest.raises(BundleError, match="cache_dir cannot be .*pass another path"):
         export(tiny_checkpoint, cache_dir=cache, verify=False)
 
 
 @pytest.mark.parametrize("file", ["~nouser/x", "a\0b", "\ud800", "a" * 5000])
-def test_a_calibration_that_is_no_file_is_told(tiny_checkpoint: Path, tmp_path: Path, file: str) -> None:
+def test_a_calibration_that_is_not_a_file_is_an_error(tiny_checkpoint: Path, tmp_path: Path, file: str) -> None:
     with pytest.raises(InputValueError, match="--calibration cannot be .*pass another path|pass --calibration"):
         export(tiny_checkpoint, tmp_path / "b", calibration=file)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode")
-def test_a_calibration_whose_name_is_no_unicode_is_told_before_any_work(tmp_path: Path) -> None:
+def test_a_calibration_whose_name_is_not_unicode_is_an_error_before_any_work(tmp_path: Path) -> None:
     file = Path(os.fsdecode(os.fsencode(tmp_path) + b"/t\xff.txt"))
     file.write_text("\n".join(f"text {number}" for number in range(100)))
-    with pytest.raises(InputValueError, match="is no Unicode; rename it"):
+    with pytest.raises(InputValueError, match="is not valid Unicode.*; rename it"):
         calibration_texts(file)
 
 
-def test_a_tokenizer_that_fails_on_a_calibration_text_is_the_checkpoints_fault(
+def test_a_tokenizer_that_fails_on_a_calibration_text_is_a_checkpoint_error(
     tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(tiny_checkpoint, tmp_path / "c")
     saved = json.loads((folder / "tokenizer.json").read_text())
-    saved["model"]["unk_token"] = "[NONE]"  # which the vocabulary does not have
+    saved["model"]["unk_token"] = "[NONE]"  # not in the vocabulary
     (folder / "tokenizer.json").write_text(json.dumps(saved))
     with pytest.raises(CheckpointError, match=r"\(WordPiece error: Missing \[UNK\].*\); get the checkpoint again"):
         export(folder, tmp_path / "b", verify=False)
@@ -105,12 +105,14 @@ def test_a_tokenizer_that_fails_on_a_calibration_text_is_the_checkpoints_fault(
     ],
     ids=repr,
 )
-def test_an_option_of_another_type_is_told(tiny_checkpoint: Path, tmp_path: Path, options: dict[str, Any]) -> None:
+def test_an_option_of_the_wrong_type_is_an_error(
+    tiny_checkpoint: Path, tmp_path: Path, options: dict[str, Any]
+) -> None:
     with pytest.raises((CheckpointError, InputValueError), match="must be"):
         export(**{"source": tiny_checkpoint, "output": tmp_path / "b", "verify": False, **options})
 
 
-def test_strings_of_numpys_are_strings(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_precisions_may_be_numpy_strings(tiny_checkpoint: Path, tmp_path: Path) -> None:
     bundle = export(tiny_checkpoint, tmp_path / "b", precisions=list(np.array(["fp32"])), verify=False)
     assert Bundle.open(bundle.path) == bundle
 
@@ -152,7 +154,7 @@ def test_a_bundle_that_cannot_be_read_back_replaces_nothing(
 def test_a_file_that_is_not_what_was_written_replaces_nothing(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
-    """A disk that loses what it was given; or a graph that ONNX Runtime does not open."""
+    """A disk that loses data; or a graph that ONNX Runtime does not open."""
     import embedge_export.bundle_files as written
 
     bundle = export(tiny_checkpoint, tmp_path / "b", verify=False)
@@ -179,11 +181,11 @@ def test_a_file_that_is_not_what_was_written_replaces_nothing(
     assert contents(bundle.path) == before
 
 
-def test_a_graph_that_onnx_runtime_refuses_is_one_line_of_ours(model: ModelProto, tmp_path: Path) -> None:
-    """When it is opened, and when it runs."""
+def test_a_graph_that_onnx_runtime_refuses_is_a_one_line_error(model: ModelProto, tmp_path: Path) -> None:
+    """When it opens the graph, and when it runs it."""
     write_graph(model, tmp_path / "a.onnx")
     session = CpuSession(tmp_path / "a.onnx", optimise=False)
-    ids = np.full((1, 65), 3)  # one more than there are positions
+    ids = np.full((1, 65), 3)  # one more than the model has positions
     with pytest.raises(CheckpointError, match=r"a\.onnx failed on 1 x 65 tokens \(.*\); ") as seen:
         session.run(["last_hidden_state"], {"input_ids": ids, "attention_mask": ids})
     assert "\n" not in str(seen.value)
@@ -192,7 +194,7 @@ def test_a_graph_that_onnx_runtime_refuses_is_one_line_of_ours(model: ModelProto
         CpuSession(tmp_path / "b.onnx", optimise=True)
 
 
-def test_a_calibration_that_the_graph_fails_on_is_told(model: ModelProto, tiny_checkpoint: Path) -> None:
+def test_a_calibration_that_the_graph_fails_on_is_an_error(model: ModelProto, tiny_checkpoint: Path) -> None:
     with pytest.raises(CheckpointError, match=r"calibrate\.onnx failed on"):
         calibrate(model, ["the cat " * 60], tokenizer=tiny_checkpoint / "tokenizer.json", max_tokens=100)
     with pytest.raises(InputValueError, match="the 0 calibration texts"):
@@ -200,8 +202,8 @@ def test_a_calibration_that_the_graph_fails_on_is_told(model: ModelProto, tiny_c
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a\nb"), OSError(28, "No space"), LookupError(), KeyError(1)])
-def test_an_error_of_others_is_one_of_ours_that_keeps_its_cause(error: Exception) -> None:
-    with pytest.raises(CheckpointError) as seen, ours(CheckpointError, "the fact", "what to do"):
+def test_a_foreign_error_is_translated_and_keeps_its_cause(error: Exception) -> None:
+    with pytest.raises(CheckpointError) as seen, translate_errors(CheckpointError, "the fact", "what to do"):
         raise error
     reason = {RuntimeError: "a", OSError: "No space", LookupError: "LookupError", KeyError: "1"}
     assert str(seen.value) == f"the fact ({reason[type(error)]}); what to do"
@@ -209,7 +211,7 @@ def test_an_error_of_others_is_one_of_ours_that_keeps_its_cause(error: Exception
 
 
 def test_numpys_warnings_do_not_break_an_export(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """The caller raises on each; the graphs are the same, and afterwards the caller's choice is as it was."""
+    """The caller makes numpy raise on each. The graphs are the same, and the caller's setting stays as it was."""
     expected = export(tiny_checkpoint, tmp_path / "a", precisions=("int8", "fp32", "fp16"), verify=False)
     with np.errstate(all="raise"):
         found = export(tiny_checkpoint, tmp_path / "b", precisions=("int8", "fp32", "fp16"))
@@ -264,7 +266,7 @@ def test_a_log_line_that_cannot_be_written_does_not_fail_a_command() -> None:
 def test_a_directory_is_named_as_it_was_given(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And called by its own name, not by a dot."""
+    """The bundle has the directory's own name, not a dot."""
     monkeypatch.chdir(tiny_checkpoint)
     found = fetch(".", cache=tmp_path, local_files_only=True)
     assert (found.directory, found.name) == (Path(), tiny_checkpoint.name)

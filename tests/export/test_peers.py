@@ -1,8 +1,8 @@
-"""A bundle is a repository that other libraries load: sentence-transformers and fastembed give the same vectors.
+"""Other libraries load a bundle as a repository: sentence-transformers and fastembed give the same vectors.
 
-They pad their batches. That changes attention's float32 sums in the last bits. In the fp32 graph it stays there, far
-below 1e-3; in the int8 graph it tips codes that are next to a rounding boundary. So int8 is held to 1e-3 where nothing
-is padded, and to a cosine where the peer pads.
+They pad their batches, which changes attention's float32 sums in the last bits. In the fp32 graph, the vectors then
+differ by far less than 1e-3. In the int8 graph, a value near a rounding boundary can get the next code. So the int8
+test allows 1e-3 without padding, and compares cosines with padding.
 """
 
 from typing import Any
@@ -20,13 +20,13 @@ GRAPHS = [("fp32", "onnx/model.onnx"), ("int8", "onnx/model_int8.onnx")]
 
 @pytest.fixture(params=["minilm", "tiny"])
 def bundle(request: pytest.FixtureRequest) -> Bundle:
-    """Mean pooling with real weights, and CLS pooling."""
+    """One bundle with mean pooling and real weights, and one with CLS pooling."""
     found: Bundle = request.getfixturevalue(f"{request.param}_bundle")
     return found
 
 
 def compare(own: Embedder, alone: NDArray[np.float32], padded: NDArray[np.float32]) -> None:
-    """A peer's vectors, of texts one by one and of one padded batch, are ours."""
+    """Check a peer's vectors, of single texts and of one padded batch, against embedge's."""
     expected = own.encode(TEXTS, on_truncate="ignore")
     np.testing.assert_allclose(alone, expected, atol=1e-3)
     if own.precision == "fp32":

@@ -1,4 +1,4 @@
-"""pipeline.py and bundle_files.py: what an export leaves behind, whatever happens to it."""
+"""pipeline.py and bundle_files.py: the files that an export leaves behind, even if it fails or is killed."""
 
 import json
 import logging
@@ -41,7 +41,7 @@ def test_another_precision_is_added_and_the_first_is_untouched(
     assert not any(line.startswith("int8") for line in caplog.messages)
 
 
-def test_what_is_there_already_is_left_alone(
+def test_a_complete_bundle_is_left_alone(
     tiny_checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     export(tiny_checkpoint, tmp_path / "b", verify=False)
@@ -82,7 +82,7 @@ def test_a_failure_leaves_what_was_there(
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("embedge.bundle.staging._sync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(BundleError, match="No space left.*make room"):
         export(tiny_checkpoint, tmp_path / "b", precisions=("fp32",), verify=False)
     assert contents(tmp_path) == before
@@ -93,7 +93,7 @@ def test_a_failure_leaves_what_was_there(
 def test_killed_at_any_point_it_leaves_a_whole_bundle_or_none(
     tiny_checkpoint: Path, tmp_path: Path, there: str
 ) -> None:
-    """SIGKILL every few milliseconds through the part of an export that writes."""
+    """SIGKILL after different delays, through the part of an export that writes."""
     target = tmp_path / "b"
     if there == "bundle":
         export(tiny_checkpoint, target, verify=False)
@@ -127,7 +127,7 @@ def test_a_changed_config_is_another_checkpoint(tiny_checkpoint: Path, tmp_path:
     folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "c"))
     export(folder, tmp_path / "b", verify=False)
     (folder / "1_Pooling/config.json").write_text(json.dumps({"pooling_mode": "mean"}))
-    with pytest.raises(BundleError, match="before it changed.*--force"):
+    with pytest.raises(BundleError, match="before the checkpoint changed.*--force"):
         export(folder, tmp_path / "b", precisions=("fp32",), verify=False)
 
 
@@ -142,29 +142,31 @@ def test_a_prompt_given_by_like_stays_when_a_precision_is_added(tiny_checkpoint:
 
 
 @pytest.mark.parametrize("first", ["bge-small-en-v1.5", None])
-def test_another_like_needs_force_and_makes_all_anew(tiny_checkpoint: Path, tmp_path: Path, first: str | None) -> None:
-    """It may pool in another way: the graphs that are there would no longer be what the manifest says."""
+def test_another_like_needs_force_and_makes_everything_again(
+    tiny_checkpoint: Path, tmp_path: Path, first: str | None
+) -> None:
+    """Another recipe may pool differently, and the manifest would then not describe the existing graphs."""
     folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "c"))
     (folder / "config_sentence_transformers.json").unlink()
     if first:
         shutil.rmtree(folder / "1_Pooling")
     made = export(folder, tmp_path / "b", precisions=("int8", "fp32"), like=first, verify=False)
-    said = f"with --like {first}; give that" if first else "without --like; leave it out"
+    said = f"with --like {first}; pass --like {first}, or " if first else "without --like; leave --like out, or "
     for options in ({"precisions": ("fp16",)}, {}):
-        with pytest.raises(BundleError, match=f"was made {said}, give -o .*--force"):
+        with pytest.raises(BundleError, match=f"was made {said}pass -o another directory.*--force"):
             export(folder, tmp_path / "b", like="all-MiniLM-L6-v2", verify=False, **options)  # type: ignore[arg-type]
     assert Bundle.open(tmp_path / "b") == made
     anew = export(folder, tmp_path / "b", like="all-MiniLM-L6-v2", force=True, verify=False).manifest
     assert (set(anew.precisions), anew.source.like) == ({"int8"}, "all-MiniLM-L6-v2")
 
 
-def test_a_name_that_is_no_name_is_made_one(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_a_directory_name_that_is_not_a_bundle_name_is_made_one(tiny_checkpoint: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "my -- model"))
     bundle = export(folder, verify=False)
     assert Embedder(bundle.path.name).dimension == 32
 
 
-def test_odd_files_in_a_bundle_go_on(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_other_files_in_a_bundle_are_kept(tiny_checkpoint: Path, tmp_path: Path) -> None:
     export(tiny_checkpoint, tmp_path / "b", verify=False)
     (tmp_path / "b/link").symlink_to("nowhere")
     (tmp_path / "b/empty").mkdir()

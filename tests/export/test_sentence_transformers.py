@@ -1,7 +1,7 @@
-"""The same calls to sentence-transformers and to embedge: a changed import changes neither shape, type nor value.
+"""The same calls give the same shapes, types and values in sentence-transformers and in embedge.
 
-The reference is sentence-transformers 5, with torch, on all-MiniLM-L6-v2 as its trainers saved it. Where the two are
-meant to differ, a test says how.
+The reference is sentence-transformers 5, with torch, on all-MiniLM-L6-v2 as its trainers saved it. A test describes
+each intended difference.
 """
 
 from collections.abc import Callable
@@ -57,7 +57,7 @@ def ours(minilm_bundle: Bundle) -> Embedder:
 
 @pytest.fixture(scope="module")
 def prompted(make_checkpoint: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Embedder]:
-    """Both libraries on one bundle whose checkpoint has prompts, and a default one."""
+    """Both libraries on one bundle whose checkpoint has prompts."""
     library = pytest.importorskip("sentence_transformers")
     from embedge_export import export
 
@@ -67,7 +67,7 @@ def prompted(make_checkpoint: Any, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.mark.parametrize("name", ENCODES)
-def test_encode_gives_what_theirs_gives(theirs: Any, ours: Embedder, name: str) -> None:
+def test_encode_returns_what_sentence_transformers_returns(theirs: Any, ours: Embedder, name: str) -> None:
     expected, found = ENCODES[name](theirs), ENCODES[name](ours)
     assert (type(found), found.dtype, found.shape) == (np.ndarray, expected.dtype, expected.shape)
     np.testing.assert_allclose(found, expected, atol=1e-5)
@@ -75,10 +75,11 @@ def test_encode_gives_what_theirs_gives(theirs: Any, ours: Embedder, name: str) 
 
 @pytest.mark.parametrize("precision", ["int8", "uint8", "binary", "ubinary"])
 @pytest.mark.parametrize("texts", [MANY, MANY[:3], MANY[0]], ids=["many", "few", "one"])
-def test_output_precisions_are_theirs(theirs: Any, ours: Embedder, precision: Any, texts: Any) -> None:
-    """int8 takes its range from the texts of the call in both.
+def test_output_precisions_match_sentence_transformers(theirs: Any, ours: Embedder, precision: Any, texts: Any) -> None:
+    """In both libraries, int8 takes its range from the texts of the call.
 
-    A value at the edge of two codes may get either: of few texts many are, as a dimension's largest is the edge itself.
+    A value on the boundary between two codes may get either. With few texts that is frequent, because the largest value
+    of each dimension is a boundary.
     """
     expected, found = theirs.encode(texts, precision=precision), ours.encode(texts, precision=precision)
     assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
@@ -91,7 +92,7 @@ def test_output_precisions_are_theirs(theirs: Any, ours: Embedder, precision: An
         assert apart.mean() < 0.05
 
 
-def test_similarity_is_theirs(theirs: Any, ours: Embedder) -> None:
+def test_similarity_matches_sentence_transformers(theirs: Any, ours: Embedder) -> None:
     vectors = ours.encode(TEXTS)
     one, some = vectors[0], vectors[:5]
     for first, second in ((vectors, some), (one, some), (some * 3, vectors)):
@@ -101,7 +102,7 @@ def test_similarity_is_theirs(theirs: Any, ours: Embedder) -> None:
     assert ours.similarity_pairwise(some, vectors[5:10]).dtype == np.float32
 
 
-def test_attributes_are_theirs(theirs: Any, ours: Embedder) -> None:
+def test_attributes_match_sentence_transformers(theirs: Any, ours: Embedder) -> None:
     assert ours.max_seq_length == theirs.max_seq_length == 256
     assert ours.get_sentence_embedding_dimension() == theirs.get_sentence_embedding_dimension() == 384
     assert ours.get_embedding_dimension() == ours.dimension
@@ -109,14 +110,16 @@ def test_attributes_are_theirs(theirs: Any, ours: Embedder) -> None:
 
 
 def test_max_seq_length_cannot_be_set(ours: Embedder) -> None:
-    """Rather than set, and without effect."""
+    """An assignment fails, because it would have no effect."""
     with pytest.raises(AttributeError, match="max_seq_length"):
         ours.max_seq_length = 128  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("method", ["encode", "encode_query", "encode_document"])
 @pytest.mark.parametrize("options", [{}, {"prompt_name": "passage"}, {"prompt_name": "query"}, {"prompt": "the "}])
-def test_prompts_are_chosen_as_theirs(prompted: tuple[Any, Embedder], method: str, options: dict[str, str]) -> None:
+def test_prompts_are_chosen_as_in_sentence_transformers(
+    prompted: tuple[Any, Embedder], method: str, options: dict[str, str]
+) -> None:
     theirs, ours = prompted
     texts = ["the cat sat on the mat", "bread"]
     expected, found = (getattr(model, method)(texts, **options) for model in (theirs, ours))
@@ -134,15 +137,15 @@ def norms(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return lengths
 
 
-def test_truncated_vectors_are_scaled_again_here_and_not_there(theirs: Any, ours: Embedder) -> None:
-    """The one default that differs; cosines do not."""
+def test_truncated_vectors_are_normalized_unlike_in_sentence_transformers(theirs: Any, ours: Embedder) -> None:
+    """This is the only default that differs. The cosines are the same."""
     expected, found = theirs.encode(TEXTS, truncate_dim=64), ours.encode(TEXTS, truncate_dim=64)
     assert norms(expected).max() < 0.9
     np.testing.assert_allclose(norms(found), 1, atol=1e-6)
     np.testing.assert_allclose(found * norms(expected)[:, None], expected, atol=1e-5)
 
 
-def test_no_texts_keep_their_dimension_here(theirs: Any, ours: Embedder) -> None:
+def test_empty_input_keeps_the_dimension(theirs: Any, ours: Embedder) -> None:
     assert theirs.encode([]).shape == (0,)
     assert ours.encode([]).shape == (0, 384)
 
@@ -163,7 +166,7 @@ def test_batch_size_changes_no_vector(ours: Embedder) -> None:
         ({"batch_size": 0}, "batch_size must be at least 1, found 0"),
     ],
 )
-def test_what_cannot_be_honoured_says_what_to_write_instead(
+def test_an_unsupported_option_says_what_to_write_instead(
     tiny: Embedder, options: dict[str, Any], instead: str
 ) -> None:
     with pytest.raises(InputValueError, match=instead):

@@ -1,4 +1,4 @@
-"""A checkpoint's folder as sentence-transformers saves it, and what reads it: ours and theirs."""
+"""A checkpoint's folder as sentence-transformers saves it, read by embedge and by sentence-transformers."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from embedge import Bundle
+from embedge.bundle.manifest import TOKENIZER
+from embedge.inference.tokenise import Tokeniser
 from embedge_export.checkpoint.fetch import fetch
 from embedge_export.checkpoint.read import Checkpoint, read_checkpoint
 
@@ -24,12 +27,19 @@ def put(path: Path, value: object) -> Path:
 
 
 def modules(kinds: dict[str, str]) -> list[dict[str, Any]]:
-    """modules.json of classes, by name, and their folders."""
+    """The content of modules.json, for classes by name and their folders."""
     names = [kind if "." in kind else f"{OLD}.{kind}" for kind in kinds]
     return [
         {"idx": n, "name": str(n), "type": name, "path": path}
         for n, (name, path) in enumerate(zip(names, kinds.values(), strict=True))
     ]
+
+
+def token_ids(bundle: Bundle, text: str) -> list[int]:
+    """The ids that the bundle's tokenizer gives a text, cut to the model's length."""
+    tokeniser = Tokeniser(bundle.path / TOKENIZER, max_tokens=bundle.manifest.max_tokens)
+    (ids,) = tokeniser.encode([text]).ids
+    return [int(index) for index in ids]
 
 
 def theirs(folder: Path, **options: Any) -> Any:

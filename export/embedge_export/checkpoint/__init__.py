@@ -1,1 +1,1 @@
-"""What is exported: a checkpoint's files, settings and tensors."""
+"""Reads a checkpoint: its files, its settings and its tensors."""

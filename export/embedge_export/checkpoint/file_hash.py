@@ -1,4 +1,4 @@
-"""What makes a checkpoint another one: a hash over all its files that an export reads."""
+"""The hash of a checkpoint: over every file that an export reads, so that any change to one is noticed."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -8,35 +8,35 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Hashes:
-    """SHA-256 of a checkpoint, in hex.
+    """SHA-256 of a checkpoint, in hex, by two formulas.
 
     Attributes:
-        now: over name, size and content of every file that is read.
-        before: by the formula of embedge 0.1.0's first bundles: over the content of weights, config, tokenizer and
+        current: over the name, size and content of every file that is read.
+        legacy: by the formula of embedge 0.1.0's first bundles: over the content of weights, config, tokenizer and
             pooling alone.
     """
 
-    now: str
-    before: str
+    current: str
+    legacy: str
 
 
-def hash_files(root: Path, *, always: Sequence[Path], since: Sequence[Path]) -> Hashes:
-    """The hashes of a checkpoint, each file being read once; those that are not there are left out.
+def hash_files(root: Path, *, legacy_files: Sequence[Path], other_files: Sequence[Path]) -> Hashes:
+    """Return the hashes of a checkpoint. Each file is read once; a file that does not exist is skipped.
 
     Args:
-        root: the checkpoint's directory, to which names are relative.
-        always: the files that both formulas cover, in this order.
-        since: those that the first formula left out.
+        root: the checkpoint's directory; names are relative to it.
+        legacy_files: the files that both formulas cover, in this order.
+        other_files: the files that only the current formula covers.
     """
-    now, before = hashlib.sha256(), hashlib.sha256()
-    for file in filter(Path.is_file, (*always, *since)):
+    current, legacy = hashlib.sha256(), hashlib.sha256()
+    for file in filter(Path.is_file, (*legacy_files, *other_files)):
         name = file.relative_to(root).as_posix()
-        now.update(f"{len(name)} {name} {file.stat().st_size}\n".encode(errors="surrogateescape"))
+        current.update(f"{len(name)} {name} {file.stat().st_size}\n".encode(errors="surrogateescape"))
         for block in _blocks(file):
-            now.update(block)
-            if file in always:
-                before.update(block)
-    return Hashes(now.hexdigest(), before.hexdigest())
+            current.update(block)
+            if file in legacy_files:
+                legacy.update(block)
+    return Hashes(current.hexdigest(), legacy.hexdigest())
 
 
 def _blocks(path: Path) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""JSON files of others: one border, where whatever is wrong with a file becomes one CheckpointError."""
+"""Reads JSON files of a checkpoint; whatever is wrong with one becomes a CheckpointError."""
 
 from pathlib import Path
 from typing import Any
@@ -9,19 +9,22 @@ from embedge.errors import CheckpointError
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file; None where there is no such file.
+    """Return the object in a JSON file, or None if the file does not exist.
 
     Raises:
-        CheckpointError: it cannot be read, holds no object, or holds what no JSON file may, such as NaN.
+        CheckpointError: the file cannot be read, holds no JSON object, or holds a value that JSON does not allow, such
+            as NaN.
     """
     data = read_json_value(path)
     if data is not None and not isinstance(data, dict):
-        raise CheckpointError(f"{path} must hold a JSON object, found {type(data).__name__}; get the checkpoint again")
+        raise CheckpointError(
+            f"{path} must hold a JSON object, found {type(data).__name__}; download or copy the checkpoint again"
+        )
     return data
 
 
 def read_json_value(path: Path) -> object:
-    """Whatever a JSON file holds; None where there is no such file. Raises CheckpointError as ``read_json``."""
+    """Return any value in a JSON file, or None if the file does not exist. Raises CheckpointError as ``read_json``."""
     try:
         with open_regular(path) as file:
             data: object = parse(file.read().decode(), repeats=True)
@@ -31,5 +34,5 @@ def read_json_value(path: Path) -> object:
         return None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise CheckpointError(f"{path} cannot be read ({reason}); get the checkpoint again") from error
+        raise CheckpointError(f"{path} cannot be read ({reason}); download or copy the checkpoint again") from error
     return data

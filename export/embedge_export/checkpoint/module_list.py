@@ -1,26 +1,27 @@
-"""sentence-transformers' modules.json: where the encoder is, how it is pooled, whether vectors are normalised."""
+"""Reads sentence-transformers' modules.json: the encoder's folder, the pooling, and whether vectors are normalised."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from embedge.bundle.manifest import Pooling, Task
 from embedge.errors import CheckpointError
 from embedge_export.checkpoint.json_file import read_json, read_json_value
 
-# Where the library's own classes are: its versions 0.3 to 5.3 name sentence_transformers.models.Pooling, later ones
+# The paths of the library's own classes: versions 0.3 to 5.3 write sentence_transformers.models.Pooling, later ones
 # sentence_transformers.sentence_transformer.modules.pooling.Pooling (util/deprecated_import.py maps one to the other).
-_OWN = re.compile(
+_LIBRARY_CLASS = re.compile(
     r"sentence_transformers\.(models|base\.modules|(sentence_transformer|cross_encoder)\.modules)(\.\w+)?\.(?P<kind>\w+)"
 )
-_KINDS: Mapping[Task, tuple[tuple[str, ...], ...]] = {
+# The sequences of modules that a bundle can run.
+_SUPPORTED: Mapping[Task, tuple[tuple[str, ...], ...]] = {
     "embed": (("Transformer", "Pooling"), ("Transformer", "Pooling", "Normalize")),
     "rerank": (("Transformer",),),
 }
-# sentence-transformers 1 saved the encoder in a folder of its own.
-_OWN_FOLDER = "0_Transformer"
-# sentence-transformers 5 writes one pooling_mode; before, one boolean for each.
+_OLD_ENCODER_FOLDER = "0_Transformer"  # of sentence-transformers 1
+# sentence-transformers 5 writes one pooling_mode; earlier versions write one boolean for each mode.
 _POOLINGS: Mapping[str, Pooling] = {
     "cls": "cls",
     "mean": "mean",
@@ -33,13 +34,13 @@ _POOLINGS: Mapping[str, Pooling] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModuleList:
-    """What a checkpoint's vectors go through.
+    """The modules that a checkpoint computes its vectors with.
 
     Attributes:
-        file: modules.json; it may not exist.
-        kinds: its classes, in order; None where it does not exist.
+        file: path of modules.json, which may not exist.
+        kinds: the modules' class names, in order; None if the file does not exist.
         encoder: the folder with config.json, tokenizer and weights.
-        pooling: the pooling's config; it may not exist.
+        pooling: path of the pooling's config, which may not exist.
         normalize: whether vectors are scaled to length 1.
     """
 
@@ -51,22 +52,19 @@ class ModuleList:
 
 
 def read_modules(root: Path) -> ModuleList:
-    """What modules.json says; without one, what BGE's would.
+    """Return the modules of a checkpoint; if it has no modules.json, the modules of the BGE models.
 
     Raises:
-        CheckpointError: it cannot be read, or names a class that is not sentence-transformers' own.
+        CheckpointError: the file cannot be read, or names a class that is not part of sentence-transformers.
     """
     file = root / "modules.json"
-    found = read_json_value(file)
-    if found is None:
-        apart = root / _OWN_FOLDER
-        encoder = apart if (apart / "config.json").is_file() and not (root / "config.json").is_file() else root
-        pooling = root / "1_Pooling" / "config.json"
-        return ModuleList(file=file, kinds=None, encoder=encoder, pooling=pooling, normalize=True)
-    if not isinstance(found, list) or not all(isinstance(module, dict) for module in found):
-        raise CheckpointError(f"{file} must hold a list of modules; get the checkpoint again")
-    kinds = tuple(_kind(file, module) for module in found)
-    folders = {kind: _folder(file, module) for kind, module in zip(kinds, found, strict=True)}
+    modules = read_json_value(file)
+    if modules is None:
+        return _default_modules(root, file)
+    if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
+        raise CheckpointError(f"{file} must hold a list of modules; download or copy the checkpoint again")
+    kinds = tuple(_class_name(file, module) for module in modules)
+    folders = {kind: _module_folder(file, module) for kind, module in zip(kinds, modules, strict=True)}
     return ModuleList(
         file=file,
         kinds=kinds,
@@ -76,71 +74,99 @@ def read_modules(root: Path) -> ModuleList:
     )
 
 
-def check_modules(modules: ModuleList, task: Task) -> None:
-    """Raises CheckpointError where a bundle cannot do what the modules do: it has no layers after pooling."""
-    if modules.kinds is None or modules.kinds in _KINDS[task]:
-        return
-    known = {kind for kinds in _KINDS[task] for kind in kinds}
-    if unknown := [kind for kind in modules.kinds if kind not in known]:
-        raise CheckpointError(
-            f"{modules.file} has a {unknown[0]} layer; only {', '.join(sorted(known))} can be exported"
-        )
-    wanted = " or ".join(" + ".join(kinds) for kinds in _KINDS[task])
-    raise CheckpointError(
-        f"{modules.file} must be {wanted}, found {' + '.join(modules.kinds) or 'nothing'}; choose another checkpoint"
+def _default_modules(root: Path, file: Path) -> ModuleList:
+    old = root / _OLD_ENCODER_FOLDER
+    has_old_layout = (old / "config.json").is_file() and not (root / "config.json").is_file()
+    return ModuleList(
+        file=file,
+        kinds=None,
+        encoder=old if has_old_layout else root,
+        pooling=root / "1_Pooling" / "config.json",
+        normalize=True,
     )
 
 
-def _kind(file: Path, module: Mapping[str, object]) -> str:
-    """The name of a module's class."""
-    name = module.get("type")
-    own = _OWN.fullmatch(name) if isinstance(name, str) else None
-    if own is None:
+def check_modules(modules: ModuleList, task: Task) -> None:
+    """Raise CheckpointError if a bundle cannot run the modules: it has no layers after pooling."""
+    if modules.kinds is None or modules.kinds in _SUPPORTED[task]:
+        return
+    known = {kind for kinds in _SUPPORTED[task] for kind in kinds}
+    if unknown := [kind for kind in modules.kinds if kind not in known]:
         raise CheckpointError(
-            f"{file} has the module {name!r}, which is not sentence-transformers' own; code of a checkpoint's own "
-            "cannot be exported, choose another checkpoint"
+            f"{modules.file} has a {unknown[0]} layer, and only {', '.join(sorted(known))} can be exported; choose "
+            "another checkpoint"
+        )
+    supported = " or ".join(" + ".join(kinds) for kinds in _SUPPORTED[task])
+    raise CheckpointError(
+        f"{modules.file} must be {supported}, found {' + '.join(modules.kinds) or 'nothing'}; choose another checkpoint"
+    )
+
+
+def _class_name(file: Path, module: Mapping[str, object]) -> str:
+    """Return the name of a module's class, without its path."""
+    name = module.get("type")
+    match = _LIBRARY_CLASS.fullmatch(name) if isinstance(name, str) else None
+    if match is None:
+        raise CheckpointError(
+            f"{file} has the module {name!r}, which is not part of sentence-transformers; the exporter runs no code of "
+            "a checkpoint, choose another one"
         )
     if module.get("kwargs"):
-        raise CheckpointError(f"{file} gives {name} the arguments {module['kwargs']!r}, which cannot be exported")
-    return own["kind"]
+        raise CheckpointError(
+            f"{file} gives {name} the arguments {module['kwargs']!r}, which cannot be exported; choose another "
+            "checkpoint"
+        )
+    return match["kind"]
 
 
-def _folder(file: Path, module: Mapping[str, object]) -> Path:
+def _module_folder(file: Path, module: Mapping[str, object]) -> Path:
     path = module.get("path", "")
     if not isinstance(path, str) or PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
-        raise CheckpointError(f"{file} has a module at {path!r}, which is no folder in it; get the checkpoint again")
+        raise CheckpointError(
+            f"{file} has a module at {path!r}, which is not a folder in the checkpoint; download or copy the "
+            "checkpoint again"
+        )
     return file.parent / path
 
 
-def read_pooling(path: Path, otherwise: Pooling | None) -> Pooling:
-    """How hidden states are pooled, by a pooling's config.
+def read_pooling(path: Path, default: Pooling | None) -> Pooling:
+    """Return how the hidden states of a text are pooled.
 
     Args:
-        path: of the config.
-        otherwise: what it is where there is no such file; None is an error.
+        path: path of the pooling's config.
+        default: the pooling if this file does not exist; None makes that an error.
 
     Raises:
-        CheckpointError: it cannot be exported, or is not known.
+        CheckpointError: the pooling is not known, or cannot be exported.
     """
-    found, folder = read_json(path), path.parent.parent
-    if found is None:
-        if otherwise is None:
+    config, folder = read_json(path), path.parent.parent
+    if config is None:
+        if default is None:
             raise CheckpointError(
-                f"{folder} does not say how it pools (no {path.parent.name}/config.json); "
+                f"{folder} does not say how it pools (it has no {path.parent.name}/config.json); "
                 "add `--like RECIPE` with the recipe it was fine-tuned from, such as `--like bge-small-en-v1.5`"
             )
-        return otherwise
-    modes = found.get("pooling_mode")
-    if modes is None:
-        flags = {key: value for key, value in found.items() if key.startswith("pooling_mode_")}
-        if odd := [key for key, value in flags.items() if not isinstance(value, bool)]:  # they count if they are true
-            raise CheckpointError(f"{path}: {odd[0]} must be true or false, found {flags[odd[0]]!r}; mend it")
-        modes = [key for key, value in flags.items() if value]
-    modes = [modes] if isinstance(modes, str) else modes
+        return default
+    modes = _pooling_modes(path, config)
     if len(modes) != 1 or modes[0] not in _POOLINGS:
         raise CheckpointError(
-            f"{folder} pools by {' + '.join(modes) or 'nothing'}; only cls, mean or last can be exported"
+            f"{folder} pools by {' + '.join(modes) or 'nothing'}, and only cls, mean or last can be exported; choose "
+            "another checkpoint"
         )
-    if found.get("include_prompt") is False:
-        raise CheckpointError(f"{folder} leaves the prompt out of its pooling, which cannot be exported")
+    if config.get("include_prompt") is False:
+        raise CheckpointError(
+            f"{folder} leaves the prompt out of its pooling, which cannot be exported; choose another checkpoint"
+        )
     return _POOLINGS[modes[0]]
+
+
+def _pooling_modes(path: Path, config: Mapping[str, Any]) -> list[str]:
+    """Return the names of the modes that a pooling's config turns on."""
+    modes = config.get("pooling_mode")
+    if modes is None:
+        flags = {key: value for key, value in config.items() if key.startswith("pooling_mode_")}
+        # sentence-transformers turns a mode on for any true value, such as the text "false".
+        if odd := [key for key, value in flags.items() if not isinstance(value, bool)]:
+            raise CheckpointError(f"{path}: {odd[0]} must be true or false, found {flags[odd[0]]!r}; correct the file")
+        return [key for key, value in flags.items() if value]
+    return [modes] if isinstance(modes, str) else modes

@@ -1,4 +1,4 @@
-"""The tokenizers library: one border, where whatever it raises becomes one CheckpointError."""
+"""Opens a tokenizer.json; whatever the tokenizers library raises becomes a CheckpointError."""
 
 import json
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ from embedge_export.checkpoint.added_tokens import check_lengths
 
 
 @contextmanager
-def tokenizer_errors(path: Path, what: str = "is not a tokenizer") -> Iterator[None]:
-    """Raises CheckpointError for what the block raises about the tokenizer of a path; ``what`` is wrong with it.
+def tokenizer_errors(path: Path, fact: str = "is not a tokenizer") -> Iterator[None]:
+    """Raise CheckpointError for what the block raises about a tokenizer file; its message begins with path and fact.
 
-    The library raises bare Exception, and where its Rust panics a PanicException, which is a BaseException.
+    The library raises bare Exception. If its Rust code panics, it raises PanicException, which is a BaseException.
     """
     try:
         yield
@@ -25,14 +25,14 @@ def tokenizer_errors(path: Path, what: str = "is not a tokenizer") -> Iterator[N
         if isinstance(error, EmbedgeError) or not is_fault(error):
             raise
         reason = getattr(error, "strerror", None) or error
-        raise CheckpointError(f"{path} {what} ({reason}); get the checkpoint again") from error
+        raise CheckpointError(f"{path} {fact} ({reason}); download or copy the checkpoint again") from error
 
 
 def open_tokenizer(path: Path) -> tuple[bytes, Tokenizer]:
-    """A tokenizer.json's bytes, and the tokenizer that it is.
+    """Return the bytes of a tokenizer.json, and the tokenizer that they describe.
 
     Raises:
-        CheckpointError: it cannot be read, or is no tokenizer.
+        CheckpointError: the file cannot be read, or does not describe a tokenizer.
     """
     with tokenizer_errors(path):
         with open_regular(path) as file:

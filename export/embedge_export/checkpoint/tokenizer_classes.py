@@ -1,7 +1,7 @@
-"""What transformers' tokenizer classes make of a tokenizer.json: special tokens, and the settings that they apply.
+"""transformers' tokenizer classes: the special tokens that they add to a tokenizer.json, and the settings they apply.
 
-Source: transformers 4.57, models/*/tokenization_*_fast.py. tests/export/checkpoint/test_tokenizer_settings.py holds
-every class here to the library's own.
+Source: transformers 4.57, models/*/tokenization_*_fast.py. tests/export/checkpoint/test_tokenizer_settings.py compares
+every class here with the library's own.
 """
 
 from collections.abc import Mapping
@@ -26,15 +26,15 @@ _XLNET = {**_ROBERTA, "sep_token": "<sep>", "cls_token": "<cls>"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerClass:
-    """One class.
+    """The behaviour of one tokenizer class.
 
     Attributes:
-        special: its special tokens where the files name no others; a name for what stands for it.
-        additional: more of them.
-        mask: flags of the mask token where it is given as plain text; others are plain, too, where this is empty.
-        normalized: whether its other special tokens are looked for in normalised text.
+        special: its special tokens, by name, if the files state no others.
+        additional: special tokens without a name.
+        mask: flags of the mask token if the files state it as plain text; empty if it has no flags of its own.
+        normalized: whether its other special tokens are matched in normalised text.
         sets_normalizer: whether it sets lowercase and strip_accents of a BertNormalizer.
-        sets_cjk: whether it sets handle_chinese_chars, too.
+        sets_cjk: whether it also sets handle_chinese_chars.
     """
 
     special: Mapping[str, str] = field(default_factory=dict)
@@ -45,15 +45,13 @@ class TokenizerClass:
     sets_cjk: bool = False
 
 
-_WORD = {
-    "lstrip": True,
-    "normalized": True,
-}  # the mask of a class that treats it as a word: the blank before is its own
-_RAW_WORD = {"lstrip": True, "normalized": False}
-_OF_BERT = TokenizerClass(special=_BERT, sets_normalizer=True, sets_cjk=True)
-_OF_ROBERTA = TokenizerClass(special=_ROBERTA, mask=_RAW_WORD)
-# By name, without the "Fast" that some files write.
-_CLASSES: Mapping[str, TokenizerClass] = {
+# Flags of a mask token that stands for a word: it includes the space before it.
+_WORD_MASK = {"lstrip": True, "normalized": True}
+_RAW_WORD_MASK = {"lstrip": True, "normalized": False}
+_BERT_CLASS = TokenizerClass(special=_BERT, sets_normalizer=True, sets_cjk=True)
+_ROBERTA_CLASS = TokenizerClass(special=_ROBERTA, mask=_RAW_WORD_MASK)
+# By class name, without the suffix "Fast" that some files write.
+CLASSES: Mapping[str, TokenizerClass] = {
     **dict.fromkeys(
         (
             "BertTokenizer",
@@ -68,33 +66,33 @@ _CLASSES: Mapping[str, TokenizerClass] = {
             "RetriBertTokenizer",
             "SqueezeBertTokenizer",
         ),
-        _OF_BERT,
+        _BERT_CLASS,
     ),
     "MPNetTokenizer": TokenizerClass(
-        special={**_ROBERTA, "unk_token": "[UNK]"}, mask=_WORD, normalized=True, sets_normalizer=True
+        special={**_ROBERTA, "unk_token": "[UNK]"}, mask=_WORD_MASK, normalized=True, sets_normalizer=True
     ),
-    "RobertaTokenizer": _OF_ROBERTA,
-    "LongformerTokenizer": _OF_ROBERTA,
-    "BartTokenizer": TokenizerClass(special=_ROBERTA, mask=_WORD),
-    "XLMRobertaTokenizer": TokenizerClass(special=_ROBERTA, mask=_WORD),
+    "RobertaTokenizer": _ROBERTA_CLASS,
+    "LongformerTokenizer": _ROBERTA_CLASS,
+    "BartTokenizer": TokenizerClass(special=_ROBERTA, mask=_WORD_MASK),
+    "XLMRobertaTokenizer": TokenizerClass(special=_ROBERTA, mask=_WORD_MASK),
     "CamembertTokenizer": TokenizerClass(
-        special=_ROBERTA, additional=("<s>NOTUSED", "</s>NOTUSED", "<unk>NOTUSED"), mask=_RAW_WORD
+        special=_ROBERTA, additional=("<s>NOTUSED", "</s>NOTUSED", "<unk>NOTUSED"), mask=_RAW_WORD_MASK
     ),
-    "AlbertTokenizer": TokenizerClass(special=_ALBERT, mask=_RAW_WORD),
-    "RemBertTokenizer": TokenizerClass(special=_ALBERT, mask=_WORD),
+    "AlbertTokenizer": TokenizerClass(special=_ALBERT, mask=_RAW_WORD_MASK),
+    "RemBertTokenizer": TokenizerClass(special=_ALBERT, mask=_WORD_MASK),
     "BigBirdTokenizer": TokenizerClass(
-        special={**_ALBERT, "bos_token": "<s>", "eos_token": "</s>"}, mask=_WORD, normalized=True
+        special={**_ALBERT, "bos_token": "<s>", "eos_token": "</s>"}, mask=_WORD_MASK, normalized=True
     ),
     "HerbertTokenizer": TokenizerClass(
         special={key: token for key, token in _ROBERTA.items() if key not in ("bos_token", "eos_token")}
     ),
-    "XLNetTokenizer": TokenizerClass(special=_XLNET, additional=("<eop>", "<eod>"), mask=_WORD),
+    "XLNetTokenizer": TokenizerClass(special=_XLNET, additional=("<eop>", "<eod>"), mask=_WORD_MASK),
     "DebertaTokenizer": TokenizerClass(special={**_BERT, "bos_token": "[CLS]", "eos_token": "[SEP]"}),
     "DebertaV2Tokenizer": TokenizerClass(special={**_BERT, "bos_token": "[CLS]", "eos_token": "[SEP]"}),
     "PreTrainedTokenizer": TokenizerClass(),
-    "TokenizersBackend": TokenizerClass(),  # the name of that one in transformers 5
+    "TokenizersBackend": TokenizerClass(),  # PreTrainedTokenizer's name in transformers 5
 }
-# The class of a checkpoint that names none, by config.json's model_type (models/auto/tokenization_auto.py).
+# The class of a checkpoint that states none, by the model_type in config.json (models/auto/tokenization_auto.py).
 _BY_MODEL: Mapping[str, str] = {
     "albert": "AlbertTokenizer",
     "bert": "BertTokenizer",
@@ -124,23 +122,23 @@ _BY_MODEL: Mapping[str, str] = {
 
 
 def tokenizer_class(settings: Mapping[str, Any], config: Mapping[str, Any], *, where: object) -> TokenizerClass:
-    """The class that transformers' ``AutoTokenizer`` takes.
+    """Return the class that transformers' ``AutoTokenizer`` chooses.
 
     Args:
-        settings: ``tokenizer_config.json``.
-        config: ``config.json``.
+        settings: tokenizer_config.json.
+        config: config.json.
         where: the folder, for messages.
 
     Raises:
-        CheckpointError: it is not one of those here.
+        CheckpointError: the class is not known here.
     """
     name = (
         settings.get("tokenizer_class") or config.get("tokenizer_class") or _BY_MODEL.get(str(config.get("model_type")))
     )
-    found = _CLASSES.get(str(name).removesuffix("Fast"))
-    if found is None:
+    kind = CLASSES.get(str(name).removesuffix("Fast"))
+    if kind is None:
         raise CheckpointError(
-            f"{where} has the tokenizer class {name}, and what that makes of tokenizer.json is not known; if the file "
-            'alone is right, set "tokenizer_class": "PreTrainedTokenizerFast" in tokenizer_config.json'
+            f"{where} has the tokenizer class {name}, and embedge does not know how that changes tokenizer.json; if it "
+            'changes nothing, set "tokenizer_class": "PreTrainedTokenizerFast" in tokenizer_config.json'
         )
-    return found
+    return kind

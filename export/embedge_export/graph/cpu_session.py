@@ -9,7 +9,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from embedge.errors import CheckpointError
-from embedge_export.errors import ours
+from embedge_export.errors import translate_errors
 
 
 class CpuSession:
@@ -29,7 +29,9 @@ class CpuSession:
         options.log_severity_level = 4  # log fatal errors only: others are raised
         level = ort.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
-        with ours(CheckpointError, f"ONNX Runtime cannot open {graph}", "make room in memory, or export again"):
+        with translate_errors(
+            CheckpointError, f"ONNX Runtime cannot open {graph}", "make room in memory, or export again"
+        ):
             self._session = ort.InferenceSession(
                 str(graph), options, providers=["CPUExecutionProvider"], enable_fallback=False
             )
@@ -47,6 +49,8 @@ class CpuSession:
         """
         known = {name: value for name, value in feed.items() if name in self._inputs}
         shape = " x ".join(map(str, next(iter(feed.values())).shape))
-        with ours(CheckpointError, f"{self._graph} failed on {shape} tokens", "make room in memory, or export again"):
+        with translate_errors(
+            CheckpointError, f"{self._graph} failed on {shape} tokens", "make room in memory, or export again"
+        ):
             values: list[Any] = self._session.run(list(outputs), known)
             return values

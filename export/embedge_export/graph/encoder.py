@@ -54,11 +54,11 @@ def _finish(encoder: "_Encoder", hidden: str, checkpoint: Checkpoint) -> ModelPr
         return b.model({SCORES: ["batch", 1]})
     outputs: dict[str, list[str | int]] = {b.op("Identity", [hidden], name=HIDDEN): ["batch", "sequence", width]}
     if checkpoint.sparse_head is not None:
-        with Tensors(checkpoint, layer=checkpoint.sparse_head, put_in_front="sparse_linear.") as head:
+        with Tensors(checkpoint, layer=checkpoint.sparse_head, prefix="sparse_linear.") as head:
             add_sparse_head(b, head, hidden, width=width)
         outputs[TOKEN_WEIGHTS] = ["batch", "sequence"]
     if checkpoint.multi_vector_head is not None:
-        with Tensors(checkpoint, layer=checkpoint.multi_vector_head, put_in_front="colbert_linear.") as head:
+        with Tensors(checkpoint, layer=checkpoint.multi_vector_head, prefix="colbert_linear.") as head:
             add_multi_vector_head(b, head, hidden, width=width)
         outputs[TOKEN_VECTORS] = ["batch", "sequence", width]
     return b.model(outputs)

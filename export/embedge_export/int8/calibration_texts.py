@@ -9,7 +9,7 @@ from embedge.bundle.paths import expand
 from embedge.errors import InputValueError
 from embedge.text_files import open_items
 from embedge_export.data import read_lines
-from embedge_export.errors import check_unicode, ours
+from embedge_export.errors import check_unicode, translate_errors
 
 MIN_TEXTS = 32  # with fewer, the smoothing factors follow chance
 _LONG_TEXTS = 40  # texts joined from lines of all kinds, so that late positions are seen, too
@@ -32,7 +32,7 @@ def calibration_texts(file: str | PathLike[str] | None = None) -> tuple[list[str
     else:
         path = expand(file, what="--calibration", error=InputValueError)
         with (
-            ours(InputValueError, f"{path} cannot be read", "give --calibration another file"),
+            translate_errors(InputValueError, f"{path} cannot be read", "give --calibration another file"),
             open_items(str(path), option="--calibration") as items,
         ):
             texts = [item.text for item in items if item.text.strip()]

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from embedge.errors import CheckpointError
 from embedge_export.checkpoint.read import Checkpoint
-from embedge_export.checkpoint.tensors import check_read, tensor_names, write_renamed
+from embedge_export.checkpoint.renamed_copy import write_renamed
+from embedge_export.checkpoint.tensor_files import tensor_names
+from embedge_export.checkpoint.tensors import check_all_read
 from embedge_export.errors import reason_of
 from embedge_export.extras import require_optimum_extra
 
@@ -104,13 +106,13 @@ def _check_complete(checkpoint: Checkpoint, folder: Path) -> None:
         *loading["unexpected_keys"],
         *(_tensors_outside(checkpoint, base) if folder == checkpoint.directory else ()),
     }
-    check_read({name.removeprefix(base) for name in left}, checkpoint)
+    check_all_read({name.removeprefix(base) for name in left}, checkpoint)
 
 
 def _tensors_outside(checkpoint: Checkpoint, base: str) -> list[str]:
     """Return an embedder's tensors without the prefix ``base``, if its encoder's have it; transformers ignores them."""
     with contextlib.suppress(CheckpointError):  # a pickle from before torch 1.6, which only torch reads
-        names = tensor_names(checkpoint)
+        names = tensor_names(checkpoint.weights)
         if checkpoint.task == "embed" and any(name.startswith(base) for name in names):
             return [name for name in names if not name.startswith(base)]
     return []

@@ -8,7 +8,8 @@ from onnx import ModelProto, TensorProto, helper
 
 from embedge.bundle.manifest import Precision
 from embedge.errors import CheckpointError
-from embedge_export.checkpoint.read import Checkpoint, hidden_size
+from embedge_export.checkpoint.model_config import hidden_size
+from embedge_export.checkpoint.read import Checkpoint
 from embedge_export.graph.builder import CONTRIB
 from embedge_export.optimum.trace import quiet
 

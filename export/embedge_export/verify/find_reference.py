@@ -6,7 +6,7 @@ from embedge.bundle.directory import Bundle
 from embedge.errors import CheckpointError
 from embedge_export.checkpoint.fetch import fetch
 from embedge_export.checkpoint.read import Checkpoint, read_checkpoint
-from embedge_export.existing import has_files_of
+from embedge_export.existing import hash_matches
 from embedge_export.extras import has_optimum_extra, require_optimum_extra
 from embedge_export.job import OWN_REFERENCE, TRACED, ExportJob
 from embedge_export.optimum.trace import trace, tracer_versions
@@ -85,7 +85,7 @@ def _find_checkpoint(bundle: Bundle, given: str | None, cache: Path) -> Checkpoi
         if given:
             raise
         return None
-    if has_files_of(bundle.manifest, checkpoint):
+    if hash_matches(bundle.manifest, checkpoint):
         return checkpoint
     if given:
         raise CheckpointError(f"{given} is not the checkpoint of {bundle.path}: its files differ")

@@ -1,4 +1,4 @@
-"""The commands that an error gives for a missing tokenizer or an adapter do what they say; the oracle is PEFT."""
+"""The commands in the errors for a missing tokenizer or an adapter work; the oracle is PEFT."""
 
 import os
 import re
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from checkpoint_folder import put, read
+from checkpoint_folder import put, read, token_ids
 from embedge import CheckpointError, Embedder
 from embedge_export import export
 
@@ -19,7 +19,7 @@ TEXTS = ["the cat sat on the mat", "bread", "how do i bake bread ?"]
 
 
 def commands(error: BaseException) -> list[str]:
-    """What a message puts in backticks, as a shell reads it."""
+    """The commands that a message has in backticks."""
     return re.findall("`(python .*?)`", str(error), re.DOTALL)
 
 
@@ -32,7 +32,7 @@ ODD = 'it\'s a "model" $HOME & co'
 
 
 def test_the_command_that_makes_a_tokenizer_runs_in_any_folder(folder: Path, tmp_path: Path) -> None:
-    """Whatever quotes and blanks its name has; and what it makes is exported."""
+    """Even if the folder's name has quotes and spaces; and the result can be exported."""
     from tokenizers import Tokenizer
 
     odd = folder.rename(tmp_path / ODD)
@@ -50,7 +50,7 @@ def test_the_command_that_makes_a_tokenizer_runs_in_any_folder(folder: Path, tmp
 
 
 def test_an_adapter_alone_names_the_command_that_merges_it(folder: Path, tmp_path: Path) -> None:
-    """And what that makes gives the vectors of PEFT."""
+    """The merged model gives PEFT's vectors."""
     peft = pytest.importorskip("peft")
     import torch
     from transformers import AutoModel
@@ -67,14 +67,14 @@ def test_an_adapter_alone_names_the_command_that_merges_it(folder: Path, tmp_pat
     (command,) = commands(seen.value)
     run_in_shell(command)
     merged = Embedder(export(f"{adapter}-merged", tmp_path / "b", precisions=("fp32",), verify=False).path)
-    (ids,) = merged._engine.tokeniser.encode([TEXTS[0]]).ids
+    ids = token_ids(merged.bundle, TEXTS[0])
     with torch.no_grad():
-        hidden = model(input_ids=torch.tensor([ids.tolist()])).last_hidden_state[0, 0].numpy()
+        hidden = model(input_ids=torch.tensor([ids])).last_hidden_state[0, 0].numpy()
     found: NDArray[np.float32] = merged.encode(TEXTS[0], normalize=False)
     np.testing.assert_allclose(found, hidden, atol=1e-4)
 
 
 def test_an_adapter_beside_weights_is_not_ignored(folder: Path) -> None:
     put(folder / "adapter_config.json", {"peft_type": "LORA"})
-    with pytest.raises(CheckpointError, match="have it merged into them, delete adapter_config.json"):
+    with pytest.raises(CheckpointError, match="delete adapter_config.json if the adapter is already merged"):
         read(folder)

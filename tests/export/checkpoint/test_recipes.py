@@ -1,4 +1,4 @@
-"""The recipes are whole, and say what the models' publishers say."""
+"""The recipes are complete, and state the same as the models' publishers."""
 
 import re
 from dataclasses import fields
@@ -30,7 +30,7 @@ SHAPES = {
 every_recipe = pytest.mark.parametrize("name", recipe_names())
 
 
-def test_the_whole_family_is_there() -> None:
+def test_every_model_of_the_family_has_a_recipe() -> None:
     versions = {name for name in SHAPES if name.endswith(("-en", "-zh"))}
     assert set(recipe_names()) == SHAPES.keys() | {f"{name}-v1.5" for name in versions}
 
@@ -42,11 +42,11 @@ def test_a_recipe_is_whole(name: str) -> None:
     assert re.fullmatch("[0-9a-f]{40}", recipe.hub.revision)
     assert recipe.hub.id.endswith(f"/{name}")
     assert all(score.source.startswith("https://") and 0 < score.value < 100 for score in recipe.scores)
-    assert recipe.scores or name == "bge-reranker-v2-m3"  # whose figures are pictures
+    assert recipe.scores or name == "bge-reranker-v2-m3"  # its scores are published only as pictures
 
 
 def test_no_two_recipes_have_the_same_revision() -> None:
-    """A copied file whose hash was forgotten would pass every other test."""
+    """A recipe copied from another one, with the old revision still in it, would pass every other test."""
     revisions = [recipe.hub.revision for recipe in recipes()]
     assert len(set(revisions)) == len(revisions)
 
@@ -84,12 +84,12 @@ def test_a_hub_id_finds_its_recipe() -> None:
     assert recipe.name == "bge-small-en-v1.5"
 
 
-def test_a_typo_is_told_the_nearest_name() -> None:
+def test_a_typo_gets_the_nearest_name() -> None:
     with pytest.raises(CheckpointError, match="did you mean bge-small-en-v1.5"):
         load_recipe("bge-smal-en-v1.5")
 
 
-def test_a_name_that_is_like_none_is_not_guessed_at() -> None:
+def test_a_name_unlike_any_other_gets_no_suggestion() -> None:
     with pytest.raises(CheckpointError) as seen:
         load_recipe("nothing")
-    assert str(seen.value).endswith("checkpoint's directory; `embedge models` lists all recipes")
+    assert str(seen.value).endswith("checkpoint's directory; run `embedge models` to list all recipes")

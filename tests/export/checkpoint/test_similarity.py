@@ -1,4 +1,4 @@
-"""Similarity, normalisation and other settings are those of sentence-transformers, or are refused."""
+"""Similarity, normalisation and other settings act as in sentence-transformers, or are refused."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ TEXTS = ["the cat sat on the mat", "bread", "how do i bake bread ?"]
 def test_similarity_and_normalisation_are_those_of_the_checkpoint(
     folder: Path, tmp_path: Path, name: str | None, normalize: bool
 ) -> None:
-    """In the manifest, and to sentence-transformers on the bundle; and an export of either kind passes its checks."""
+    """In the manifest, and for sentence-transformers on the bundle. An export of either kind passes its checks."""
     kinds = STANDARD if normalize else {kind: STANDARD[kind] for kind in ("Transformer", "Pooling")}
     put(folder / "modules.json", modules(kinds))
     put(folder / "config_sentence_transformers.json", {"similarity_fn_name": name})
@@ -46,14 +46,12 @@ def test_similarity_and_normalisation_are_those_of_the_checkpoint(
         ({"similarity_fn_name": "hamming"}, "similarity_fn_name must be one of cosine, dot.*found 'hamming'"),
         ({"prompts": {"query": 5}}, "prompts must be texts by name, found {'query': 5}"),
         ({"prompts": ["query"]}, "prompts must be texts by name"),
-        ({"prompts": {"query": "a "}, "default_prompt_name": "passage"}, "'passage' is none of its prompts"),
-        ({"default_prompt_name": ["query"]}, "value of the wrong type|none of its prompts"),
+        ({"prompts": {"query": "a "}, "default_prompt_name": "passage"}, "'passage' is not one of its prompts"),
+        ({"default_prompt_name": ["query"]}, "value of the wrong type|not one of its prompts"),
         ({"truncate_dim": 16}, "truncate_dim 16"),
     ],
 )
-def test_what_sentence_transformers_sets_and_a_bundle_cannot_is_refused(
-    folder: Path, value: object, message: str
-) -> None:
+def test_settings_that_a_bundle_cannot_follow_are_refused(folder: Path, value: object, message: str) -> None:
     put(folder / "config_sentence_transformers.json", value)
     with pytest.raises(CheckpointError, match=message):
         read(folder)
@@ -69,8 +67,8 @@ def test_what_sentence_transformers_sets_and_a_bundle_cannot_is_refused(
         ({"modality_config": {"message": {}}}, "sets modality_config"),
         ({"processing_kwargs": {"text": {"max_length": 5}}}, "sets processing_kwargs"),
         ({"tokenizer_args": {"use_fast": False}}, "sets use_fast"),
-        ({"max_seq_length": 1}, "has room for 1 tokens"),
-        ({"max_seq_length": 0}, "has room for 0 tokens"),
+        ({"max_seq_length": 1}, "allows texts of 1 tokens"),
+        ({"max_seq_length": 0}, "allows texts of 0 tokens"),
         ({"max_seq_length": [512]}, "value of the wrong type"),
         ({"model_args": [1]}, "sets 1|wrong type"),
     ],

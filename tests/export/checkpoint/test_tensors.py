@@ -1,4 +1,4 @@
-"""tensor_names.py, tensors.py and reference.py: whatever wrapped an encoder; missing and left-over tensors."""
+"""tensor_names.py, tensors.py and renamed_copy.py: wrapped encoders, and missing or left-over tensors."""
 
 import json
 import shutil
@@ -45,7 +45,7 @@ def wrapped(folder: Path, target: Path, prefix: str) -> Path:
 
 
 def pickle_of(folder: Path) -> Path:
-    """The checkpoint with torch's own file in place of its safetensors."""
+    """The checkpoint with torch's own file instead of its safetensors."""
     import torch
 
     tensors = {name: torch.tensor(value) for name, value in load_file(folder / "model.safetensors").items()}
@@ -78,8 +78,8 @@ def test_a_wrapped_encoder_is_the_same_graph(tiny_checkpoint: Path, tmp_path: Pa
     assert found == build_graph(checkpoint_of(tiny_checkpoint))
 
 
-def test_wrappers_inside_the_names_are_taken_out(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """As torch.compile and FSDP of single layers leave them."""
+def test_inner_wrappers_are_removed_from_the_names(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """torch.compile and FSDP of single layers leave such names."""
 
     def wrap(tensors: Tensors) -> Tensors:
         layer = {name: name.replace("layer.1.", "layer.1._orig_mod._fsdp_wrapped_module.") for name in tensors}
@@ -94,7 +94,7 @@ def test_wrappers_inside_the_names_are_taken_out(tiny_checkpoint: Path, tmp_path
 def test_a_wrapped_encoder_is_verified_and_its_vectors_are_those_of_the_plain_one(
     tiny_checkpoint: Path, tiny: Embedder, tmp_path: Path, prefix: str, exporter: Any
 ) -> None:
-    """transformers, which finds none of the tensors under most of these names, is given a copy."""
+    """Under most of these names, transformers finds no tensors; it reads a renamed copy."""
     folder = pickle_of(wrapped(tiny_checkpoint, tmp_path / "c", prefix))
     bundle = export(folder, tmp_path / "b", precisions=("fp32",), exporter=exporter)
     quality = bundle.manifest.precisions["fp32"].quality
@@ -116,7 +116,7 @@ def test_a_wrapped_reranker_is_verified_and_scores_as_the_plain_one(
 def test_a_reranker_whose_encoder_has_no_name_is_verified(
     reranker: Path, reranker_scores: NDArray[np.float32], tmp_path: Path
 ) -> None:
-    """Which transformers calls corrupted."""
+    """The transformers library calls such a file corrupted."""
     folder = changed(
         reranker, tmp_path / "c", lambda tensors: {name.removeprefix("roberta."): t for name, t in tensors.items()}
     )
@@ -126,7 +126,7 @@ def test_a_reranker_whose_encoder_has_no_name_is_verified(
 
 
 def test_a_half_precision_checkpoint_behind_a_wrapper_is_verified(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """As float32: safetensors writes no bfloat16 of numpy's."""
+    """The renamed copy is float32, because safetensors cannot write numpy's bfloat16."""
     import torch
     from safetensors.torch import save_file as save_torch
 
@@ -140,10 +140,13 @@ def test_a_half_precision_checkpoint_behind_a_wrapper_is_verified(tiny_checkpoin
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: {f"student.{n}": v for n, v in t.items()}, r"under 'student\.', which embedge does not know"),
+        (
+            lambda t: {f"student.{n}": v for n, v in t.items()},
+            r"under 'student\.', which is not a wrapper that embedge knows",
+        ),
         (
             lambda t: {f"{side}.{n}": v for side in ("query_model", "doc_model") for n, v in t.items()},
-            r"holds 2 encoders, under 'doc_model\.' and 'query_model\.'; save the one",
+            r"holds 2 encoders, under 'doc_model\.' and 'query_model\.'; save only the one",
         ),
         (
             lambda t: t | {f"model.{n}": v for n, v in t.items()},
@@ -151,7 +154,7 @@ def test_a_half_precision_checkpoint_behind_a_wrapper_is_verified(tiny_checkpoin
         ),
         (
             lambda t: {("bert." if "layer.1" in n else "module.bert.") + n: v for n, v in t.items()},
-            r"has no tensor encoder\.layer\.1\.\S+; bert\.encoder\.layer\.1\.\S+ is elsewhere than its other tensors",
+            r"has no tensor encoder\.layer\.1\.\S+; bert\.encoder\.layer\.1\.\S+ has another prefix than the other",
         ),
         (
             lambda t: t | {"embeddings._orig_mod.LayerNorm.bias": t["embeddings.LayerNorm.bias"]},
@@ -160,29 +163,32 @@ def test_a_half_precision_checkpoint_behind_a_wrapper_is_verified(tiny_checkpoin
         (lambda t: {"lm_head.bias": np.zeros(3, np.float32)}, r"only lm_head\.bias.*describes another model"),
         (
             lambda t: t | {"embeddings.LayerNorm.bias": np.zeros(32, np.int8)},
-            r"embeddings\.LayerNorm\.bias holds int8, not numbers as they were trained",
+            r"embeddings\.LayerNorm\.bias holds int8, which is the type of a quantised model",
         ),
     ],
-    ids=["unknown", "two", "one in another", "astray", "twice", "no encoder", "codes"],
+    ids=["unknown", "two", "one in another", "other prefix", "twice", "no encoder", "quantised"],
 )
-def test_names_that_are_not_those_of_one_encoder_are_told(
+def test_names_that_are_not_those_of_one_encoder_are_an_error(
     tiny_checkpoint: Path, tmp_path: Path, change: Callable[[Tensors], Tensors], message: str
 ) -> None:
     with pytest.raises(CheckpointError, match=message):
         build_graph(checkpoint_of(changed(tiny_checkpoint, tmp_path / "c", change)))
 
 
-def test_a_tensor_in_two_files_is_told(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """One of them is of another save."""
+def test_a_tensor_in_two_files_is_an_error(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """One of the two shards is of another save."""
     import torch
 
     folder = pickle_of(Path(shutil.copytree(tiny_checkpoint, tmp_path / "c")))
-    torch.save({"embeddings.LayerNorm.bias": torch.zeros(32)}, folder / "pytorch_model-00001-of-00001.bin")
-    checkpoint = checkpoint_of(folder)
-    if len(checkpoint.weights) == 1:
-        pytest.skip("the checkpoint's reader leaves the other file out")
-    with pytest.raises(CheckpointError, match=r"holds embeddings\.LayerNorm\.bias both in .* and in .*delete"):
-        build_graph(checkpoint)
+    twice = "embeddings.LayerNorm.bias"
+    (folder / "pytorch_model.bin").rename(folder / "a.bin")
+    torch.save({twice: torch.zeros(32)}, folder / "b.bin")
+    index = {"weight_map": {"embeddings.LayerNorm.weight": "a.bin", twice: "b.bin"}}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    with pytest.raises(
+        CheckpointError, match=r"holds embeddings\.LayerNorm\.bias both in a\.bin and in b\.bin; delete"
+    ):
+        build_graph(checkpoint_of(folder))
 
 
 @pytest.mark.parametrize("exporter", ["native", "optimum"])
@@ -206,7 +212,7 @@ def test_fewer_layers_than_the_file_has_are_refused(
 def test_a_layer_that_nothing_reads_is_refused(
     tiny_checkpoint: Path, tmp_path: Path, exporter: Any, wrapper: str, name: str
 ) -> None:
-    """Beside the encoder, where transformers does not report it, or within."""
+    """Beside the encoder, where transformers does not report it, or inside the encoder."""
     folder = wrapped(tiny_checkpoint, tmp_path / "c", wrapper)
     prefix = wrapper if "encoder" in name else ""
     folder = changed(folder, tmp_path / "d", lambda t: t | {prefix + name: np.zeros((2, 32), np.float32)})
@@ -238,7 +244,9 @@ def test_a_head_file_with_more_in_it_is_refused(m3_checkpoint: Path, tmp_path: P
     ("size", "value"),
     [("vocab_size", 65), ("type_vocab_size", 1), ("max_position_embeddings", 63), ("intermediate_size", 32)],
 )
-def test_a_size_that_is_not_the_files_is_refused(tiny_checkpoint: Path, tmp_path: Path, size: str, value: int) -> None:
+def test_a_size_in_the_config_that_does_not_fit_the_tensors_is_refused(
+    tiny_checkpoint: Path, tmp_path: Path, size: str, value: int
+) -> None:
     folder = changed(tiny_checkpoint, tmp_path / "c", dict, **{size: value})
     with pytest.raises(CheckpointError, match="config.json says"):
         build_graph(checkpoint_of(folder))
@@ -254,7 +262,7 @@ def test_a_size_that_is_not_the_files_is_refused(tiny_checkpoint: Path, tmp_path
         ("pad_token_id", "pad_token_id"),
     ],
 )
-def test_what_a_config_leaves_out_is_what_transformers_takes(
+def test_the_defaults_of_a_config_are_those_of_transformers(
     tiny_checkpoint: Path, tmp_path: Path, kind: str, key: str, field: str
 ) -> None:
     from transformers import AutoConfig
@@ -291,7 +299,7 @@ def small(family: str) -> Any:
 def test_an_encoder_is_exported_from_under_any_head_of_transformers(
     tiny_checkpoint: Path, tmp_path: Path, family: str
 ) -> None:
-    """Its own tensors and no others, which the graph of the encoder saved alone shows."""
+    """The graph is the same as that of the encoder saved alone."""
     import torch
     import transformers
 
@@ -311,7 +319,7 @@ def test_an_encoder_is_exported_from_under_any_head_of_transformers(
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # by deberta's module, as it is imported
 @pytest.mark.parametrize("family", ["distilbert", "electra", "mpnet", "deberta-v2", "albert"])
 def test_heads_of_other_encoders_are_known_too(family: str) -> None:
-    """All that transformers' classes add to them, but what a classifier of pairs reads."""
+    """Every tensor that transformers' classes add to an encoder is known to be unread."""
     import transformers
 
     encoder = transformers.AutoModel.from_config(small(family))

@@ -22,7 +22,7 @@ from embedge_export import export
 from embedge_export.bundle_files import write_side_files
 from embedge_export.checkpoint.fetch import fetch
 from embedge_export.checkpoint.read import Checkpoint, read_checkpoint
-from embedge_export.checkpoint.tokenizer_classes import _CLASSES
+from embedge_export.checkpoint.tokenizer_classes import CLASSES
 from seeded_roberta import CONFIG
 
 MakeCheckpoint = Callable[..., Path]
@@ -80,7 +80,7 @@ def put(
     special: dict[str, Any] | None = None,
     config: dict[str, Any] | None = None,
 ) -> Path:
-    """A checkpoint's folder with other tokenizer files; its weights stay, and are not read here."""
+    """Write other tokenizer files into a checkpoint's folder; its weights stay, and no test here reads them."""
     tokenizer.save(str(folder / "tokenizer.json"))
     for name, value in (("tokenizer_config.json", saved), ("special_tokens_map.json", special)):
         (folder / name).unlink(missing_ok=True)
@@ -99,7 +99,7 @@ def ids_of_transformers(folder: Path) -> list[list[int]]:
 
 
 def check_ids(folder: Path, bundle: Path) -> None:
-    """The runtime's ids on the side files of a bundle are transformers', on the checkpoint as on the bundle."""
+    """Check that the runtime's ids are those of transformers, on the checkpoint and on the bundle's side files."""
     shutil.rmtree(bundle, ignore_errors=True)
     write_side_files(read(folder), bundle)
     expected = ids_of_transformers(folder)
@@ -139,7 +139,7 @@ def folder(tiny_checkpoint: Path, tmp_path: Path) -> Path:
 def test_settings_of_the_normalizer_are_applied(
     folder: Path, file: dict[str, Any], saved: dict[str, Any], has_config: bool, in_sequence: bool
 ) -> None:
-    """The defaults of the class, too; and none where the normalizer is of another kind."""
+    """So are the defaults of the class. A normalizer of another kind stays as it is."""
     normalizer: normalizers.Normalizer = normalizers.BertNormalizer(**file)
     if in_sequence:
         normalizer = normalizers.Sequence([normalizer])
@@ -168,12 +168,12 @@ TOKEN = st.sampled_from(["[MASK]", "[EXTRA]", "the", "<mask>", "[CLS]"])
 @SLOW
 @given(data=st.data())
 def test_added_and_special_tokens_are_those_of_transformers(folder: Path, data: st.DataObject) -> None:
-    """Of any class, from any of the files, with any flags."""
+    """For any class, any of the files and any flags."""
     tokenizer = wordpiece(normalizers.BertNormalizer())
     known = tokenizer.get_vocab()
     for token in data.draw(st.lists(TOKEN, unique=True, max_size=3)):
         tokenizer.add_tokens([AddedToken(token, special=data.draw(st.booleans()), **data.draw(FLAGS))])
-    saved: dict[str, Any] = {"tokenizer_class": data.draw(st.sampled_from(sorted(_CLASSES)))}
+    saved: dict[str, Any] = {"tokenizer_class": data.draw(st.sampled_from(sorted(CLASSES)))}
     if saved["tokenizer_class"] == "TokenizersBackend":  # transformers 5 alone knows it
         saved["tokenizer_class"] = "PreTrainedTokenizerFast"
     typed = TOKEN.flatmap(lambda t: FLAGS.map(lambda f: {"content": t, **f, "special": True, "__type": "AddedToken"}))
@@ -194,9 +194,9 @@ def test_added_and_special_tokens_are_those_of_transformers(folder: Path, data: 
     check_ids(folder, folder / "bundle")
 
 
-@pytest.mark.parametrize("name", sorted(set(_CLASSES) - {"PreTrainedTokenizer", "TokenizersBackend"}))
+@pytest.mark.parametrize("name", sorted(set(CLASSES) - {"PreTrainedTokenizer", "TokenizersBackend"}))
 def test_every_class_is_the_one_of_transformers(folder: Path, name: str) -> None:
-    """With no setting at all, and none of its special tokens known to be special."""
+    """Without any setting beside tokenizer.json."""
     tokenizer = wordpiece(normalizers.BertNormalizer(lowercase=False))
     put(folder, tokenizer, {"tokenizer_class": name})
     check_ids(folder, folder / "bundle")
@@ -204,7 +204,7 @@ def test_every_class_is_the_one_of_transformers(folder: Path, name: str) -> None
 
 @pytest.mark.parametrize("spare", [0, 1, 8])
 def test_a_token_that_only_the_class_names_is_added_where_the_model_has_a_row_for_it(folder: Path, spare: int) -> None:
-    """Else transformers gives it an id that the model fails at: there is no right vector of a text that spells it."""
+    """Without a free row, transformers gives it an id at which the model fails: then no vector of the text is right."""
     from transformers import AutoTokenizer
 
     words = [*BRACKETS[:4], "the", "mask", "[", "]"]
@@ -217,7 +217,7 @@ def test_a_token_that_only_the_class_names_is_added_where_the_model_has_a_row_fo
     assert expected == [4, len(words)]
 
 
-def test_what_agrees_is_left_as_it_is_byte_for_byte(minilm_checkpoint: Path, tiny_checkpoint: Path) -> None:
+def test_a_tokenizer_that_no_setting_changes_keeps_its_bytes(minilm_checkpoint: Path, tiny_checkpoint: Path) -> None:
     for folder in (minilm_checkpoint, tiny_checkpoint):
         assert read(folder).tokenizer.data == (folder / "tokenizer.json").read_bytes()
 
@@ -252,7 +252,7 @@ def test_calibration_and_the_bundle_run_the_tokenizer_that_was_applied(
 def test_vectors_are_those_of_sentence_transformers(
     folder: Path, tmp_path: Path, saved: dict[str, Any], lowercases: bool
 ) -> None:
-    """On the checkpoint and on the bundle, with its own do_lower_case and without."""
+    """On the checkpoint and on the bundle, with and without sentence-transformers' own do_lower_case."""
     library = pytest.importorskip("sentence_transformers")
     kinds = {"Transformer": "", "Pooling": "1_Pooling", "Normalize": "2_Normalize"}
     modules = [
@@ -285,7 +285,7 @@ def test_vectors_are_those_of_sentence_transformers(
         ({"truncation_side": "middle"}, "truncation_side must be right or left, found 'middle'"),
         ({"split_special_tokens": True}, "sets split_special_tokens"),
         ({"do_lower_case": "yes"}, "lowercase must be true or false, found 'yes'"),
-        ({"auto_map": {"AutoTokenizer": ["own.Own", None]}}, "own code"),
+        ({"auto_map": {"AutoTokenizer": ["own.Own", None]}}, "code is in the checkpoint"),
         ({"additional_special_tokens": [f"[{n}]" for n in range(99)]}, "gives ids up to .* they must agree"),
         ({"additional_special_tokens": [5]}, "does not go with tokenizer_config.json"),
         ({"added_tokens_decoder": {"x": {}}}, "does not go with tokenizer_config.json"),
@@ -298,7 +298,7 @@ def test_what_cannot_be_applied_is_refused(folder: Path, saved: dict[str, Any], 
         read(folder)
 
 
-def test_a_class_that_sets_a_normalizer_wants_one(folder: Path) -> None:
+def test_a_class_that_sets_a_normalizer_needs_one(folder: Path) -> None:
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     file = json.loads(tokenizer.to_str())
     file["normalizer"] = None
@@ -326,7 +326,7 @@ def test_the_side_that_is_cut_is_that_of_transformers(folder: Path, saved: str |
 
 
 def test_an_added_token_that_would_take_minutes_is_refused(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """And members that tokenizers does not know are not told on stdout."""
+    """Members that the tokenizers library does not know print nothing on stdout."""
     saved = json.loads((folder / "tokenizer_config.json").read_text())
     token = {"content": "<x>", "odd": 1, "special": True}
     (folder / "tokenizer_config.json").write_text(json.dumps({**saved, "added_tokens_decoder": {"5": token}}))
@@ -334,5 +334,5 @@ def test_an_added_token_that_would_take_minutes_is_refused(folder: Path, capfd: 
     assert capfd.readouterr().out == ""
     token["content"] = "x" * 16_000
     (folder / "tokenizer_config.json").write_text(json.dumps({**saved, "added_tokens_decoder": {"5": token}}))
-    with pytest.raises(CheckpointError, match="adds a token of 16000 characters, and 1000 are the most"):
+    with pytest.raises(CheckpointError, match="adds a token of 16000 characters, and the limit is 1000"):
         read(folder)

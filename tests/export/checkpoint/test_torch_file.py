@@ -1,4 +1,4 @@
-"""torch_file.py: torch's files without torch; and what is no dictionary of tensors is refused, unrun."""
+"""torch_file.py reads torch's files without torch; a file other than a dictionary of tensors is refused and not run."""
 
 import io
 import pickle
@@ -18,7 +18,7 @@ from embedge_export.checkpoint.torch_file import PickledTensors
 
 
 def test_tensors_are_those_that_torch_saved(tmp_path: Path) -> None:
-    """Of every type, views of a larger storage, transposed, empty, of no dimensions, and as parameters."""
+    """Tensors of every type, views of a larger storage, transposed, empty and scalar tensors, and parameters."""
     whole = torch.arange(24, dtype=torch.float32).reshape(4, 6)
     saved = {
         "whole": whole,
@@ -54,7 +54,7 @@ def small_bert() -> torch.nn.Module:
 
 
 def tied() -> torch.nn.Module:
-    """Two names of one parameter."""
+    """A model with two names for one parameter."""
     layers = torch.nn.Sequential(torch.nn.Embedding(10, 4), torch.nn.Linear(4, 10))
     layers[1].weight = layers[0].weight
     return layers
@@ -125,7 +125,7 @@ class Trap:
 
 
 @pytest.mark.parametrize("place", ["value", "whole"])
-def test_nothing_in_it_is_run(tmp_path: Path, place: str) -> None:
+def test_no_code_in_the_file_is_run(tmp_path: Path, place: str) -> None:
     trap = Trap(tmp_path / "sprung")
     torch.save({"weight": trap} if place == "value" else trap, tmp_path / "a.bin")
     with pytest.raises(CheckpointError, match="no plain dictionary of tensors .it would run "):
@@ -143,7 +143,7 @@ def rewrite(path: Path, member: str, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("broken", ["cut", "text", "legacy", "no index", "not a dictionary", "short storage"])
-def test_what_is_broken_is_told(tmp_path: Path, broken: str) -> None:
+def test_a_broken_file_is_an_error(tmp_path: Path, broken: str) -> None:
     path = tmp_path / "a.bin"
     torch.save({"weight": torch.ones(100)}, path, _use_new_zipfile_serialization=broken != "legacy")
     if broken == "cut":
@@ -157,12 +157,14 @@ def test_what_is_broken_is_told(tmp_path: Path, broken: str) -> None:
         rewrite(path, "data.pkl", pickle.dumps([1, 2], protocol=2))
     elif broken == "short storage":
         rewrite(path, "data/0", bytes(8))
-    with pytest.raises(CheckpointError, match="holds no plain dictionary of tensors.*get the checkpoint again"):
+    with pytest.raises(
+        CheckpointError, match="holds no plain dictionary of tensors.*download or copy the checkpoint again"
+    ):
         PickledTensors(path).get_tensor("weight")
 
 
 @pytest.mark.parametrize("hostile", ["stride 0", "long stride", "long axis", "name", "storage", "compressed"])
-def test_what_is_hostile_is_told_and_takes_no_memory(tmp_path: Path, hostile: str) -> None:
+def test_a_hostile_file_is_an_error_and_takes_no_memory(tmp_path: Path, hostile: str) -> None:
     path = tmp_path / "a.bin"
     arguments: dict[str, tuple[Any, ...]] = {
         "stride 0": ("Storage", 0, (1 << 20, 1 << 20), (0, 0)),
@@ -176,12 +178,14 @@ def test_what_is_hostile_is_told_and_takes_no_memory(tmp_path: Path, hostile: st
     with zipfile.ZipFile(path, "w", method) as archive:
         archive.writestr("a/data.pkl", pickled({name: tensor}))
         archive.writestr("a/data/0", bytes(16))
-    with pytest.raises(CheckpointError, match="holds no plain dictionary of tensors.*get the checkpoint again"):
+    with pytest.raises(
+        CheckpointError, match="holds no plain dictionary of tensors.*download or copy the checkpoint again"
+    ):
         PickledTensors(path).get_tensor("weight")
 
 
 class Rebuilt:
-    """Pickles as the tensor that torch would make of these arguments."""
+    """Pickles as the tensor that torch would rebuild from these arguments."""
 
     def __init__(self, arguments: tuple[Any, ...]) -> None:
         self.arguments = arguments
@@ -191,7 +195,7 @@ class Rebuilt:
 
 
 def pickled(value: object) -> bytes:
-    """A pickle in which the string ``Storage`` is the storage ``0``, of float32."""
+    """A pickle in which the storage ``0``, of float32, replaces the string ``Storage``."""
 
     class Pickler(pickle.Pickler):
         def persistent_id(self, found: object) -> Any:
@@ -207,7 +211,8 @@ STORAGE = b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cp
 ORDERED = b"ccollections\nOrderedDict\n"
 WEIGHT = b"X\x06\0\0\0weight"
 MANY = 30_000
-# Pickles of protocol 2, without their first and last opcode; } is an empty dictionary, h\0 what q\0 put into the memo.
+# Pickles of protocol 2, without their first and last opcode. } is an empty dictionary; q\0 stores a value in the memo,
+# and h\0 gets it from there.
 HOSTILE = {
     "a key of nested tuples": b"})" + b"\x85" * 100_000 + b"Ns",
     "a key of tuples that double": b"})" + b"q\0h\0\x86" * 200 + b"Ns",
@@ -295,7 +300,7 @@ def test_a_hostile_pickle_is_refused_in_no_time_and_no_memory(tmp_path: Path, pi
     tracemalloc.start()
     try:
         with pytest.raises(
-            CheckpointError, match="holds no plain dictionary of tensors.*get the checkpoint again"
+            CheckpointError, match="holds no plain dictionary of tensors.*download or copy the checkpoint again"
         ) as seen:
             PickledTensors(tmp_path / "a.bin")
         assert tracemalloc.get_traced_memory()[1] < 32 << 20

@@ -1,4 +1,4 @@
-"""Of several files of weights those are taken that transformers takes; a shard that is missing is named."""
+"""The weights are read from the files that transformers reads; a missing shard is named."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from checkpoint_folder import put, read
+from checkpoint_folder import put, read, token_ids
 from embedge import CheckpointError, Embedder
 from embedge_export import export
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::Deprec
 
 
 def save_as(folder: Path, layout: str, seed: int, make: MakeCheckpoint) -> None:
-    """Weights of a seed into the folder, in one of the four layouts that transformers knows."""
+    """Write the weights of a seed into the folder, in one of the four layouts that transformers knows."""
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -37,10 +37,10 @@ LAYOUTS = ("safetensors", "safetensors index", "bin", "bin index")
 
 
 @pytest.mark.parametrize("first", range(4))
-def test_of_several_weights_those_are_taken_that_transformers_takes(
+def test_the_weights_that_transformers_reads_are_read(
     folder: Path, tmp_path: Path, make_checkpoint: MakeCheckpoint, first: int
 ) -> None:
-    """Each layout of other weights."""
+    """Each layout in the folder has other weights."""
     import torch
     from transformers import AutoModel
 
@@ -49,9 +49,9 @@ def test_of_several_weights_those_are_taken_that_transformers_takes(
         save_as(folder, layout, seed, make_checkpoint)
     bundle = export(folder, tmp_path / "b", precisions=("fp32",), verify=False)
     model = Embedder(bundle.path)
-    (ids,) = model._engine.tokeniser.encode(["the cat"]).ids
+    ids = token_ids(bundle, "the cat")
     with torch.no_grad():
-        hidden = AutoModel.from_pretrained(folder)(input_ids=torch.tensor([ids.tolist()])).last_hidden_state
+        hidden = AutoModel.from_pretrained(folder)(input_ids=torch.tensor([ids])).last_hidden_state
     np.testing.assert_allclose(model.encode("the cat", normalize=False), hidden[0, 0].numpy(), atol=1e-4)
 
 
@@ -66,7 +66,7 @@ def test_a_shard_that_is_missing_is_named(folder: Path, make_checkpoint: MakeChe
 
 
 @pytest.mark.parametrize("value", [{}, {"weight_map": {}}, {"weight_map": {"a": 3}}, {"weight_map": {"a": "../x"}}])
-def test_an_index_that_is_none_is_refused(folder: Path, value: object) -> None:
+def test_an_index_that_is_not_valid_is_refused(folder: Path, value: object) -> None:
     (folder / "model.safetensors").rename(folder.parent / "x")
     put(folder / "model.safetensors.index.json", value)
     with pytest.raises(CheckpointError, match="has no weight_map|holds no x, which"):

@@ -192,7 +192,7 @@ def test_precisions_with_and_without_lexical_weights_cannot_be_in_one_bundle(
     """One entry of the manifest is for all precisions."""
     export(m3_checkpoint, tmp_path / "m3", precisions=("fp32",), verify=False)
     held = "holds graphs that give last_hidden_state, token_weights, token_vectors"
-    with pytest.raises(BundleError, match=f"{held}, and --exporter optimum makes such as give last_hidden_state;"):
+    with pytest.raises(BundleError, match=f"{held}, and --exporter optimum makes graphs that give last_hidden_state;"):
         export(m3_checkpoint, tmp_path / "m3", precisions=("int8",), exporter="optimum", verify=False)
     assert Embedder(tmp_path / "m3").encode_sparse("bread")
 

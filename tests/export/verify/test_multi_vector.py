@@ -16,13 +16,13 @@ from embedge import Bundle, BundleError, CheckpointError, Embedder, QualityError
 from embedge.bundle.cache_paths import cached_path
 from embedge.bundle.manifest import TOKEN_VECTORS, Precision
 from embedge.command.info import info
+from embedge.command.verify import describe_quality
 from embedge.inference.providers import CPU
 from embedge.inference.session import Session
 from embedge_export import export
 from embedge_export.checkpoint.fetch import fetch
 from embedge_export.checkpoint.read import read_checkpoint
 from embedge_export.checkpoint.tensors import Tensors
-from embedge.command.verify import describe_quality
 from embedge_export.verify.checks import verify_bundle
 from embedge_export.verify.find_reference import traced_reference
 from embedge_export.verify.passages import documents, passages, questions
@@ -111,7 +111,7 @@ def test_vectors_of_tokens_do_not_depend_on_the_batch(m3_bundle: Bundle, precisi
 
 
 def test_int8_sessions_give_the_same_prepacked_or_not(m3_bundle: Bundle) -> None:
-    """Prepacked: ONNX Runtime repacks weights for the processor. A float product could differ then; the graph has none."""
+    """Prepacked: ONNX Runtime repacks weights for the processor. A float product could differ; the graph has none."""
     nodes = onnx.load(m3_bundle.graph("int8"), load_external_data=False).graph.node
     assert "MatMul" not in {node.op_type for node in nodes}
     ids = np.random.default_rng(0).integers(4, 400, (5, 70))

@@ -139,7 +139,7 @@ def _bundle(bench: Bench, data: bytes, pooling: str) -> Path:
     manifest = Bundle.open(bench.bundle).manifest
     precisions = {"fp32": replace(manifest.precisions["fp32"], file=_FILE)}
     new = replace(manifest, files={}, pooling=pooling, precisions=precisions, dimension=_DIMENSION)  # type: ignore[arg-type]
-    write_manifest(folder, replace(new, files=record_files(folder, keep={})))
+    write_manifest(folder, replace(new, files=record_files(folder, known={})))
     return folder
 
 

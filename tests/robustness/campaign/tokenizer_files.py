@@ -102,7 +102,7 @@ def trial(bench: Bench, random: Random) -> None:
     folder = Path(shutil.copytree(bench.bundle, bench.folder / "bundle"))
     (folder / "tokenizer.json").write_bytes(data)
     manifest = Bundle.open(folder).manifest
-    write_manifest(folder, replace(manifest, files=record_files(folder, keep={})))
+    write_manifest(folder, replace(manifest, files=record_files(folder, known={})))
     vectors = Embedder(folder, threads=1).encode(texts)
     check_unit(vectors, len(texts), vectors.shape[-1], f"{kind} of which {what}")
     expected = library_ids(folder / "tokenizer.json", texts, _MOST)

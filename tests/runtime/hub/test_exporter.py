@@ -108,6 +108,6 @@ def test_a_hub_that_failed_is_asked_for_no_checkpoint(monkeypatch: pytest.Monkey
     def find_snapshot(hub_id: str, revision: str | None) -> None:
         raise AssertionError("the hub was asked again")
 
-    monkeypatch.setattr("embedge_export.checkpoint.fetch.find_snapshot", find_snapshot)
+    monkeypatch.setattr("embedge_export.checkpoint.hub_files.find_snapshot", find_snapshot)
     with pytest.raises(embedge.CheckpointError, match="^the hub is down; "):
         embedge_export.export("someone/nosuch", hub_failure=HubError("the hub is down"))

