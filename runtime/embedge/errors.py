@@ -22,8 +22,11 @@ escaped.
 
 import sys
 import warnings
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 # Characters that change the direction of text (Unicode's property Bidi_Control), and line and paragraph separators.
 _UNSEEN = frozenset("\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -51,7 +54,7 @@ def escape(text: str) -> str:
     return "".join(letter.encode("unicode_escape").decode() if is_unseen(letter) else letter for letter in text)
 
 
-def short(value: object, *, write: Callable[[Any], str] = repr, most: int = _LONGEST_VALUE) -> str:
+def short(value: object, *, write: "Callable[[Any], str]" = repr, most: int = _LONGEST_VALUE) -> str:
     """Return a value as text of at most ``most`` characters, for a message; longer text ends in ``...``.
 
     A value that cannot be written, such as one that is nested too deeply, is shown by its type's name.

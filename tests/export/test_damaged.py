@@ -43,7 +43,7 @@ def test_the_command_in_the_error_repairs_a_damaged_bundle(
     bundle = export(folder, tmp_path / "b", precisions=("int8", "fp32"), verify=False, **{choice: options[choice]})
     before = contents(bundle.path)
     (bundle.path / damaged).write_bytes(b"junk")
-    with pytest.raises(BundleCorruptError, match="copy the bundle again, or `embedge export CHECKPOINT") as seen:
+    with pytest.raises(BundleCorruptError, match="copy the bundle again, or run `embedge export CHECKPOINT") as seen:
         bundle.check()
     done = CliRunner().invoke(cli, [*advised(seen.value, CHECKPOINT=folder), "--no-verify"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
