@@ -160,7 +160,7 @@ def test_batch_size_changes_no_vector(ours: Embedder) -> None:
         ({"convert_to_tensor": True}, r"torch\.from_numpy\(vectors\)"),
         ({"convert_to_numpy": False}, r"torch\.from_numpy\(vectors\)"),
         ({"device": "cuda"}, r"device='cuda'.*Embedder\(model, providers=\['CUDAExecutionProvider'"),
-        ({"device": ["cpu", "cpu"]}, "loading it decides that"),
+        ({"device": ["cpu", "cpu"]}, "choose the device when you load the model"),
         ({"normalize_embeddings": True, "normalize": False}, "contradicts"),
         ({"normalize_embeddings": False, "truncate_dim": 8}, "pass normalize=False"),
         ({"batch_size": 0}, "batch_size must be at least 1, found 0"),

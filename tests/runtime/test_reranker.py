@@ -133,7 +133,7 @@ def test_the_command_reads_json_lines_and_keeps_ids(bundle: Bundle, tmp_path: Pa
 def test_the_command_refuses_both_documents_and_a_file(bundle: Bundle) -> None:
     done = run("bread", "a", "-i", "b.txt", "-m", str(bundle.path))
     assert done.returncode == 2
-    assert "not both" in done.stderr
+    assert "found both documents and -i FILE" in done.stderr
 
 
 @pytest.mark.parametrize("normalize", [False, True])

@@ -248,7 +248,7 @@ def test_info_names_the_outputs_of_a_cached_bundle(m3_bundle: Bundle, tiny_bundl
         shutil.copytree(bundle.path, cached_path(name))
     lines = CliRunner().invoke(info, catch_exceptions=False).output.splitlines()
     found = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines if line.startswith("  ")}
-    assert found["someone--m3"] == "fp32, int8; gives lexical weights and multi-vectors, too"
+    assert found["someone--m3"] == "fp32, int8 (also: lexical weights, multi-vectors)"
     assert "gives" not in found["someone--tiny"]
 
 

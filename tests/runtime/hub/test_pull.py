@@ -151,7 +151,7 @@ def test_a_bar_is_shown_to_who_looks(
     tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("embedge.progress.is_terminal", lambda stream: True)
-    monkeypatch.setattr("embedge.progress._PATIENCE", 0)
+    monkeypatch.setattr("embedge.progress._DELAY", 0)
     copy_bundle(tiny_bundle, tmp_path / "copy")
     size = sum(record.size for record in tiny_bundle.manifest.files.values())
     assert f"100%|██████████| {size / 1000:.0f}k/{size / 1000:.0f}k" in capsys.readouterr().err
