@@ -104,6 +104,7 @@ def test_an_exporter_is_told_what_the_hub_said(monkeypatch: pytest.MonkeyPatch, 
     assert [one["precisions"] for one in recorder.asked] == [("int8",), ("int8",)]
 
 
+@pytest.mark.usefixtures("export")
 def test_a_hub_that_failed_is_asked_for_no_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     def find_snapshot(hub_id: str, revision: str | None) -> None:
         raise AssertionError("the hub was asked again")
