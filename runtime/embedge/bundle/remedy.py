@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 
 def export_command(manifest: "Manifest", precision: str, *, output: Path | None = None) -> str:
-    """Return the command that exports a graph as it was exported before, or a new one with the options of the others.
+    """Return the command that exports a graph again, with the options that it was exported with.
+
+    For a precision that the bundle lacks, the command has the options of the bundle's other graphs.
 
     CHECKPOINT stands for the directory of a checkpoint that has no hub id. The manifest records only the names of
     directories and calibration files, not their paths.

@@ -100,7 +100,7 @@ def write_checked(
         path: the new file; its folder is made.
         what: names the file in errors.
         size: the expected size in bytes; None accepts any.
-        digest: a hash object without data.
+        digest: a new hash object.
         expected: the expected hash in hex; None accepts any.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The `embedge` command. It imports the module of a subcommand when it is typed, so that it starts fast."""
+"""The `embedge` command. It imports only the module of the subcommand that the user typed, so that it starts fast."""
 
 import os
 import signal
@@ -146,7 +146,7 @@ def main() -> None:
     """Run the `embedge` command."""
     # A library must not set these; a process of our own may. OpenBLAS's threads are of no use here, and the last bit of
     # an export's numbers depends on how many there are. ONNX Runtime's wheels send telemetry to Microsoft since 1.32,
-    # by a thread of their own and two files in the home folder.
+    # with a thread of their own and two files in the home folder.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     warnings.showwarning = _show_warning

@@ -1,4 +1,4 @@
-"""The files that `embedge embed` writes."""
+"""Writes the output of `embedge embed`: JSON lines, .npy or .npz."""
 
 import contextlib
 import json

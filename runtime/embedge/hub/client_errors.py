@@ -37,7 +37,7 @@ def translated(what: str, revision: str | None = None) -> Iterator[None]:
     # The exceptions are those of requests, httpx, hf_xet or huggingface_hub, by version. And an answer that is not the
     # hub's, such as a hotel's log-in page, can end in any exception.
     except Exception as error:
-        cause = error.__cause__ if isinstance(error, RuntimeError) else None  # of an upload
+        cause = error.__cause__ if isinstance(error, RuntimeError) else None  # an upload wraps its error
         raise HubError(_explain(cause or error, what, revision)) from error
 
 

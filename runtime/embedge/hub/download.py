@@ -18,7 +18,9 @@ from embedge.progress import log_step
 
 
 def download_revision(hub_id: str, revision: str, destination: Path, *, precisions: Sequence[str] | None) -> Bundle:
-    """Download the bundle of a repository at a revision. A commit that is there already, whole, is not asked for.
+    """Download the bundle of a repository at a revision.
+
+    The hub is not asked if ``revision`` is a commit, and the destination has the whole bundle of that commit already.
 
     Args:
         hub_id: organisation/name.

@@ -59,8 +59,8 @@ def _export(request: Request, hub_failure: Exception | None) -> Bundle:
     """Have the bundle exported. This is the one place where the runtime exports."""
     with _export_errors(request, hub_failure):
         exporter = load_exporter()
-        # An exporter would accept a directory, but "ckpt" must mean the same as "./ckpt", a bundle's path. A recipe's
-        # name means the recipe in any current directory.
+        # An exporter would take a directory's name for a checkpoint. But "ckpt" must mean the same as "./ckpt", which
+        # is the path of a bundle. A recipe's name always means the recipe, whatever is in the current directory.
         if is_dir(Path(request.name)) and not exporter.knows(request.name):
             return Bundle.open(request.name)
         return exporter.export(

@@ -23,7 +23,8 @@ def pull(
 ) -> Bundle:
     """Return a model's bundle with these precisions, from that path or the cache, after every hash was checked.
 
-    A bundle that is incomplete or damaged in the cache is completed: a downloaded one at the same commit.
+    If the bundle in the cache is incomplete or damaged, what is missing or damaged is obtained. A downloaded bundle
+    stays at its commit.
 
     Args:
         model: as for ``resolve``.

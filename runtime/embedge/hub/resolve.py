@@ -15,7 +15,7 @@ def resolve(
     cache_dir: str | PathLike[str] | None = None,
     local_files_only: bool = False,
 ) -> Bundle:
-    """Return the bundle of a model: from that path or the cache. The first use of a name puts its bundle there.
+    """Return the bundle of a model: from that path or the cache. The first use of a name puts its bundle in the cache.
 
     A download or an export logs each step to the logger ``embedge`` at level INFO. A cached bundle is used as it is:
     the hub is not asked for a newer one.
@@ -29,7 +29,7 @@ def resolve(
     Raises:
         BundleNotFoundError: there is no bundle and none can be obtained; the message says what you can do.
         BundleError: the bundle cannot be used.
-        HubError: the hub holds the bundle, and fails or breaks off.
+        HubError: the hub has the bundle, but the download fails.
         InputTypeError: ``model`` is neither a string nor a path.
     """
     check_name(model)

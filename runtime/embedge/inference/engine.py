@@ -76,7 +76,7 @@ class Engine:
 
     def encode_sparse(self, texts: list[str], prefix: str, options: CallOptions) -> list[SparseVector]:
         """Return the lexical weights of texts, in input order; raises as ``encode``."""
-        from embedge.inference.sparse import to_sparse  # a cold start for vectors does without
+        from embedge.inference.sparse import to_sparse  # imported here, because dense vectors do not need it
 
         tokens = self.tokeniser.encode(texts, prefix=prefix)
         self._warn_truncated(tokens, options.on_truncate)

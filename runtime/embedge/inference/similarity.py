@@ -133,7 +133,7 @@ Measure = Callable[["NDArray[Any]", "NDArray[Any]"], "NDArray[np.float32]"]
 def _of_all(of_pairs: Measure) -> Measure:
     """Make a measure of all pairs from one of given pairs, some rows at a time.
 
-    By differences: with products, as in |a|² - 2ab + |b|², small distances lose digits.
+    The measure is computed from differences: by products, as in |a|² - 2ab + |b|², small distances would lose digits.
     """
 
     def of_all(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float32]:

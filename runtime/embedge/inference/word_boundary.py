@@ -72,7 +72,7 @@ def _bert_boundary(tokenizer: Tokenizer) -> re.Pattern[str] | None:
     added tokens are matched before words, so none may span a cut.
     """
     added = added_contents(tokenizer)
-    # A token with single_word looks at the next character, and takes an ideograph for a letter, and "_", too.
+    # An added token with single_word looks at the character beside it, and counts ideographs and "_" as letters.
     single = any(token.single_word for token in tokenizer.get_added_tokens_decoder().values())
     taken = set("".join(added)) | ({"_"} if single else set())
     characters = _BERT_SPACES + re.escape("".join(mark for mark in string.punctuation if mark not in taken))
