@@ -59,7 +59,7 @@ def escape(text: str) -> str:
 def short(value: object, *, write: "Callable[[Any], str]" = repr, most: int = _LONGEST_VALUE) -> str:
     """Return a value as text of at most ``most`` characters, for a message; longer text ends in ``...``.
 
-    A value that cannot be written, such as one that is nested too deeply, is shown by its type's name.
+    A value that cannot be converted to text, such as one that is nested too deeply, is shown by its type's name.
 
     >>> short("a" * 50)
     "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa..."

@@ -37,8 +37,8 @@ class Activations:
     """The inputs of one linear layer on the calibration texts. A row is the input for one token.
 
     Attributes:
-        mean: of each input channel, float32 [inputs].
-        covariance: of the input channels, float32 [inputs, inputs].
+        mean: the mean of each input channel, float32 [inputs].
+        covariance: the covariance of the input channels, float32 [inputs, inputs].
         rows: every n-th row, float32 [n, inputs].
         lowest: the smallest value of each input channel over all rows, float32 [inputs].
         highest: the largest value of each input channel over all rows, float32 [inputs].

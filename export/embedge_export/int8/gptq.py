@@ -30,7 +30,7 @@ def quantise_weight(
 
     Args:
         weight: [inputs, outputs].
-        covariance: of the layer's input channels, [inputs, inputs].
+        covariance: the covariance of the layer's input channels, [inputs, inputs].
 
     Returns:
         Codes in [-127, 127], [inputs, outputs], in which no pair of inputs exceeds ``PAIR_LIMIT`` (see

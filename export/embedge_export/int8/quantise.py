@@ -46,7 +46,7 @@ def quantise(model: ModelProto, activations: Mapping[str, Activations]) -> Model
 
     Args:
         model: a graph from ``build_graph``, smoothed and pruned or not.
-        activations: of each linear layer by its name, from ``calibrate`` or ``smooth``.
+        activations: the activations of each linear layer by its name, from ``calibrate`` or ``smooth``.
     """
     copy = ModelProto()
     copy.CopyFrom(model)

@@ -43,7 +43,7 @@ def smooth(model: ModelProto, activations: Mapping[str, Activations]) -> tuple[M
 
     Args:
         model: a graph from ``build_graph``.
-        activations: of each linear layer by its name, from ``calibrate``.
+        activations: the activations of each linear layer by its name, from ``calibrate``.
     """
     copy = ModelProto()
     copy.CopyFrom(model)
@@ -57,7 +57,7 @@ def smoothing_factors(activations: Activations, weight: NDArray[np.float32]) -> 
     multiplied by the squared weights; the noise of a column of the weight is multiplied by the channels' variances.
 
     Args:
-        activations: of the layer, after the shift.
+        activations: the layer's activations, after the shift.
         weight: [inputs, outputs].
     """
     row_max = np.maximum(np.abs(activations.rows).max(axis=0), _TINY)

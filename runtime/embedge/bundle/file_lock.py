@@ -21,7 +21,7 @@ class LockedFile:
     """A file that belongs to this process once ``acquire`` has returned True.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         kind: a ``lock`` is created if it does not exist; a ``new`` file must not exist; a ``leftover`` must exist.
 
     Attributes:

@@ -166,7 +166,7 @@ class Manifest:
         licence: SPDX identifier of the weights' licence; None if unknown.
         task: ``embed`` for embedding texts, ``rerank`` for scoring pairs of texts.
         architecture: the ``model_type`` of the checkpoint's config, such as ``bert``.
-        dimension: of a vector; for a reranker the number of scores, 1.
+        dimension: the number of elements of a vector; for a reranker the number of scores, 1.
         max_tokens: length in tokens of the longest text, or pair of texts, special tokens included.
         truncation_side: the end at which a longer text is cut off, ``right`` or ``left``.
         pooling: ``cls`` takes the first token's hidden state, ``last`` the last one's, ``mean`` the average of all.

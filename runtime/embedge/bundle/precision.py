@@ -29,7 +29,7 @@ def pick_precision(
     """Return the requested precision; for None the first of ``preferred`` that the bundle holds.
 
     Args:
-        manifest: the bundle's.
+        manifest: the bundle's manifest.
         precision: the requested one, or None.
         where: names the bundle in errors.
         command: gives the command to type for a precision that the bundle lacks.

@@ -20,7 +20,7 @@ def export_command(manifest: "Manifest", precision: str, *, output: Path | None 
 
     Args:
         manifest: the bundle's.
-        precision: of the graph.
+        precision: the precision of the graph.
         output: the bundle's directory; None leaves out the option.
     """
     source, record = manifest.source, manifest.precisions.get(precision)
@@ -39,7 +39,7 @@ def how_to_repair(manifest: "Manifest", precision: str, path: Path) -> str:
 
     Args:
         manifest: the bundle's.
-        precision: of the damaged graph; any that the bundle holds if another file is damaged.
+        precision: the precision of the damaged graph; any precision of the bundle if another file is damaged.
         path: the bundle's directory.
     """
     if pull := _pull_command(path):

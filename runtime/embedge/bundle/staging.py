@@ -24,7 +24,7 @@ def write_manifest(folder: Path, text: str) -> Bundle:
     """Write the manifest of a bundle that is being built, and read it back. Every manifest is written here.
 
     Args:
-        folder: the bundle's.
+        folder: the bundle's folder.
         text: JSON with its checksum, from ``Manifest.to_json`` or ``select_precisions``.
 
     Raises:

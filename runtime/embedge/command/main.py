@@ -107,7 +107,7 @@ def _show_warning(message: Warning | str, *origin: Any, **more: Any) -> None:
 def _stop(number: int, frame: object) -> None:
     """Exit by an exception, unlike the default of the signal, so that temporary files are removed."""
     _stopped_by.append(number)
-    if hasattr(signal, "setitimer"):  # an exception in a destructor or an import's callback is lost, so try it again
+    if hasattr(signal, "setitimer"):  # Python drops exceptions in destructors and import callbacks: repeat
         signal.signal(signal.SIGALRM, _stop)
         signal.setitimer(signal.ITIMER_REAL, _AGAIN)
     sys.exit(128 + _stopped_by[0])

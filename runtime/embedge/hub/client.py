@@ -29,7 +29,7 @@ class HubFile:
     """A file of a repository. A mirror may leave out any of the three attributes, which is then None.
 
     Attributes:
-        size: in bytes.
+        size: the size in bytes.
         git_sha1: SHA-1 of the file's git blob; None for a large file, because git stores only a pointer to it.
         sha256: SHA-256 of a large file's content; None for other files.
     """
@@ -46,7 +46,7 @@ class Snapshot:
     Attributes:
         hub_id: organisation/name.
         commit: git's hash of the commit.
-        files: by path.
+        files: the files, by path.
     """
 
     hub_id: str
@@ -121,7 +121,7 @@ def ask(hub_id: str, question: Callable[[], Answer], revision: str | None = None
 
 
 def timeout_of(variable: str) -> float:
-    """The value of one of huggingface_hub's timeout variables, in seconds; 4 where it is not set to a number."""
+    """The value of one of huggingface_hub's timeout variables, in seconds; 4 if it is not set to a number."""
     try:
         return float(os.environ.get(variable) or _TIMEOUT)
     except ValueError:

@@ -45,7 +45,7 @@ def read_blocks(snapshot: Snapshot, name: str, size: int | None) -> Iterator[byt
     Args:
         snapshot: the repository.
         name: path of the file in it.
-        size: of the file in bytes; None if it is unknown.
+        size: the size of the file in bytes; None if it is unknown.
 
     Raises:
         HubError: no byte came for three seconds and the connection cannot be opened again, or the hub refuses.

@@ -24,7 +24,7 @@ class Request:
 
     Attributes:
         name: a recipe's name or a hub id.
-        precisions: of the graphs; None is int8, or the only one that the hub has.
+        precisions: the precisions of the graphs; None is int8, or the only one that the hub has.
         cache_dir: the cache; see ``cache_home``.
         local_files_only: do not use the network.
     """
@@ -96,7 +96,7 @@ def _export_errors(request: Request, hub_failure: Exception | None) -> Iterator[
 
 
 def _three_ways(request: Request, hub_failure: Exception | None, missing: ImportError) -> str:
-    """The message where there is no bundle, and no working exporter either."""
+    """Return the message for the case that there is neither a bundle nor a working exporter."""
     reason = str(missing).partition("; ")[0]
     asked = f", and {hub_failure}" if hub_failure else ""
     return (

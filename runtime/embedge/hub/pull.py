@@ -28,7 +28,7 @@ def pull(
 
     Args:
         model: as for ``resolve``.
-        precisions: of the graphs; None is the one that an Embedder would load.
+        precisions: the precisions of the graphs; None is the one that an Embedder would load.
         revision: branch, tag or commit of a hub id's repository that holds a bundle. It replaces a bundle of another
             revision in the cache.
         cache_dir: the cache; see ``cache_home``.

@@ -22,7 +22,7 @@ def resolve(
 
     Args:
         model: path of a bundle, recipe's name (``bge-small-en-v1.5``) or hub id (``BAAI/bge-small-en-v1.5``).
-        precision: of the graph to obtain where there is no bundle yet; None is int8.
+        precision: the precision of the graph to obtain if there is no bundle yet; None is int8.
         cache_dir: the cache; see ``cache_home``.
         local_files_only: do not use the network.
 

@@ -33,7 +33,7 @@ class ContentTokeniser:
 
     Args:
         tokenizer: without padding and truncation.
-        path: of its file, for error messages.
+        path: the path of the tokenizer's file, for error messages.
         max_tokens: the model's limit.
         max_content_tokens: the largest number of tokens of one text that the caller stores.
         side: the end of a long text that is truncated, ``right`` or ``left``.

@@ -34,8 +34,8 @@ class Engine:
     """A bundle's manifest, tokeniser and sessions, and the way from texts to results.
 
     Args:
-        manifest: the bundle's.
-        tokeniser: the bundle's.
+        manifest: the bundle's manifest.
+        tokeniser: the bundle's tokeniser.
         workers: sessions of one of the bundle's graphs.
     """
 

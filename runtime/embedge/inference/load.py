@@ -33,7 +33,7 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[str, .
 
     Args:
         bundle: must hold the precision.
-        precision: of the graph.
+        precision: the precision of the graph.
         providers: ONNX Runtime execution providers, the preferred one first, each of them available.
         threads: the largest number of cores to use.
 

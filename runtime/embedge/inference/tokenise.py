@@ -62,7 +62,7 @@ class Tokeniser:
     the ids are those of the characters within the limit.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         max_tokens: the model's limit, special tokens included.
         truncation_side: the end of a long text that is truncated, ``right`` or ``left``.
     """

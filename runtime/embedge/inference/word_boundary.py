@@ -9,8 +9,8 @@ from tokenizers import Tokenizer, normalizers, pre_tokenizers
 from embedge.inference.tokenizer_file import raise_ours
 
 # BERT's normaliser turns each of these into a space, and its pre-tokeniser ends a word there, whatever is around it: an
-# accent does not combine across white space. An ideograph gets a space on both sides, so a cut before one is good, too.
-# (Other white space does not count: the normaliser deletes U+000B, for example, and joins the words around it.)
+# accent does not combine across white space. An ideograph gets a space on both sides, so a text can be cut before one,
+# too. (Other white space does not count: the normaliser deletes U+000B, for example, and joins the words around it.)
 _BERT_SPACES = " \t\n\r"
 _BERT_IDEOGRAPHS = "\u3400-\u4dbf\u4e00-\u9fff"
 # For other tokenizers: one of these, between two letters or digits, if the probes below show that it ends a word.
