@@ -52,7 +52,7 @@ class Scaling:
 @comparison_options
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option(
-    "--most", type=click.IntRange(min=100), default=100_000, show_default=True, help="Most texts in one call."
+    "--most", type=click.IntRange(min=100), default=100_000, show_default=True, help="Limit on the texts in one call."
 )
 @click.option("--stream", type=click.IntRange(min=10), default=1_000_000, show_default=True, help="Texts in a stream.")
 @click.option(

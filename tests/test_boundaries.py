@@ -1,4 +1,4 @@
-"""The boundaries of imports: the runtime is light, never needs the exporter, and no room imports a higher one."""
+"""The boundaries of imports: the runtime is light, never needs the exporter, and nothing imports a higher layer."""
 
 import ast
 import shutil

@@ -6,7 +6,11 @@
 
 The packages follow the data. ``checkpoint`` reads a checkpoint's files. ``graph`` builds the float32 graph and ``int8``
 quantises it; ``optimum`` traces the graph instead, for architectures that ``graph`` does not know. ``verify`` compares
-the new graphs with a reference. ``pipeline`` runs these steps in order and writes the bundle.
+the new graphs with a reference. ``pipeline`` runs these steps in order and writes the bundle: start reading there.
+
+``job`` checks the options, ``existing`` finds what an older bundle lacks, ``convert`` makes the graphs, and
+``bundle_files`` and ``read_back`` write the bundle and read it again. ``exporter`` is what the runtime loads, and
+``command`` holds the subcommands.
 """
 
 from typing import TYPE_CHECKING, Any

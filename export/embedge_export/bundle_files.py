@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from embedge.bundle import staging as place
+from embedge.bundle import staging
 from embedge.bundle.checksum import crc32, sha256
 from embedge.bundle.directory import Bundle
 from embedge.bundle.files import delete_existing
@@ -85,7 +85,7 @@ def record_files(folder: Path, *, known: Mapping[str, FileRecord]) -> dict[str, 
 
 def write_manifest(folder: Path, manifest: Manifest) -> Bundle:
     """Write the manifest of a bundle that is being built, and return the bundle as it reads back."""
-    return place.write_manifest(folder, manifest.to_json())
+    return staging.write_manifest(folder, manifest.to_json())
 
 
 def _write_json(path: Path, value: object) -> None:

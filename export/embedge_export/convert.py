@@ -75,7 +75,8 @@ def _calibrate(job: ExportJob, model: "ModelProto", scratch: Path) -> Mapping[st
     from embedge_export.int8.calibrate import calibrate
     from embedge_export.int8.calibration_texts import MIN_TEXTS, calibration_texts
 
-    checkpoint, own_texts = job.checkpoint, job.calibration is not None and job.calibration.file is not None
+    checkpoint = job.checkpoint
+    has_user_texts = job.calibration is not None and job.calibration.file is not None
     with step("calibrate") as note:
         activations = calibrate(
             model,
@@ -83,8 +84,8 @@ def _calibrate(job: ExportJob, model: "ModelProto", scratch: Path) -> Mapping[st
             tokenizer=write_tokenizer(checkpoint, scratch),
             max_tokens=checkpoint.max_tokens,
             truncation_side=checkpoint.truncation_side,
-            min_distinct=MIN_TEXTS if own_texts else 1,
-            range_texts=calibration_texts()[0] if own_texts else (),
+            min_distinct=MIN_TEXTS if has_user_texts else 1,
+            range_texts=calibration_texts()[0] if has_user_texts else (),
         )
         note(f"{len(job.calibration_texts)} texts")
     return activations

@@ -1,4 +1,4 @@
-"""A new bundle is read back from the disk before it replaces an old one."""
+"""Reads a new bundle back from the disk, before it replaces an old one."""
 
 from collections.abc import Iterable
 

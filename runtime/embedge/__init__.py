@@ -1,6 +1,6 @@
 """embedge: BGE text embeddings at the edge.
 
-    from embedge import Embedder
+    from embedge import Embedder, Reranker
 
     model = Embedder("bge-small-en-v1.5")
     q = model.encode_query(["how do I bake bread?"])   # float32 [1, 384]
@@ -10,11 +10,13 @@
     reranker = Reranker("bge-reranker-base")
     reranker.rank("how do I bake bread?", documents, top_k=10)   # [(index, score)], best first
 
-Where to start reading: ``embedder`` and ``reranker`` hold the public classes. ``hub.resolve`` turns a model's name into
-its bundle. ``inference.engine`` turns texts into vectors: ``tokenise`` makes token ids, ``plan`` makes batches,
-``workers`` and ``session`` run them, and ``pool`` makes vectors of the output.
+Where to start reading: ``embedder`` and ``reranker`` hold the public classes. Both derive from ``model.Model``, which
+loads a bundle. ``hub.resolve`` turns a model's name into its bundle. ``inference.engine`` turns texts into vectors:
+``tokenise`` makes token ids, ``plan`` makes batches, ``workers`` and ``session`` run them, and ``pool`` turns the
+output into vectors. ``bundle`` knows the files of a bundle, ``command`` is the command line, and ``integrations`` are
+adapters for other frameworks.
 
-The names below are imported on first use, so that ``import embedge`` takes next to no time.
+The names below are imported on first use, so that ``import embedge`` is fast.
 """
 
 from importlib import import_module

@@ -19,8 +19,8 @@ Result = TypeVar("Result")
 class BackgroundTask(Generic[Result]):
     """A function that runs on a thread of its own, from the moment that the task is made.
 
-    It runs in a copy of the caller's context. So the caller's ``numpy.errstate`` holds there, too, since numpy 2.
-    Where the system starts no more threads, the first caller of ``wait`` or ``result`` runs the function itself.
+    It runs in a copy of the caller's context. So with numpy 2 or later, the caller's ``numpy.errstate`` applies to it,
+    too. If the system cannot start another thread, the first caller of ``wait`` or ``result`` runs the function itself.
 
     Args:
         function: what to call; takes no arguments.
@@ -70,7 +70,11 @@ class BackgroundTask(Generic[Result]):
 
 
 def _start(function: Callable[[Callable[[], None]], object], argument: Callable[[], None], *, daemon: bool) -> None:
-    """Call the function on a real thread; gevent and eventlet, once they patch ``threading``, start greenlets there."""
+    """Call the function on a real thread.
+
+    Once gevent or eventlet has patched ``threading``, a ``threading.Thread`` is only a greenlet, so it is not used
+    then.
+    """
     begin = _thread.start_new_thread  # a function in C, which gevent and eventlet replace by one in Python
     if isinstance(begin, BuiltinFunctionType):
         threading.Thread(target=function, args=(argument,), daemon=daemon).start()
@@ -87,10 +91,10 @@ class Semaphore:
     """A counting semaphore; may be used as a context manager.
 
     ``threading.Semaphore`` consists of locks that ``gevent.monkey`` replaces. The replacements wake only greenlets of
-    their own thread. Callers on several threads, such as those of ``hub.threadpool``, would wait for ever.
+    their own thread. Callers on several threads, such as those of gevent's thread pool, would wait for ever.
 
     Args:
-        count: its value at first: how many callers may acquire it before one has to wait.
+        count: the initial value: how many callers may acquire it before one has to wait.
     """
 
     def __init__(self, count: int) -> None:

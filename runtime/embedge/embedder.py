@@ -44,12 +44,12 @@ class Embedder(Model):
 
     Args:
         model: a recipe's name, a hub id, or a bundle's path.
-        precision: of the graph: ``"int8"``, ``"fp32"`` or ``"fp16"``. None takes the first of these that the bundle
-            has; with CUDA, the first of fp16, fp32 and int8.
+        precision: the graph's precision: ``"int8"``, ``"fp32"`` or ``"fp16"``. None takes the first of these that the
+            bundle has; with CUDA, the first of fp16, fp32 and int8.
         providers: ONNX Runtime execution providers, such as ``["CUDAExecutionProvider", "CPUExecutionProvider"]``; None
             means the CPU. A provider that is not available is an error; there is no silent fallback.
-        threads: most cores to use. None uses all that this process may use (CPU affinity and cgroup quota); a larger
-            number is lowered to that.
+        threads: the largest number of cores to use. None uses all that this process may use (CPU affinity and cgroup
+            quota); a larger number is lowered to that.
         cache_dir: folder of the bundles; None means ``$EMBEDGE_HOME``, or else the platform's cache folder.
         local_files_only: never use the network.
         device: sentence-transformers' keyword; ``"cpu"`` is accepted. Choose other devices with ``providers``.
@@ -157,7 +157,8 @@ class Embedder(Model):
             show_progress_bar: show a progress bar on stderr; None shows one if the work is long and stderr is a
                 terminal.
             on_truncate: what to do about texts longer than ``max_tokens``: ``"ignore"``, ``"warn"`` or ``"error"``.
-            batch_size: most texts in one session run, in addition to ``batch_tokens``. No vector depends on it.
+            batch_size: the largest number of texts in one session run; ``batch_tokens`` limits it, too. No vector
+                depends on it.
             normalize_embeddings: sentence-transformers' name of ``normalize``. As there, False has no effect on a model
                 with a ``Normalize`` module, which scales its vectors in any case.
             convert_to_numpy: sentence-transformers' keyword; must be True, because vectors are numpy arrays.
@@ -335,10 +336,11 @@ class Embedder(Model):
         show_progress_bar: bool | None = None,
         on_truncate: OnTruncate = "warn",
     ) -> SparseVector | list[SparseVector]:
-        """Return the lexical weights of texts as sparse vectors, in input order; for models that have them, as bge-m3.
+        """Return the lexical weights of texts as sparse vectors, in input order. Few models have them: bge-m3 does.
 
-        The vector holds, for each token of a text but the special ones, the largest weight that the token has in the
-        text. FlagEmbedding calls it ``lexical_weights``. The score of two texts is ``first.dot(second)``.
+        The vector has one weight for each token of the text except special tokens: the largest that the token has
+        anywhere in the text. FlagEmbedding calls it ``lexical_weights``. The score of two texts is
+        ``first.dot(second)``.
 
         Args:
             texts: one string, or an iterable of strings.
@@ -389,7 +391,7 @@ class Embedder(Model):
     ) -> NDArray[np.float32] | list[NDArray[np.float32]]:
         """Return a vector for each token of texts, in input order; for models that have them, such as bge-m3.
 
-        All tokens but the first have one, also the special token at the end. FlagEmbedding calls them
+        Every token except the first has a vector, the special token at the end included. FlagEmbedding calls them
         ``colbert_vecs``. The score of two texts is ``embedge.max_similarity``.
 
         Args:

@@ -8,10 +8,10 @@
     ├── CheckpointError             a checkpoint that cannot be found, read or exported
     ├── HubError                    the hub cannot be reached, refuses a request, or sends a wrong answer
     ├── QualityError                an exported graph differs from its reference by more than the recipe allows
-    ├── MissingExtraError           (ImportError) an optional package is not installed; names the pip command
+    ├── MissingExtraError           (ImportError) an optional package is not installed; the message has the pip command
     ├── ProviderError               an ONNX Runtime execution provider is not available or did not start
-    ├── InputTypeError              (TypeError) an input that is not a string (names its index), or an option's type
-    └── InputValueError             (ValueError) a text, an option's value or an input file that cannot be used
+    ├── InputTypeError              (TypeError) an input is not a string, or an option has the wrong type
+    └── InputValueError             (ValueError) a text, the value of an option or an input file cannot be used
 
     TruncationWarning               (UserWarning) texts longer than the model's max_tokens were truncated
 
@@ -44,7 +44,9 @@ def is_unseen(letter: str) -> bool:
 
 
 def escape(text: str) -> str:
-    r"""Return text as one line that every terminal can show, by Python's escapes. Escaped text stays unchanged.
+    r"""Return a text as one line that every terminal can show, with Python's escapes for the other characters.
+
+    A text that is escaped already is returned unchanged.
 
     >>> print(escape("東\n\x1b[2J"), escape(escape("\u2028")))
     東\n\x1b[2J \u2028
@@ -57,7 +59,7 @@ def escape(text: str) -> str:
 def short(value: object, *, write: "Callable[[Any], str]" = repr, most: int = _LONGEST_VALUE) -> str:
     """Return a value as text of at most ``most`` characters, for a message; longer text ends in ``...``.
 
-    A value that cannot be written, such as one that is nested too deeply, is shown by its type's name.
+    A value that cannot be converted to text, such as one that is nested too deeply, is shown by its type's name.
 
     >>> short("a" * 50)
     "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa..."
@@ -138,7 +140,7 @@ class TruncationWarning(UserWarning):
 
 
 def warn(message: str, category: type[Warning]) -> None:
-    """Issue a warning that points at the caller's line, the first outside embedge, however deep the call."""
+    """Issue a warning that names the caller's line: the nearest one on the stack that is not in embedge."""
     frame, level = sys._getframe().f_back, 2
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "embedge":
         frame, level = frame.f_back, level + 1

@@ -37,7 +37,7 @@ class Model:
         cache_dir: str | PathLike[str] | None,
         local_files_only: bool,
     ) -> None:
-        # As passed, because a pickle may be loaded on a machine with another number of cores.
+        # Stored as passed, not lowered to this machine's cores: a pickle may be loaded on a machine with more cores.
         self._threads = check_count("threads", threads)
         self._providers = (CPU,) if providers is None else check_providers(providers)
         if precision is not None:
@@ -49,7 +49,8 @@ class Model:
                 f"{bundle.path} is {_KINDS[task]}, not {_KINDS[self._task]}; "
                 f"open it with embedge.{CLASSES[task]}, or run `embedge {task}`"
             )
-        # A pickle, a forked child and a later session read the bundle again, perhaps from another working directory.
+        # The path becomes absolute: a pickle, a forked child and a later session open the bundle again, and the working
+        # directory may have changed by then.
         self._bundle = replace(bundle, path=bundle.path.absolute())
         self._manifest = self._bundle.manifest
         preferred = _PREFERRED_ON_CUDA if CUDA in self._providers else _PREFERRED_ON_CPU
@@ -82,12 +83,12 @@ class Model:
 
     @property
     def threads(self) -> int | None:
-        """Most cores to use, as passed; None means all that this process may use."""
+        """The largest number of cores to use, as passed; None means all that this process may use."""
         return self._threads
 
     @property
     def max_tokens(self) -> int:
-        """Most tokens of an input, special tokens and prompt included; a longer input is truncated."""
+        """The largest number of tokens of an input, special tokens and prompt included; a longer input is truncated."""
         return self._manifest.max_tokens
 
 

@@ -18,7 +18,7 @@ def progress(
 ) -> Iterator[Callable[[int], object]]:
     """Show a progress bar on stderr, and yield the function that advances it, which any thread may call.
 
-    The work goes on where stderr is closed, full or missing, as in a desktop app.
+    If stderr is closed, full or missing (as in a desktop app), the work goes on without the bar.
 
     Args:
         total: how many texts or bytes there are; None if unknown.
@@ -43,7 +43,7 @@ def progress(
 
 
 class _QuietStream:
-    """A stream for tqdm that ignores write errors: of a stream that is closed, full or broken."""
+    """A stream for tqdm that writes to another stream, and ignores the errors if that is closed, full or broken."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -76,7 +76,7 @@ def is_terminal(stream: TextIO | None) -> bool:
 def tell(line: str) -> None:
     """Print a line to stderr; if that fails, the line is lost and the work goes on.
 
-    Only a command may call it, for it gives up ``sys.stderr`` after a failed write.
+    Only commands may call it, because it sets ``sys.stderr`` to None after a failed write.
     """
     if sys.stderr is None:
         return
@@ -88,6 +88,6 @@ def tell(line: str) -> None:
 
 def log_step(line: str) -> None:
     """Log a line to the logger ``embedge`` at level INFO; the command `embedge` shows it on stderr."""
-    import logging  # takes 3 ms, which a cold start saves
+    import logging  # imported here, because it takes 3 ms of a cold start
 
     logging.getLogger("embedge").info("%s", escape(line))

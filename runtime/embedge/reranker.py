@@ -159,7 +159,7 @@ class Reranker(Model):
             show_progress_bar=show_progress_bar,
             on_truncate=on_truncate,
         )
-        order = (-scores).argsort(kind="stable")[:most]  # by logits: of high ones the sigmoid is 1 or nearly
+        order = (-scores).argsort(kind="stable")[:most]  # by logits: high ones have the same sigmoid, rounded
         scores = sigmoid(scores) if use_sigmoid else scores
         return [(int(index), float(scores[index])) for index in order]
 

@@ -18,7 +18,7 @@ _JSONL_SUFFIXES = (".jsonl", ".ndjson")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A text to embed, and the id that its line gives it."""
+    """A text, and the id in its line; None if the line has none."""
 
     text: str
     id: str | int | None = None
@@ -33,8 +33,8 @@ def open_items(
 ) -> Iterator[Iterator[Item]]:
     """Open a file, a pipe or stdin, and yield an iterator over its texts, which reads a line at a time.
 
-    A JSON object has a ``"text"``, and may have a ``"title"``, which is put in front of the text, and an ``"id"`` or
-    ``"_id"``, a string or an integer.
+    A JSON object has a ``"text"``. It may have a ``"title"``, which is put in front of the text. It may also have an
+    ``"id"`` or ``"_id"``, which is a string or an integer.
 
     Args:
         source: a path, or ``-`` for stdin.
@@ -59,7 +59,7 @@ def open_items(
 
 def _open(source: str, option: str) -> IO[bytes]:
     try:
-        return Path(source).open("rb")  # no check before, for it may be a pipe
+        return Path(source).open("rb")  # not checked before it is opened, because it may be a pipe
     except FileNotFoundError:
         raise InputValueError(f"{source}: no such file; pass {option} the path of a file, or - for stdin") from None
     except IsADirectoryError:
@@ -112,7 +112,7 @@ def _identity(data: dict[str, Any], where: str) -> str | int | None:
 
 
 def _check_unicode(text: str, where: str, field: str) -> None:
-    """Raise InputValueError for a lone surrogate, which JSON can spell and UTF-8 cannot encode."""
+    """Raise InputValueError for a lone surrogate, which a JSON escape can write but UTF-8 cannot encode."""
     if find_surrogate(text):
         raise InputValueError(f'{where}: "{field}" holds a lone surrogate, {_show(text)}; correct the file')
 

@@ -1,3 +1,3 @@
-"""The version, for the code and, by pyproject.toml, for the package."""
+"""The version of embedge. pyproject.toml reads the package's version from this file."""
 
 __version__ = "0.1.0"

@@ -7,6 +7,9 @@ The room of a module is the direct child of its package that contains it: ``embe
 in any way: at the top of a file, inside a function, under ``TYPE_CHECKING``, or by a string such as
 ``"embedge.command.embed:embed"``. A package's ``__init__`` is a room too. It re-exports names, so ``from embedge import
 Embedder`` is an arrow to the room that defines ``Embedder``.
+
+A circle is a set of rooms or modules that import each other, directly or through others. The floors are the rooms on
+the longest chain of arrows.
 """
 
 import runpy

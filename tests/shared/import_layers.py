@@ -1,5 +1,7 @@
 """Which room of embedge and embedge_export may import which: the layers, the lowest first.
 
+A room is a package or module directly below embedge or embedge_export; see ``import_graph``.
+
 A room may import the rooms of lower layers, and none of its own layer. ``tests/test_boundaries.py`` checks it.
 """
 

@@ -58,7 +58,7 @@ def sha256(content: bytes) -> str:
 
 
 class Hub(http.server.ThreadingHTTPServer):
-    """The server. It records requests. Where ``fault`` returns True, the fault has answered a request itself."""
+    """The server. It records requests. If ``fault`` returns True for a request, it has answered the request itself."""
 
     daemon_threads = True
 

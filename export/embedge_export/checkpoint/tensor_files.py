@@ -59,7 +59,7 @@ def read_float32(files: Mapping[str, Any], name: str, where: Path) -> NDArray[np
     """Return the tensor with this name in its file.
 
     Raises:
-        CheckpointError: it cannot be read, or its type is not a float's.
+        CheckpointError: it cannot be read, or its type is not a float type.
     """
     try:
         tensor = np.asarray(files[name].get_tensor(name))

@@ -1,1 +1,1 @@
-"""The exporter's subcommands of `embedge`."""
+"""The exporter's subcommands of `embedge`: export, demo and models. ``embedge.command.main`` lists all subcommands."""

@@ -53,8 +53,9 @@ class Builder:
             kind: the ONNX operator.
             inputs: the names of what it reads.
             outputs: how many it has.
-            name: of the node; with one output, also of that. The default is the operator and a number.
-            domain: of the operator; the default is ONNX's own.
+            name: the name of the node and, if it has one output, of the output. The default is the operator and a
+                number.
+            domain: the domain of the operator; the default is ONNX's own.
             **attributes: the operator's attributes.
         """
         name = name or f"{kind}_{len(self._nodes)}"

@@ -38,10 +38,10 @@ class CpuSession:
         self._inputs = {tensor.name for tensor in self._session.get_inputs()}
 
     def run(self, outputs: Sequence[str], feed: Mapping[str, NDArray[np.int64]]) -> list[NDArray[np.float32]]:
-        """Run the graph; return the outputs of these names.
+        """Run the graph, and return some of its outputs.
 
         Args:
-            outputs: their names.
+            outputs: the names of the outputs to return.
             feed: the inputs by name; one that the graph does not have is left out.
 
         Raises:

@@ -32,8 +32,8 @@ class EncoderConfig:
         layers: number of layers.
         heads: attention heads in each layer.
         intermediate: width of the feed-forward block.
-        activation: of the feed-forward block; a key of ``ACTIVATIONS``.
-        epsilon: of layer normalisation.
+        activation: the activation function of the feed-forward block; a key of ``ACTIVATIONS``.
+        epsilon: the epsilon of layer normalisation.
         pad_token_id: the padding token's id, if positions are counted from it; None if they are counted from 0.
     """
 

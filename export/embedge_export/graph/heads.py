@@ -2,8 +2,8 @@
 
 A layer with one output is ``Mul`` and ``ReduceSum``, not ``MatMul``, for two reasons. The int8 rewrite leaves it in
 float32: its result is used as a number, so rounding would change it more than it changes the direction of a vector. And
-its sums are the same in any batch, and whether or not a session packs its weights. A float ``MatMul`` may give others
-when its weights are packed.
+its sums are the same in any batch, and whether or not a session prepacks its weights. The sums of a float ``MatMul``
+may change when its weights are prepacked.
 
 The vectors of tokens are compared by direction, so they are a ``MatMul``. An int8 graph quantises it like all others.
 Its integer sums are the same in any batch, too.

@@ -1,8 +1,8 @@
 """Write a graph to two files: the nodes, and the weights beside them ("external data" in ONNX).
 
 ONNX Runtime maps the second file into memory instead of reading it. A mapped weight takes no memory until it is used
-(most rows of the word embeddings never are) or after it has been packed for the processor, and two sessions share it.
-In one file, bge-small int8 loads in 67 ms and takes 116 MB to embed a query; in two, 37 ms and 104 MB.
+(most rows of the word embeddings never are) or after it has been prepacked for the processor, and two sessions share
+it. In one file, bge-small int8 loads in 67 ms and takes 116 MB to embed a query; in two, 37 ms and 104 MB.
 """
 
 from collections.abc import Iterator

@@ -1,1 +1,5 @@
-"""Int8 quantisation of a float32 graph: calibrate, smooth (SmoothQuant), quantise the weights (GPTQ) and the rows."""
+"""Int8 quantisation of a float32 graph: calibrate, smooth (SmoothQuant), quantise the weights (GPTQ) and the rows.
+
+Where to start reading: ``embedge_export.convert`` calls ``calibrate``, ``smooth`` and ``quantise`` in this order.
+``quantise`` uses ``gptq`` for weights, ``activation_scale`` for rows, and ``attention_operator``.
+"""

@@ -27,7 +27,8 @@ def static_scale(activations: Activations) -> np.float32 | None:
     The noise of rounding is proportional to the square of the scale (uniform quantisation noise: step² / 12).
 
     Args:
-        activations: of the layer. The scale covers the range of all rows; the noise is compared on the recorded rows.
+        activations: the layer's activations. The scale covers the range of all rows; the noise is compared on the
+            recorded rows.
 
     >>> rows = np.float32([[1, -127], [0, 100]])
     >>> ends = {"lowest": rows.min(axis=0), "highest": rows.max(axis=0)}

@@ -37,8 +37,8 @@ class Activations:
     """The inputs of one linear layer on the calibration texts. A row is the input for one token.
 
     Attributes:
-        mean: of each input channel, float32 [inputs].
-        covariance: of the input channels, float32 [inputs, inputs].
+        mean: the mean of each input channel, float32 [inputs].
+        covariance: the covariance of the input channels, float32 [inputs, inputs].
         rows: every n-th row, float32 [n, inputs].
         lowest: the smallest value of each input channel over all rows, float32 [inputs].
         highest: the largest value of each input channel over all rows, float32 [inputs].
@@ -82,8 +82,8 @@ def calibrate(
         max_tokens: the longest input of the model.
         truncation_side: the side of a long text that is cut off.
         min_distinct: how many of the texts must differ after tokenisation.
-        range_texts: more texts, which count for ``lowest`` and ``highest`` alone. With few texts, or texts of one kind,
-            the next text would exceed the range of those.
+        range_texts: more texts, which count for ``lowest`` and ``highest`` alone. If ``texts`` are few or of one kind,
+            other texts would exceed their range.
 
     Raises:
         InputValueError: fewer than ``min_distinct`` texts differ.
@@ -163,6 +163,7 @@ class _Moments:
             self._first = np.zeros_like(self._centre)
             self._second = np.zeros((rows.shape[1], rows.shape[1]), np.float32)
             self._lowest, self._highest = rows[0], rows[0]
+        # The stride goes on across batches.
         self._sample.append(rows[-self._count % self._stride :: self._stride].copy())
         self._count += len(rows)
         self.extend_range(rows)

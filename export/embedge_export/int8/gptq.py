@@ -30,7 +30,7 @@ def quantise_weight(
 
     Args:
         weight: [inputs, outputs].
-        covariance: of the layer's input channels, [inputs, inputs].
+        covariance: the covariance of the layer's input channels, [inputs, inputs].
 
     Returns:
         Codes in [-127, 127], [inputs, outputs], in which no pair of inputs exceeds ``PAIR_LIMIT`` (see
@@ -54,7 +54,7 @@ def search_scales(weight: NDArray[np.float32], importance: NDArray[np.float32]) 
 
     Args:
         weight: [inputs, outputs].
-        importance: what the squared error of each input channel counts, such as its variance, [inputs].
+        importance: the factor of each input channel's squared error, such as the channel's variance, [inputs].
     """
     base: NDArray[np.float32] = np.maximum(np.abs(weight).max(axis=0) / np.float32(_HIGHEST), _TINY)
     best, least = base.copy(), np.full(weight.shape[1], np.inf, np.float32)

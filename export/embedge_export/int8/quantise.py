@@ -4,7 +4,7 @@ A row is the hidden state of one token. Its scale depends on that row alone, or 
 does not depend on its batch, and an outlier in one token costs the other tokens no precision. In contrast,
 ``onnxruntime.quantization.quantize_dynamic`` has one scale for the whole batch.
 
-Rewrites, in a graph from ``build_graph``:
+Rules for the nodes of a graph from ``build_graph``:
 
 1. ``MatMul(x, W)``: each row of ``x`` becomes uint8 around the zero point 128, with the dynamic scale
    ``max|row| / 127``. ``MatMulIntegerToFloat`` multiplies it by int8 ``W``, and a ``Mul`` by the row's scale. (A row of
@@ -46,7 +46,7 @@ def quantise(model: ModelProto, activations: Mapping[str, Activations]) -> Model
 
     Args:
         model: a graph from ``build_graph``, smoothed and pruned or not.
-        activations: of each linear layer by its name, from ``calibrate`` or ``smooth``.
+        activations: the activations of each linear layer by its name, from ``calibrate`` or ``smooth``.
     """
     copy = ModelProto()
     copy.CopyFrom(model)
@@ -108,14 +108,14 @@ class _Rewrite:
             self._dynamic_linear(node)
 
     def _dynamic_linear(self, node: NodeProto) -> None:
-        """Rule 1."""
+        """Rule 1: a dynamic scale."""
         magnitude = self._op("Abs", [node.input[0]], f"{node.name}.abs")
         highest = self._op("ReduceMax", [magnitude, self._ints(-1)], f"{node.name}.highest", keepdims=1)
         scale = self._op("Mul", [highest, self._scalar(np.float32(1 / 127))], f"{node.name}.scale")
         self._product(node, scale, zero_point=128)
 
     def _static_linear(self, node: NodeProto, scale: np.float32) -> None:
-        """Rule 2."""
+        """Rule 2: a static scale."""
         at, zero_point = node.name, self._scalar(np.uint8(128))
         inputs = [node.input[0], self._constant(f"{at}.scale", np.array(scale)), zero_point]
         quantised = self._op("QuantizeLinear", inputs, f"{at}.rows")
@@ -137,7 +137,7 @@ class _Rewrite:
                 outputs[list(outputs).index(other.input[0])] = other.output[0]
 
     def _gelu_linear(self, node: NodeProto) -> None:
-        """Rule 3."""
+        """Rule 3: rows from GELU, with a low zero point."""
         zero_point = choose_zero_point(self.activations[node.name].rows.max(axis=1))
         highest = self._op("ReduceMax", [node.input[0], self._ints(-1)], f"{node.name}.highest", keepdims=1)
         step = self._op("Mul", [highest, self._scalar(np.float32(1 / (255 - zero_point)))], f"{node.name}.step")
@@ -170,7 +170,7 @@ class _Rewrite:
         return self._constant(f"{weight}.int8", codes), scales
 
     def _embeddings(self, node: NodeProto) -> None:
-        """Rule 4."""
+        """Rule 4: word embeddings."""
         table, ids = node.input
         codes, scales = quantise_rows(numpy_helper.to_array(self.constants[table]))
         rows = self._op("Gather", [self._constant(f"{table}.int8", codes), ids], f"{node.name}.int8")
@@ -181,7 +181,7 @@ class _Rewrite:
         self.nodes.append(dequantised)
 
     def _attention(self, node: NodeProto) -> None:
-        """Rule 5. With one query for each text, the scores take little memory at any length."""
+        """Rule 5: attention. With one query for each text, the scores take little memory at any length."""
         if not self.one_token.isdisjoint(inputs_of(node)):
             use_onnx_attention(node)
             return

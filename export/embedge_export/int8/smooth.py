@@ -43,7 +43,7 @@ def smooth(model: ModelProto, activations: Mapping[str, Activations]) -> tuple[M
 
     Args:
         model: a graph from ``build_graph``.
-        activations: of each linear layer by its name, from ``calibrate``.
+        activations: the activations of each linear layer by its name, from ``calibrate``.
     """
     copy = ModelProto()
     copy.CopyFrom(model)
@@ -57,7 +57,7 @@ def smoothing_factors(activations: Activations, weight: NDArray[np.float32]) -> 
     multiplied by the squared weights; the noise of a column of the weight is multiplied by the channels' variances.
 
     Args:
-        activations: of the layer, after the shift.
+        activations: the layer's activations, after the shift.
         weight: [inputs, outputs].
     """
     row_max = np.maximum(np.abs(activations.rows).max(axis=0), _TINY)
@@ -118,7 +118,7 @@ class _Smoothing:
         return next((node for node in self.model.graph.node if node.op_type == "Add" and node.input[1] == rows), None)
 
     def _smooth_normalisation(self, norm: NodeProto, add: NodeProto, shift: Vector, factor: Vector) -> None:
-        """Case 1."""
+        """Case 1: a layer normalisation whose output is also the residual."""
         rows, (_, gain, bias) = norm.output[0], norm.input
         self._set(gain, self._get(gain) / factor)
         self._set(bias, (self._get(bias) - shift) / factor)
@@ -129,7 +129,7 @@ class _Smoothing:
         add.input[1] = restored
 
     def _smooth_in_front(self, layer: NodeProto, before: Activations) -> Activations:
-        """Case 2."""
+        """Case 2: the last layer normalisation."""
         weight = self._get(layer.input[1])
         factor = smoothing_factors(before, weight)
         self._set(layer.input[1], weight * factor[:, None])
@@ -140,7 +140,7 @@ class _Smoothing:
         return before.smoothed(np.zeros_like(factor), factor)
 
     def _smooth_values(self, attention: NodeProto, shift: Vector, factor: Vector) -> None:
-        """Case 3. V is the last third of the packed product."""
+        """Case 3: attention. V is the last third of the packed product."""
         add = self.producers[attention.attribute[0].g.node[0].input[2]]
         weight_name = self.producers[self.producers[add.input[0]].input[0]].input[1]
         weight = self._get(weight_name).copy()

@@ -65,7 +65,7 @@ def _known_to_transformers(checkpoint: Checkpoint, scratch: Path) -> Path:
     """
     try:
         _check_complete(checkpoint, checkpoint.directory)
-    except Exception:  # ours, or one of transformers
+    except Exception:  # one of embedge or of transformers
         if not _write_renamed(checkpoint, scratch):
             raise
         _check_complete(checkpoint, scratch)
@@ -110,7 +110,7 @@ def _check_complete(checkpoint: Checkpoint, folder: Path) -> None:
 
 
 def _tensors_outside(checkpoint: Checkpoint, base: str) -> list[str]:
-    """Return an embedder's tensors without the prefix ``base``, if its encoder's have it; transformers ignores them."""
+    """Return an embedder's tensors that lack the prefix ``base``, if others have it; transformers ignores them."""
     with contextlib.suppress(CheckpointError):  # a pickle from before torch 1.6, which only torch reads
         names = tensor_names(checkpoint.weights)
         if checkpoint.task == "embed" and any(name.startswith(base) for name in names):

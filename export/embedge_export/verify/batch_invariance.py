@@ -46,7 +46,7 @@ def score_batch_difference(
         pairs: a query and a document each.
         scores: the scores of the pairs to compare with, from a batch, [pairs].
         rounds: how many random orders are tried.
-        seed: for the orders and the sizes of the batches.
+        seed: the seed of the orders and of the sizes of the batches.
     """
     random = np.random.default_rng(seed)
     largest = max(

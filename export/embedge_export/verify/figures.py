@@ -14,8 +14,8 @@ def quality_of(
     """Return a quality report, its figures rounded to the digits that a manifest records.
 
     Args:
-        cosines: to the reference.
-        reference: its name.
+        cosines: the cosines to the reference.
+        reference: the name of the reference.
         texts: how many were compared.
         overlap: from ``top_overlap``.
         difference: the largest absolute difference to the reference.

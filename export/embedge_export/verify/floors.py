@@ -79,13 +79,12 @@ def _reaches(floor: Floor, mean: float, minimum: float) -> bool:
 def _remedy(manifest: Manifest, precision: Precision) -> str:
     """Return the command to run for a graph that is below its floor."""
     record = manifest.precisions[precision]
-    command = "run `embedge export` with"
+    command = "run `embedge export`"
     if record.exporter != "native" or precision != "int8":
-        return f"{command} --precision fp32"
-    if (
-        record.quality is not None or record.calibration is None
-    ):  # the bundle was exported before, and is verified again
-        return f"{command} --force, or with --precision fp32"
+        return f"{command} with --precision fp32"
+    # The bundle was exported before, and is only verified again.
+    if record.quality is not None or record.calibration is None:
+        return f"{command} with --force, or with --precision fp32"
     if record.calibration.file is not None:
-        return f"{command}out --calibration, with more kinds of texts, or with --precision fp32"
-    return f"{command} --calibration FILE and texts like yours, or with --precision fp32"
+        return f"{command} without --calibration, with more kinds of texts, or with --precision fp32"
+    return f"{command} with --calibration FILE and texts like yours, or with --precision fp32"

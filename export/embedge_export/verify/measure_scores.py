@@ -15,7 +15,7 @@ _EVERY = 6  # every sixth question is asked: one on each topic
 
 
 def measure_scores(model: Reranker, reference: Reference) -> Quality:
-    """Return the quality report of a reranker: each question of some is paired with each passage.
+    """Return the quality report of a reranker, which scores some of the questions with every passage.
 
     The reference scores the same pairs in padded batches. The cosines are between the two vectors of a question's
     scores, after their mean is subtracted: a constant added to all scores of a question does not change their order.

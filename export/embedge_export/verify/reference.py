@@ -42,7 +42,7 @@ class Reference:
         Args:
             ids: padded token ids, [batch, sequence].
             mask: 1 for a token and 0 for padding, [batch, sequence].
-            output: its name.
+            output: the output's name.
 
         Raises:
             CheckpointError: the graph fails.

@@ -35,11 +35,11 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             if os.name != "nt" and path.exists():  # the new file gets the permissions of the old one
                 os.fchmod(file.fileno(), path.stat().st_mode & 0o777)
             os.fsync(file.fileno())
-        if os.name == "nt":  # Windows renames no open file
+        if os.name == "nt":  # Windows cannot rename an open file
             lock.close()
         temporary.replace(path)
     finally:
-        if os.name == "nt":  # nor does it delete one
+        if os.name == "nt":  # Windows cannot delete an open file either
             lock.close()
         temporary.unlink(missing_ok=True)
         lock.close()

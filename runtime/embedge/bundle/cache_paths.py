@@ -27,7 +27,7 @@ def cache_home(cache_dir: str | PathLike[str] | None = None) -> Path:
         path = user_cache_path("embedge", appauthor=False)
     except (OSError, RuntimeError, LookupError) as error:
         raise _no_cache(str(error)) from error
-    if not path.is_absolute():  # it starts with ~, and a folder of that name would be made here
+    if not path.is_absolute():  # it starts with ~: a folder with the name ~ would be made in the current directory
         raise _no_cache(f"found {path}")
     return path
 
@@ -39,7 +39,7 @@ def _no_cache(reason: str) -> BundleError:
 
 
 def cached_path(name: str, cache_dir: str | PathLike[str] | None = None) -> Path:
-    """Return the path in the cache of the bundle of a recipe's name or hub id; the bundle may not exist.
+    """Return where the cache stores the bundle of a recipe's name or hub id; the bundle may not exist.
 
     >>> cached_path("BAAI/bge-small-en-v1.5", "/cache").as_posix()
     '/cache/bundles/BAAI--bge-small-en-v1.5'

@@ -1,6 +1,7 @@
-"""Checksums of files: CRC-32 finds damage, SHA-256 also finds files that were exchanged on purpose.
+"""Checksums of files: CRC-32 finds damage, SHA-256 also finds files that were replaced on purpose.
 
-Each is one call on the memory-mapped file that releases Python's global lock, so that other threads go on importing.
+Each checksum is one call on the memory-mapped file. The call releases Python's global interpreter lock (GIL), so that
+other threads can import modules meanwhile.
 """
 
 import mmap
@@ -19,7 +20,7 @@ def crc32(path: Path) -> str:
     """Return a file's CRC-32, as in ZIP and PNG, as 8 hex digits; several times as fast as SHA-256.
 
     It finds every changed bit, every changed run of up to 32 bits, and of other accidental changes all but one in
-    2 ** 32. It does not protect against intent.
+    2 ** 32. It does not protect against deliberate changes.
 
     Raises:
         OSError: the file cannot be read.
@@ -28,12 +29,12 @@ def crc32(path: Path) -> str:
 
 
 def sha256(path: Path) -> str:
-    """Return a file's SHA-256 in hex, which nobody can give to another file.
+    """Return a file's SHA-256 in hex. Nobody can make another file with the same SHA-256.
 
     Raises:
         OSError: the file cannot be read.
     """
-    import hashlib  # takes 3 ms to load OpenSSL, which a cold start saves
+    import hashlib  # imported here, because it loads OpenSSL, which takes 3 ms of a cold start
 
     return _of_bytes(path, lambda data: hashlib.sha256(data).hexdigest())
 

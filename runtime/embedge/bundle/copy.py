@@ -37,7 +37,7 @@ def copy_bundle(bundle: Bundle, destination: Path, *, precisions: Sequence[str] 
     if target == source or source in target.parents or target in source.parents:
         raise BundleError(f"{destination} is the bundle's directory, contains it or is inside it; pass -o another one")
     text = Bundle.read_manifest(source)
-    # It may have changed since the bundle was opened.
+    # The manifest may have changed since the bundle was opened.
     offered = Manifest.from_json(text, where=str(source / MANIFEST))
     picked: tuple[str, ...] = tuple(offered.precisions)
     if precisions:

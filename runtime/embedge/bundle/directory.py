@@ -1,7 +1,7 @@
 """The bundle: the directory that the runtime loads, and the checks of its files.
 
-A bundle is also a valid sentence-transformers repository. So its other files have the names that are usual on the
-Hugging Face hub.
+A bundle is also a valid sentence-transformers repository. So all its files except the manifest have the names that are
+usual on the Hugging Face hub.
 """
 
 import os
@@ -123,13 +123,13 @@ class Bundle:
     def check(self, names: Iterable[str] | None = None, *, only_damage: bool = False) -> None:
         """Compare the sizes and checksums of files with the manifest.
 
-        ONNX Runtime loads a graph with a flipped bit without an error, and its vectors are wrong. So everything that
-        loads a file checks it before.
+        ONNX Runtime loads a graph with a flipped bit without an error, and its vectors are wrong. So call this before
+        you load a file.
 
         Args:
-            names: of the files; None checks all.
+            names: the files' names; None checks all files.
             only_damage: compare only the CRC-32, where the manifest has it, and not the SHA-256. It takes a fraction of
-                the time and finds any damage, but not files that were exchanged on purpose.
+                the time and finds any damage, but not files that were replaced on purpose.
 
         Raises:
             BundleCorruptError: a file is missing, cannot be read, or differs from what was exported.
@@ -173,8 +173,8 @@ class Bundle:
         """The advice for a damaged file."""
         from embedge.bundle.remedy import how_to_repair  # only errors need it
 
-        held = list(self.manifest.precisions)
-        precision = next((one for one in held if name in self.graph_files(one)), held[0])
+        present = list(self.manifest.precisions)
+        precision = next((one for one in present if name in self.graph_files(one)), present[0])
         return how_to_repair(self.manifest, precision, self.path)
 
     def _fault_of_size(self, name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Files that a process locks for as long as it lives: lock files, and temporary files that it writes.
+"""Files that a process locks while it uses them: lock files, and temporary files that it writes.
 
 A file that no process has locked was left behind by a killed one, and may be deleted. The locks are those of ``flock``,
 or on Windows of ``msvcrt.locking``, which the system releases when the process ends, even if it is killed.
@@ -21,7 +21,7 @@ class LockedFile:
     """A file that belongs to this process once ``acquire`` has returned True.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         kind: a ``lock`` is created if it does not exist; a ``new`` file must not exist; a ``leftover`` must exist.
 
     Attributes:
@@ -48,7 +48,8 @@ class LockedFile:
         try:
             self._handle = os.open(self._path, self._flags, 0o666)
             locked = _lock(self._handle)
-            # Its last owner may have deleted it after it was opened here. Then this one is not the file at the path.
+            # The last owner may have deleted the file after it was opened here. Then the locked file is no longer at
+            # the path.
             if locked is not False and self._is_there():
                 self.is_locked = locked is True
                 return True
@@ -65,7 +66,7 @@ class LockedFile:
     def remove(self) -> None:
         """Delete the file and release it, if it is acquired."""
         if self._handle >= 0:
-            if os.name == "nt":  # Windows deletes no open file; one that another process opens now stays
+            if os.name == "nt":  # Windows cannot delete an open file; if another process opens it now, it stays
                 self.close()
             with contextlib.suppress(OSError):
                 self._path.unlink()

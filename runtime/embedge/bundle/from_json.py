@@ -65,7 +65,7 @@ def _check_unchanged(data: Mapping[str, Any], where: str, before_checksum: froze
 
 
 class MismatchError(Exception):
-    """A value is missing, or its type is not the dataclass's."""
+    """A value is missing, or does not have the type that the dataclass declares."""
 
 
 def to_record(kind: type[T], data: Any, at: str = "") -> T:

@@ -13,7 +13,8 @@ lower case. It is computed over the object's canonical text without that member,
 So a tool may change line ends, indentation and the order of members, but not the content. A flipped bit in the file is
 always noticed if it changes at most 32 adjacent bits of the canonical text, as in a string or a number. Of other
 changes, such as a member that moves, all but one in 2 ** 32 are noticed. SHA-256 would find no more damage, and
-importing it takes 3 ms at every start. Neither protects against intent, because the checksum is in the object itself.
+importing it takes 3 ms at every start. Neither protects against deliberate changes, because the checksum is in the
+object itself.
 """
 
 import json

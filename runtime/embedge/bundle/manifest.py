@@ -1,6 +1,6 @@
 """The manifest, ``embedge.json``: the schema of a bundle's description, and how it is read and written.
 
-The exporter writes manifests by the same classes. ``docs/stability.md`` says how the format may change.
+The exporter writes manifests with the same classes. ``docs/stability.md`` says how the format may change.
 """
 
 from collections.abc import Mapping
@@ -28,13 +28,14 @@ GRAPHS: Mapping[Precision, str] = {
 HIDDEN = "last_hidden_state"  # [batch, tokens, dimension]
 SCORES = "logits"  # a reranker's, [batch, dimension]; ONNX exports of classifiers use this name
 TOKEN_WEIGHTS = "token_weights"  # of a sparse head, [batch, tokens]
-TOKEN_VECTORS = "token_vectors"  # of a multi-vector head, [batch, tokens, dimension]; of any length, [CLS] included
-# Their dimensions that differ from run to run: texts, tokens of a text, and tokens of which only the first is read.
+TOKEN_VECTORS = "token_vectors"  # of a multi-vector head, [batch, tokens, dimension]; not normalised, [CLS] included
+# The dimensions whose size differs from run to run: texts, tokens of a text, and the tokens (all, or one) that a graph
+# gives if only the first is read.
 BATCH, TOKENS, READ_TOKENS = "batch", "tokens", "read tokens"
 Shape = tuple[str | int, ...]
 Task = Literal["embed", "rerank"]
 Similarity = Literal["cosine", "dot", "euclidean", "manhattan"]
-Side = Literal["right", "left"]  # of a text
+Side = Literal["right", "left"]  # the end of a text that is truncated
 CLASSES: Mapping[Task, str] = {"embed": "Embedder", "rerank": "Reranker"}  # the class that opens a bundle
 WEIGHTS_SUFFIX = "_data"  # a graph's weights are in the file with the graph's name and this suffix
 TOKENIZER = "tokenizer.json"
@@ -89,7 +90,7 @@ class Quality:
 
     Attributes:
         reference: what the graph was compared with.
-        texts: the number of texts that both embedded; no int8 graph was calibrated with any of them.
+        texts: how many texts were embedded by both; no int8 graph was calibrated with any of them.
         cosine_mean: mean cosine similarity of the two vectors of a text.
         cosine_min: the smallest one.
         cosine_p1: the first percentile.
@@ -165,7 +166,7 @@ class Manifest:
         licence: SPDX identifier of the weights' licence; None if unknown.
         task: ``embed`` for embedding texts, ``rerank`` for scoring pairs of texts.
         architecture: the ``model_type`` of the checkpoint's config, such as ``bert``.
-        dimension: of a vector; for a reranker the number of scores, 1.
+        dimension: the number of elements of a vector; for a reranker the number of scores, 1.
         max_tokens: length in tokens of the longest text, or pair of texts, special tokens included.
         truncation_side: the end at which a longer text is cut off, ``right`` or ``left``.
         pooling: ``cls`` takes the first token's hidden state, ``last`` the last one's, ``mean`` the average of all.
@@ -253,7 +254,7 @@ def _is_inside(name: str) -> bool:
 
 
 def _check_ranges(manifest: Manifest, where: str) -> None:
-    """Raise BundleError if a number is one that no model has, or if a graph or the default prompt is missing."""
+    """Raise BundleError if a number is out of range, or if a graph or the default prompt is missing."""
     for name, most in _LARGEST.items():
         value = getattr(manifest, name)
         if not 1 <= value <= most:

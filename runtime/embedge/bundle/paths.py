@@ -28,12 +28,12 @@ def expand(path: str | PathLike[str], *, what: str, error: type[EmbedgeError] = 
 
     Args:
         path: the path as the user gave it.
-        what: names it in errors.
+        what: what error messages call the path.
         error: the class of the error to raise.
 
     Raises:
         InputTypeError: it is neither a string nor a path.
-        EmbedgeError: an ``error``: the path is not a valid one, or the home folder that it names is unknown.
+        EmbedgeError: of the class ``error``: the path is not valid, or the home folder that it names is unknown.
     """
     if not isinstance(path, str | PathLike) or not isinstance(os.fspath(path), str):
         raise InputTypeError(f"{what} must be a string or a path, found {type(path).__name__}")
@@ -54,7 +54,7 @@ def resolve_links(path: Path, *, what: str, error: type[EmbedgeError] = BundleEr
     """Return the absolute path without symbolic links; its last parts need not exist.
 
     Raises:
-        EmbedgeError: an ``error``: links form a circle, or the current directory was deleted.
+        EmbedgeError: of the class ``error``: links form a circle, or the current directory was deleted.
     """
     try:
         return path.resolve()
@@ -109,7 +109,7 @@ def open_regular(path: Path) -> IO[bytes]:
 
 
 class _NonBlockingFile(io.FileIO):
-    """A file that raises an error where reading would block, as some in /proc; ``FileIO`` returns no bytes there."""
+    """A file that raises an error if reading would block, as in some files of /proc; ``FileIO`` returns no bytes."""
 
     def readinto(self, buffer: Any) -> int:
         """As ``FileIO``'s; raises BlockingIOError."""

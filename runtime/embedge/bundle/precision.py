@@ -7,10 +7,10 @@ from embedge.errors import InputValueError, PrecisionNotFoundError, short
 
 
 def check_precision(precision: object) -> Precision:
-    """Return a precision that is known, whether or not any bundle holds it.
+    """Return ``precision`` if it is one that embedge knows, whether or not a bundle has it.
 
     Raises:
-        InputValueError: it is not; the message names the known ones.
+        InputValueError: embedge does not know it; the message lists those that it knows.
     """
     for name in PRECISIONS if isinstance(precision, str) else ():
         if precision == name:
@@ -29,11 +29,11 @@ def pick_precision(
     """Return the requested precision; for None the first of ``preferred`` that the bundle holds.
 
     Args:
-        manifest: the bundle's.
+        manifest: the bundle's manifest.
         precision: the requested one, or None.
         where: names the bundle in errors.
         command: gives the command to type for a precision that the bundle lacks.
-        preferred: the order for None.
+        preferred: the order in which precisions are tried if ``precision`` is None.
 
     Raises:
         InputValueError: there is no such precision.
@@ -43,14 +43,14 @@ def pick_precision(
     for name in wanted:
         if name in manifest.precisions:
             return name
-    held = ", ".join(name for name in PRECISIONS if name in manifest.precisions) or "no known precision"
-    raise PrecisionNotFoundError(f"{where} holds {held}, not {wanted[0]}; run `{command(wanted[0])}` to get it")
+    present = ", ".join(name for name in PRECISIONS if name in manifest.precisions) or "no known precision"
+    raise PrecisionNotFoundError(f"{where} holds {present}, not {wanted[0]}; run `{command(wanted[0])}` to get it")
 
 
 def pick_precisions(
     manifest: Manifest, precisions: Sequence[str] | None, *, where: str, command: Callable[[Precision], str]
 ) -> tuple[Precision, ...]:
-    """Return the requested precisions in the order of ``PRECISIONS``; for None or none the one that an Embedder loads.
+    """Return the requested precisions in the order of ``PRECISIONS``; by default the one that Embedder loads.
 
     Arguments and errors are those of ``pick_precision``.
     """

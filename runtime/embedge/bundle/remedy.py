@@ -11,14 +11,16 @@ if TYPE_CHECKING:
 
 
 def export_command(manifest: "Manifest", precision: str, *, output: Path | None = None) -> str:
-    """Return the command that exports a graph as it was exported before, or a new one with the options of the others.
+    """Return the command that exports a graph again, with the options that it was exported with.
+
+    For a precision that the bundle lacks, the command has the options of the bundle's other graphs.
 
     CHECKPOINT stands for the directory of a checkpoint that has no hub id. The manifest records only the names of
     directories and calibration files, not their paths.
 
     Args:
         manifest: the bundle's.
-        precision: of the graph.
+        precision: the precision of the graph.
         output: the bundle's directory; None leaves out the option.
     """
     source, record = manifest.source, manifest.precisions.get(precision)
@@ -37,7 +39,7 @@ def how_to_repair(manifest: "Manifest", precision: str, path: Path) -> str:
 
     Args:
         manifest: the bundle's.
-        precision: of the damaged graph; any that the bundle holds if another file is damaged.
+        precision: the precision of the damaged graph; any precision of the bundle if another file is damaged.
         path: the bundle's directory.
     """
     if pull := _pull_command(path):

@@ -24,7 +24,7 @@ def write_manifest(folder: Path, text: str) -> Bundle:
     """Write the manifest of a bundle that is being built, and read it back. Every manifest is written here.
 
     Args:
-        folder: the bundle's.
+        folder: the bundle's folder.
         text: JSON with its checksum, from ``Manifest.to_json`` or ``select_precisions``.
 
     Raises:
@@ -188,6 +188,9 @@ def _put_in_place(folder: Path, destination: Path) -> None:
 
 
 def _swap_by_two_renames(folder: Path, destination: Path) -> None:
-    """For systems that cannot exchange directories. After a kill between the renames, ``_clean_up`` puts it back."""
+    """Replace the destination on a system that cannot exchange directories.
+
+    If the process is killed between the two renames, ``_clean_up`` puts the old bundle back.
+    """
     destination.rename(folder.parent / _OLD)
     folder.rename(destination)  # if this fails, ``staging`` puts the old bundle back

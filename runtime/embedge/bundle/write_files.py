@@ -28,7 +28,7 @@ def select_precisions(text: str, precisions: Sequence[str]) -> str:
 
     So the smaller bundle is complete: it has every file that its manifest names, and all of them can be checked. A file
     that a remaining precision shares with a removed one stays. Members that later versions of embedge added stay, too.
-    A text that has a checksum and loses nothing is returned unchanged.
+    A text that has a checksum and keeps all its precisions is returned unchanged.
     """
     data = parse(text)
     dropped = [data["precisions"].pop(name) for name in list(data["precisions"]) if name not in precisions]
@@ -100,7 +100,7 @@ def write_checked(
         path: the new file; its folder is made.
         what: names the file in errors.
         size: the expected size in bytes; None accepts any.
-        digest: a hash object without data.
+        digest: a new hash object.
         expected: the expected hash in hex; None accepts any.
 
     Raises:

@@ -76,8 +76,8 @@ class Package:
 
     Attributes:
         name: normalised, as in ``hf-xet``.
-        version: its version.
-        size: of its files.
+        version: the distribution's version.
+        size: the size of its files.
         deletable: bytes of the files that ``TRIM`` lists, by pattern.
     """
 
@@ -94,7 +94,7 @@ class BundleFiles:
     Attributes:
         model: the model's name in the manifest.
         path: the directory.
-        precision: of the graph that Embedder loads by default.
+        precision: the precision of the graph that Embedder loads by default.
         files: the size of each file by its path in the directory.
     """
 

@@ -9,7 +9,7 @@ from embedge.errors import EmbedgeError, escape
 
 
 def _why_unreadable(cache: Path) -> str:
-    """What to show behind the path of a cache that cannot be listed; else an empty string."""
+    """Return what to show after the path of a cache that cannot be listed; else an empty string."""
     try:
         any((cache / "bundles").iterdir())
     except FileNotFoundError:
@@ -26,7 +26,7 @@ def _cache_lines() -> dict[str, str]:
 
     try:
         home = cache_home()
-    except EmbedgeError as error:  # belongs into the report, too
+    except EmbedgeError as error:  # a bug report needs this error, too
         return {"cache": f"none: {error}"}
     bundles = {f"  {bundle.path.name}": _describe(bundle.manifest) for bundle in cached_bundles()}
     return {"cache": f"{home}{_why_unreadable(home)}", **bundles}

@@ -1,4 +1,4 @@
-"""The `embedge` command. It imports the module of a subcommand when it is typed, so that it starts fast."""
+"""The `embedge` command. It imports only the module of the subcommand that the user typed, so that it starts fast."""
 
 import os
 import signal
@@ -107,7 +107,7 @@ def _show_warning(message: Warning | str, *origin: Any, **more: Any) -> None:
 def _stop(number: int, frame: object) -> None:
     """Exit by an exception, unlike the default of the signal, so that temporary files are removed."""
     _stopped_by.append(number)
-    if hasattr(signal, "setitimer"):  # an exception in a destructor or an import's callback is lost, so try it again
+    if hasattr(signal, "setitimer"):  # Python drops exceptions in destructors and import callbacks: repeat
         signal.signal(signal.SIGALRM, _stop)
         signal.setitimer(signal.ITIMER_REAL, _AGAIN)
     sys.exit(128 + _stopped_by[0])
@@ -146,7 +146,7 @@ def main() -> None:
     """Run the `embedge` command."""
     # A library must not set these; a process of our own may. OpenBLAS's threads are of no use here, and the last bit of
     # an export's numbers depends on how many there are. ONNX Runtime's wheels send telemetry to Microsoft since 1.32,
-    # by a thread of their own and two files in the home folder.
+    # with a thread of their own and two files in the home folder.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     warnings.showwarning = _show_warning

@@ -74,7 +74,7 @@ def open_input(
         texts: the arguments.
         source: the option -i.
         form: the option --format.
-        what: names the arguments in errors, such as "a text".
+        what: what errors call the arguments, such as "texts".
         command: names the command in errors.
 
     Raises:

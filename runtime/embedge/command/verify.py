@@ -37,7 +37,7 @@ def verify(bundle: str, checkpoint: str | None) -> None:
     try:
         _compare(opened, checkpoint)
     except MissingExtraError as error:
-        if checkpoint is not None:  # then the comparison was asked for
+        if checkpoint is not None:  # then the user asked for the comparison
             raise
         click.echo(f"vectors not compared: {error}")
 

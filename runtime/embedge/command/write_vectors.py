@@ -1,4 +1,4 @@
-"""The files that `embedge embed` writes."""
+"""Writes the output of `embedge embed`: JSON lines, .npy or .npz."""
 
 import contextlib
 import json
@@ -49,18 +49,18 @@ def open_writer(output: str | None) -> Iterator[Writer]:
         sys.stdout.buffer.flush()
         return
     path = _check_path(output)
-    of_block: BaseException | None = None
+    block_error: BaseException | None = None  # raised by the caller's block, and not by writing the file
     try:
         with replacing(path) as file:
             writer = _WRITERS[Path(output).suffix.lower()](file)
             try:
                 yield writer
             except BaseException as error:
-                of_block = error
+                block_error = error
                 raise
             writer.close()
     except OSError as error:
-        if error is of_block:
+        if error is block_error:
             raise
         raise _unusable(output, error) from error
 

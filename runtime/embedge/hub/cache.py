@@ -1,4 +1,4 @@
-"""Bundles in the cache, by a recipe's name or a hub id."""
+"""Finds bundles in the cache by a recipe's name or a hub id."""
 
 import re
 import shlex
@@ -52,7 +52,7 @@ def check_name(model: object) -> None:
 
 
 def is_path(model: str | PathLike[str]) -> bool:
-    """Whether ``model`` is a path: it is no string, does not look like a name, or a bundle is at that path."""
+    """Whether ``model`` is a path: it is not a string, does not look like a name, or a bundle is at that path."""
     return not isinstance(model, str) or not _NAME.fullmatch(model) or is_file(Path(model) / MANIFEST)
 
 

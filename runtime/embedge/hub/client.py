@@ -1,8 +1,8 @@
 """The Hugging Face Hub through huggingface_hub: requests about a repository, and the list of its files.
 
-huggingface_hub decides endpoint, token, proxy and offline mode (HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE). We do not use
-its downloads (see ``download_file``): when the hub fails, they ask it six times in half a minute, and they compare no
-hash. Here a silent or failing hub is an error within seconds, and a slow one that still sends bytes is waited for.
+huggingface_hub decides endpoint, token, proxy and offline mode (HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE). Its downloads
+are not used (see ``download_file``): they ask a failing hub six times in half a minute, and do not compare hashes.
+Here, a hub that fails or sends nothing is an error within seconds. A hub that is slow but still sends bytes is not.
 """
 
 import os
@@ -26,10 +26,10 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubFile:
-    """A file of a repository. A mirror may leave out each of the three attributes, which is then None.
+    """A file of a repository. A mirror may leave out any of the three attributes, which is then None.
 
     Attributes:
-        size: in bytes.
+        size: the size in bytes.
         git_sha1: SHA-1 of the file's git blob; None for a large file, because git stores only a pointer to it.
         sha256: SHA-256 of a large file's content; None for other files.
     """
@@ -46,7 +46,7 @@ class Snapshot:
     Attributes:
         hub_id: organisation/name.
         commit: git's hash of the commit.
-        files: by path.
+        files: the files, by path.
     """
 
     hub_id: str
@@ -72,7 +72,7 @@ def is_offline() -> bool:
 
 
 def find_snapshot(hub_id: str, revision: str | None = None) -> Snapshot:
-    """Ask the hub for a repository's commit and files, at a revision or now.
+    """Ask the hub for a repository's commit and files, at a revision; None is the newest commit.
 
     Raises:
         HubError: there is no such repository or revision, it may not be read, or the hub cannot be reached.
@@ -110,7 +110,7 @@ def hub_api() -> "HfApi":
 def ask(hub_id: str, question: Callable[[], Answer], revision: str | None = None) -> Answer:
     """Run a short request and return the hub's answer.
 
-    The request runs in a thread, because the look-up of a host at a dead name server has no timeout.
+    The request runs in a thread, because the look-up of a host name has no timeout if the name server does not answer.
 
     Raises:
         HubError: the request fails, or the answer does not come in time.
@@ -121,7 +121,7 @@ def ask(hub_id: str, question: Callable[[], Answer], revision: str | None = None
 
 
 def timeout_of(variable: str) -> float:
-    """The value of one of huggingface_hub's timeout variables, in seconds; 4 where it is not set to a number."""
+    """The value of one of huggingface_hub's timeout variables, in seconds; 4 if it is not set to a number."""
     try:
         return float(os.environ.get(variable) or _TIMEOUT)
     except ValueError:

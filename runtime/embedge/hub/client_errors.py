@@ -30,14 +30,14 @@ def translated(what: str, revision: str | None = None) -> Iterator[None]:
 
     Args:
         what: the repository, or the file of a repository, that the block asks for.
-        revision: of the repository, if the user gave one.
+        revision: the revision of the repository, if the user gave one.
     """
     try:
         yield
     # The exceptions are those of requests, httpx, hf_xet or huggingface_hub, by version. And an answer that is not the
     # hub's, such as a hotel's log-in page, can end in any exception.
     except Exception as error:
-        cause = error.__cause__ if isinstance(error, RuntimeError) else None  # of an upload
+        cause = error.__cause__ if isinstance(error, RuntimeError) else None  # an upload wraps its error
         raise HubError(_explain(cause or error, what, revision)) from error
 
 
@@ -46,7 +46,7 @@ def _explain(error: BaseException, what: str, revision: str | None) -> str:
 
 
 def _explain_missing(error: BaseException, what: str, revision: str | None) -> str | None:
-    """The message where the hub answers that there is no such thing, or not for this user."""
+    """Return the message if the hub says that there is no such thing, or not for this user; else None."""
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,
@@ -67,7 +67,7 @@ def _explain_missing(error: BaseException, what: str, revision: str | None) -> s
 
 
 def _explain_status(error: BaseException, what: str) -> str | None:
-    """The message where the hub answers with the status of a failure."""
+    """Return the message if the hub answers with the status of a failure; else None."""
     status, reason = status_of(error), _reason(error)
     match status:
         case None:
@@ -83,7 +83,7 @@ def _explain_status(error: BaseException, what: str) -> str | None:
 
 
 def _explain_network(error: BaseException, what: str) -> str:
-    """The message where no whole answer came."""
+    """Return the message for an answer that did not come, or came only in part."""
     kind, reason = type(error).__name__, str(error).strip().partition("\n")[0]
     match error:
         case EOFError():

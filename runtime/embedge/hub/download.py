@@ -18,7 +18,9 @@ from embedge.progress import log_step
 
 
 def download_revision(hub_id: str, revision: str, destination: Path, *, precisions: Sequence[str] | None) -> Bundle:
-    """Download the bundle of a repository at a revision. A commit that is there already, whole, is not asked for.
+    """Download the bundle of a repository at a revision.
+
+    The hub is not asked if ``revision`` is a commit, and the destination has the whole bundle of that commit already.
 
     Args:
         hub_id: organisation/name.
@@ -61,9 +63,9 @@ def download(snapshot: Snapshot, destination: Path, *, precisions: Sequence[str]
     precisions, so that the bundle is complete by its own manifest.
 
     Args:
-        snapshot: of a repository with a manifest.
+        snapshot: a commit of a repository with a manifest.
         destination: the bundle's directory.
-        precisions: of the graphs; None is int8, or the only one that the repository has.
+        precisions: the precisions of the graphs; None is int8, or the only one that the repository has.
 
     Raises:
         HubError: the hub cannot be reached, refuses or fails.
@@ -76,18 +78,18 @@ def download(snapshot: Snapshot, destination: Path, *, precisions: Sequence[str]
     offered = Manifest.from_json(text, where=f"{MANIFEST} of {where}")
     wanted = pick_precisions(offered, precisions, where=where, command=partial(export_command, offered))
     with report_write_errors(destination), lock_destination(destination):
-        before = existing_bundle(destination)
-        present = before.manifest.precisions if before else {}
+        existing = existing_bundle(destination)
+        present = existing.manifest.precisions if existing else {}
         text = select_precisions(text, [name for name in PRECISIONS if name in wanted or name in present])
-        if before and before.manifest == Manifest.from_json(text) and before.is_whole():
+        if existing and existing.manifest == Manifest.from_json(text) and existing.is_whole():
             # Another process was faster, or the commit changed only files that are not the bundle's.
             if read_commit(destination) != snapshot.commit:
                 write_commit(destination, snapshot.commit)
-            return before
-        return _replace(destination, before, snapshot, text)
+            return existing
+        return _replace(destination, existing, snapshot, text)
 
 
-def _replace(destination: Path, before: Bundle | None, snapshot: Snapshot, text: str) -> Bundle:
+def _replace(destination: Path, existing: Bundle | None, snapshot: Snapshot, text: str) -> Bundle:
     """Build the bundle of a manifest's text beside the destination, then put it there in one step."""
     manifest = Manifest.from_json(text)
     size = sum(record.size for record in manifest.files.values())
@@ -95,11 +97,11 @@ def _replace(destination: Path, before: Bundle | None, snapshot: Snapshot, text:
 
     def source(name: str) -> Iterable[bytes]:
         record = manifest.files[name]
-        if before and before.manifest.files.get(name) == record and before.is_whole([name]):
-            return local_blocks(before.path / name)
+        if existing and existing.manifest.files.get(name) == record and existing.is_whole([name]):
+            return local_blocks(existing.path / name)
         return _remote_blocks(snapshot, name, record.size)
 
-    with staging(destination, replaces=before) as (folder, _):
+    with staging(destination, replaces=existing) as (folder, _):
         write_bundle(text, source, folder, where=f"{snapshot.hub_id} on the hub")
         write_commit(folder, snapshot.commit)
     log_step(f"{'bundle':<11}{destination}")

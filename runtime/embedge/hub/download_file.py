@@ -14,7 +14,7 @@ from embedge.version import __version__
 _RETRY_FOR = 3.0  # seconds after the last byte, in which a broken connection is opened again
 _PAUSE = 0.5  # seconds between two tries
 _BLOCK = 1 << 18  # bytes
-_TRANSIENT = (500, 502, 503, 504)  # statuses of failures that may be over a second later
+_TRANSIENT = (500, 502, 503, 504)  # statuses of failures that may have passed a second later
 
 
 def download_file(snapshot: Snapshot, name: str, path: Path, *, advance: Callable[[int], object]) -> None:
@@ -45,7 +45,7 @@ def read_blocks(snapshot: Snapshot, name: str, size: int | None) -> Iterator[byt
     Args:
         snapshot: the repository.
         name: path of the file in it.
-        size: of the file in bytes; None if it is unknown.
+        size: the size of the file in bytes; None if it is unknown.
 
     Raises:
         HubError: no byte came for three seconds and the connection cannot be opened again, or the hub refuses.
@@ -77,7 +77,7 @@ def _is_transient(error: BaseException) -> bool:
 
 def _request(url: str, start: int) -> Iterator[bytes]:
     """The bytes of one response from ``start`` on, by requests or, since huggingface_hub 1.0, httpx."""
-    # huggingface_hub documents these three, and leaves them out of __all__.
+    # huggingface_hub documents these three functions, but does not list them in __all__.
     from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status  # type: ignore[attr-defined]
 
     timeout = timeout_of("HF_HUB_DOWNLOAD_TIMEOUT")

@@ -1,8 +1,8 @@
 """What the runtime needs of an exporter, and how it loads the installed one.
 
 The runtime imports no exporter. A package that can export registers a module or an object with the functions of
-``Exporter`` as an entry point of the group ``embedge.exporters``. The wheel of embedge registers its own exporter,
-which works where the extra ``export`` is installed, by the name ``embedge``.
+``Exporter`` as an entry point of the group ``embedge.exporters``. The wheel of embedge registers its own exporter
+under the name ``embedge``; it works if the extra ``export`` is installed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -35,26 +35,26 @@ class Exporter(Protocol):
         """Export a model into the cache and return its bundle.
 
         Args:
-            name: of a recipe, or a hub id.
-            precisions: of the graphs.
+            name: the name of a recipe, or a hub id.
+            precisions: the precisions of the graphs to make.
             cache_dir: the cache; see ``cache_home``.
             local_files_only: do not use the network.
-            hub_failure: the error with which the hub has just failed; it must not be asked again.
+            hub_failure: the error with which the hub has just failed. The hub must not be asked again.
 
         Raises:
-            CheckpointError: the checkpoint cannot be found, read or exported. Its cause is a HubError where the hub has
-                failed and no other place has the checkpoint.
+            CheckpointError: the checkpoint cannot be found, read or exported. Its cause is a HubError if the hub has
+                failed and the checkpoint is nowhere else.
         """
 
     def compare(self, bundle: Bundle, *, checkpoint: str | None) -> Iterator[tuple[Precision, Quality | None]]:
         """Compare the vectors of each precision with a reference.
 
         Args:
-            bundle: whose files have been checked.
+            bundle: the bundle; its files have been checked.
             checkpoint: directory of the checkpoint that the bundle was exported from; None searches this machine.
 
         Yields:
-            A precision and its quality; None in its place where there is no reference.
+            A precision and its quality. The quality is None if there is no reference.
 
         Raises:
             QualityError: the vectors are too far from the reference's.
@@ -71,7 +71,7 @@ def load_exporter() -> Exporter:
         MissingExtraError: no exporter is registered, as in a source tree that pip has not installed, or a package that
             it imports is missing.
     """
-    from importlib.metadata import entry_points  # 10 ms that a download does without
+    from importlib.metadata import entry_points  # imported here: it takes 10 ms, and a download does not need it
 
     points = entry_points(group=_GROUP)
     if not points:

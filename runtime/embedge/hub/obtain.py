@@ -24,7 +24,7 @@ class Request:
 
     Attributes:
         name: a recipe's name or a hub id.
-        precisions: of the graphs; None is int8, or the only one that the hub has.
+        precisions: the precisions of the graphs; None is int8, or the only one that the hub has.
         cache_dir: the cache; see ``cache_home``.
         local_files_only: do not use the network.
     """
@@ -59,8 +59,8 @@ def _export(request: Request, hub_failure: Exception | None) -> Bundle:
     """Have the bundle exported. This is the one place where the runtime exports."""
     with _export_errors(request, hub_failure):
         exporter = load_exporter()
-        # An exporter would accept a directory, but "ckpt" must mean the same as "./ckpt", a bundle's path. A recipe's
-        # name means the recipe in any current directory.
+        # An exporter would take a directory's name for a checkpoint. But "ckpt" must mean the same as "./ckpt", which
+        # is the path of a bundle. A recipe's name always means the recipe, whatever is in the current directory.
         if is_dir(Path(request.name)) and not exporter.knows(request.name):
             return Bundle.open(request.name)
         return exporter.export(
@@ -96,7 +96,7 @@ def _export_errors(request: Request, hub_failure: Exception | None) -> Iterator[
 
 
 def _three_ways(request: Request, hub_failure: Exception | None, missing: ImportError) -> str:
-    """The message where there is no bundle, and no working exporter either."""
+    """Return the message for the case that there is neither a bundle nor a working exporter."""
     reason = str(missing).partition("; ")[0]
     asked = f", and {hub_failure}" if hub_failure else ""
     return (

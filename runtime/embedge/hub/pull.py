@@ -23,11 +23,12 @@ def pull(
 ) -> Bundle:
     """Return a model's bundle with these precisions, from that path or the cache, after every hash was checked.
 
-    A bundle that is incomplete or damaged in the cache is completed: a downloaded one at the same commit.
+    If the bundle in the cache is incomplete or damaged, what is missing or damaged is obtained. A downloaded bundle
+    stays at its commit.
 
     Args:
         model: as for ``resolve``.
-        precisions: of the graphs; None is the one that an Embedder would load.
+        precisions: the precisions of the graphs; None is the one that an Embedder would load.
         revision: branch, tag or commit of a hub id's repository that holds a bundle. It replaces a bundle of another
             revision in the cache.
         cache_dir: the cache; see ``cache_home``.

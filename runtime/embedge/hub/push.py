@@ -31,7 +31,7 @@ def push(
         hub_id: organisation/name; the repository is created if it does not exist.
         private: whether a repository that is created is private; an existing one stays as it is.
         revision: branch, created if it does not exist; None is ``main``.
-        message: of the commit.
+        message: the message of the commit.
 
     Returns:
         The commit's address.

@@ -15,21 +15,21 @@ def resolve(
     cache_dir: str | PathLike[str] | None = None,
     local_files_only: bool = False,
 ) -> Bundle:
-    """Return the bundle of a model: from that path or the cache. The first use of a name puts its bundle there.
+    """Return the bundle of a model: from that path or the cache. The first use of a name puts its bundle in the cache.
 
     A download or an export logs each step to the logger ``embedge`` at level INFO. A cached bundle is used as it is:
     the hub is not asked for a newer one.
 
     Args:
         model: path of a bundle, recipe's name (``bge-small-en-v1.5``) or hub id (``BAAI/bge-small-en-v1.5``).
-        precision: of the graph to obtain where there is no bundle yet; None is int8.
+        precision: the precision of the graph to obtain if there is no bundle yet; None is int8.
         cache_dir: the cache; see ``cache_home``.
         local_files_only: do not use the network.
 
     Raises:
         BundleNotFoundError: there is no bundle and none can be obtained; the message says what you can do.
         BundleError: the bundle cannot be used.
-        HubError: the hub holds the bundle, and fails or breaks off.
+        HubError: the hub has the bundle, but the download fails.
         InputTypeError: ``model`` is neither a string nor a path.
     """
     check_name(model)

@@ -1,4 +1,4 @@
-"""Collectors: results in input order, from the graph's output for one batch after the other."""
+"""Collectors: they receive the graph's output batch by batch, and return the results in input order."""
 
 from __future__ import annotations
 

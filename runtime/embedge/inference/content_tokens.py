@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 # they had too few tokens.
 _CHARACTERS_PER_TOKEN = 6
 _GROWTH = 4
-# Most characters of a text: so many, or so many for each token of the model's longest text. Tokenizers take less than
-# 0.1 s for them, byte-level BPE for half as many; and real texts have fewer than 12 characters for each token.
+# The largest number of characters of a text: the first number, or the second for each token of the model's limit if
+# that is more. Tokenizers take less than 0.1 s for them, byte-level BPE for half as many; and real texts have fewer
+# than 12 characters for each token.
 _MAX_CHARACTERS, _MAX_CHARACTERS_PER_TOKEN = 65_536, 12
 
 
@@ -32,9 +33,9 @@ class ContentTokeniser:
 
     Args:
         tokenizer: without padding and truncation.
-        path: of its file, for error messages.
+        path: the path of the tokenizer's file, for error messages.
         max_tokens: the model's limit.
-        max_content_tokens: most tokens of one text that the caller stores.
+        max_content_tokens: the largest number of tokens of one text that the caller stores.
         side: the end of a long text that is truncated, ``right`` or ``left``.
     """
 
@@ -52,7 +53,8 @@ class ContentTokeniser:
     def shorten(self, texts: Sequence[str], prefix: str = "") -> tuple[list[str], Collection[int]]:
         """Return the texts with a prefix, each shortened to ``max_characters``, and the positions of incomplete ones.
 
-        See ``shorten`` for how a text is shortened. A text is incomplete if it lost characters that may have tokens.
+        The module ``shorten`` says how a text is shortened. A text is incomplete if it lost characters that may have
+        tokens.
         """
         if len(prefix) + max(map(len, texts)) <= self.max_characters:
             return [prefix + text for text in texts] if prefix else list(texts), ()
@@ -103,7 +105,7 @@ class ContentTokeniser:
 
     def _shorten_joined(self, prefix: str, text: str) -> tuple[str, bool]:
         """Shorten prefix and text together, and each one before they are joined: no long string is copied."""
-        near, far = (text, prefix) if self._left else (prefix, text)  # to the end that is not truncated
+        near, far = (text, prefix) if self._left else (prefix, text)  # near and far from the end that is not truncated
         near, is_incomplete = self._shorten(near)
         if not is_incomplete:
             far, is_incomplete = self._shorten(far)
@@ -131,7 +133,7 @@ class ContentTokeniser:
 
     @cached_property
     def _boundary(self) -> re.Pattern[str] | None:
-        """Matches where a long text may be cut; a process that is started for one query hardly ever needs it."""
+        """Matches where a long text may be cut. A process that is started for one query hardly ever needs it."""
         from embedge.inference.word_boundary import find_word_boundary
 
         return find_word_boundary(self._tokenizer, before=not self._left)

@@ -90,7 +90,7 @@ def _feature_words() -> set[str] | None:
 
 def _sysctl_words() -> set[str] | None:
     """Return feature words of macOS's sysctl: a list on Intel, lines ``hw.optional.arm.FEAT_x: 1`` on Apple silicon."""
-    import subprocess  # takes 4 ms, which a cold start must not pay
+    import subprocess  # imported here, because it takes 4 ms of a cold start
 
     command = ["sysctl", "machdep.cpu", "hw.optional"]
     try:

@@ -34,8 +34,8 @@ class Engine:
     """A bundle's manifest, tokeniser and sessions, and the way from texts to results.
 
     Args:
-        manifest: the bundle's.
-        tokeniser: the bundle's.
+        manifest: the bundle's manifest.
+        tokeniser: the bundle's tokeniser.
         workers: sessions of one of the bundle's graphs.
     """
 
@@ -76,7 +76,7 @@ class Engine:
 
     def encode_sparse(self, texts: list[str], prefix: str, options: CallOptions) -> list[SparseVector]:
         """Return the lexical weights of texts, in input order; raises as ``encode``."""
-        from embedge.inference.sparse import to_sparse  # a cold start for vectors does without
+        from embedge.inference.sparse import to_sparse  # imported here, because dense vectors do not need it
 
         tokens = self.tokeniser.encode(texts, prefix=prefix)
         self._warn_truncated(tokens, options.on_truncate)

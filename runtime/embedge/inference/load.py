@@ -5,9 +5,10 @@ checksums meanwhile.
 
 The order of the rest follows from Python's global interpreter lock (GIL). ONNX Runtime opens a session without it,
 except for a moment between parsing the graph and making its kernels. tokenizers holds it while it is imported and while
-it reads its file. So this thread, which holds the GIL, starts to open the session; the tokenizer's thread waits until
-then with its import, and for that moment before it reads the file. (Without the two waits the two ran one after the
-other in one start of ten, or in all of them, depending on how long the import takes: 10 ms of 120.)
+it reads its file. So this thread, which holds the GIL, starts to open the session first. The tokenizer's thread waits
+twice: with its import until the session is being opened, and with reading its file until the graph is parsed. (Without
+the two waits, session and tokenizer were loaded one after the other in one start of ten, or in all starts, depending on
+how long the import takes. That costs 10 ms of 120.)
 """
 
 from collections.abc import Callable
@@ -32,9 +33,9 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[str, .
 
     Args:
         bundle: must hold the precision.
-        precision: of the graph.
+        precision: the precision of the graph.
         providers: ONNX Runtime execution providers, the preferred one first, each of them available.
-        threads: most cores to use.
+        threads: the largest number of cores to use.
 
     Raises:
         BundleCorruptError: the tokenizer or the graph is not the one that was exported.

@@ -12,7 +12,7 @@ from embedge.errors import InputTypeError, InputValueError, find_surrogate, shor
 OnTruncate = Literal["ignore", "warn", "error"]
 OutputPrecision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
 OUTPUT_PRECISIONS: tuple[OutputPrecision, ...] = get_args(OutputPrecision)
-# The output types that need all vectors of a call, because these vectors' range is their scale.
+# The output types that need all vectors of a call, because their scale is the range of these vectors.
 RANGED: tuple[OutputPrecision, ...] = ("int8", "uint8")
 
 
@@ -22,7 +22,7 @@ class CallOptions:
 
     Attributes:
         batch_tokens: token budget of one session run; None leaves it to the planner.
-        batch_size: most texts in one session run; None leaves it to the token budget.
+        batch_size: the largest number of texts in one session run; None leaves it to the token budget.
         on_truncate: what to do about texts that are too long.
         show_progress_bar: whether to show a progress bar on stderr; None shows one if the work is long and stderr is a
             terminal.

@@ -34,7 +34,7 @@ def total_tokens(plan: Sequence[Batch]) -> int:
 def plan_batches(
     token_counts: Sequence[int], *, batch_tokens: int | None = None, batch_size: int | None = None
 ) -> tuple[Batch, ...]:
-    """Return batches that hold every text once: the batch of most tokens first, texts of one length in input order.
+    """Return batches that hold every text once: the one with the most tokens first, texts of one length in input order.
 
     A batch holds texts of *equal* token count. So nothing is computed for padding, attention needs no mask, and a
     text's arithmetic does not depend on a longer neighbour: its vector is the same in a batch and alone.
@@ -43,7 +43,7 @@ def plan_batches(
         token_counts: tokens of each text, special ones included.
         batch_tokens: token budget of one session run; a single longer text is a batch of its own. None takes a good
             value for a CPU.
-        batch_size: most texts in one batch; None leaves it to the token budget.
+        batch_size: the largest number of texts in one batch; None leaves it to the token budget.
 
     Returns:
         The batches. The largest comes first, so that memory peaks at the start, a progress bar does not underestimate

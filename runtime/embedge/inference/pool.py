@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _ROWS = 4096  # vectors that are converted together
-# A square below the smallest normal float32 has lost digits, and a sum of squares up to this may consist of such.
+# A square below the smallest normal float32 has lost digits, and a sum of squares up to this limit may consist of such
+# squares.
 _LEAST_SQUARE = np.float32(2**24) * np.finfo(np.float32).tiny
 _FEW = 100  # vectors; sentence-transformers warns below the same number
 
@@ -55,9 +56,10 @@ def normalise(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     >>> normalise(np.array([[3, 4], [0, 0]], np.float32)).round(3).tolist()
     [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
     """
-    # A sum over the last axis, not BLAS, because its order does not depend on the number of rows.
+    # A sum by numpy, not a product by BLAS: the order of its additions does not depend on the number of rows.
     squares = np.square(vectors).sum(axis=-1, keepdims=True)
-    # Only two reductions, a microsecond each: they show NaN as well, which is neither above nor below.
+    # These two reductions of a microsecond each are enough: they find NaN, too, because every comparison with it is
+    # false.
     least, most = (reduce(squares, axis=None, initial=1) for reduce in (np.minimum.reduce, np.maximum.reduce))
     if not (least > _LEAST_SQUARE and most < np.inf):
         return _normalise_extremes(vectors, squares)

@@ -27,8 +27,8 @@ def check_providers(providers: Iterable[str]) -> tuple[str, ...]:
             raise InputTypeError(f"providers must be names, found {provider!r}; pass, for example, {CPU!r}")
         if provider not in available:
             install = "run `pip uninstall onnxruntime`, then `pip install onnxruntime-gpu`"
-            mend = install if provider == CUDA else "use one of these"
-            raise ProviderError(f"{provider} is not in this onnxruntime, which has {', '.join(available)}; {mend}")
+            remedy = install if provider == CUDA else "use one of these"
+            raise ProviderError(f"{provider} is not in this onnxruntime, which has {', '.join(available)}; {remedy}")
     if not providers:
         raise ProviderError(f"providers is empty; remove it for the CPU, or use some of {', '.join(available)}")
     return providers

@@ -1,4 +1,4 @@
-"""One thread or all cores for a few batches: the choice that has been faster of late."""
+"""One thread or all cores for a few batches: the choice that was faster in the latest runs."""
 
 from collections.abc import Sequence
 
@@ -14,9 +14,10 @@ Size = tuple[int, int]  # number of batches, and bit length of their number of t
 class RunTimes:
     """The latest run times of plans with fewer batches than cores, on one thread for each batch and on all cores.
 
-    For long texts all cores are faster. For a few tokens it depends on how soon a sleeping core wakes up: within a
-    tenth of the run if queries follow each other closely, but later than the run would have ended on a virtual machine
-    that is idle between queries. Nothing predicts this, so both choices are timed, separately for each size of plan.
+    For long texts all cores are faster. For a few tokens it depends on how soon a sleeping core wakes up. If
+    queries follow each other closely, that takes less than a tenth of the run. On a virtual machine that is idle
+    between queries, it takes longer than the whole run. Nothing predicts this, so both choices are timed, separately
+    for each size of plan.
     """
 
     def __init__(self) -> None:
@@ -24,7 +25,7 @@ class RunTimes:
         self._runs: dict[Size, int] = {}
 
     def prefer_all_cores(self, plan: Sequence[Batch]) -> bool:
-        """Whether to run a plan on all cores: the faster choice of late, and from time to time the slower one."""
+        """Whether to run a plan on all cores: the choice that was faster, and from time to time the slower one."""
         size = _size(plan)
         all_cores, one_thread = (self._seconds_per_token.get((size, choice), ()) for choice in (True, False))
         if min(len(all_cores), len(one_thread)) < _REMEMBERED:

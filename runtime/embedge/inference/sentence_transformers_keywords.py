@@ -1,4 +1,4 @@
-"""Keyword arguments of sentence-transformers' ``encode``, so that code works after a change of its import.
+"""Keyword arguments of sentence-transformers' ``encode``, so that its users need to change only their import.
 
 A value that embedge does not support raises an error that says what to write instead. No value is silently ignored.
 """

@@ -75,7 +75,7 @@ class Session:
                 self._session_options(),
                 providers=list(self._providers),
                 disabled_optimizers=_NoDisabledOptimizers(on_parsed),
-                # The fallback would try other providers after an error, and print so to stdout.
+                # The fallback would try other providers after an error, and print a note about it to stdout.
                 enable_fallback=False,
             )
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
@@ -160,7 +160,7 @@ class Session:
                 "lower batch_tokens if memory ran out, else export the bundle again"
             ) from error
         self._check_output(values, output, *ids.shape)
-        # Pooling may read only some hidden states, and a vector's length shows NaN and infinity in those.
+        # Hidden states are not checked here: pooling may read only some of them, and the vectors are checked instead.
         if output != HIDDEN and not np.isfinite(values).all():
             raise self.not_finite(output, ids)
         return values

@@ -1,4 +1,4 @@
-"""Shorten very long texts: to their first or last characters, in which a very long run counts as a short one."""
+"""Shorten very long texts to their first or last characters; very long runs of the same kind are cut short."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from embedge.inference.word_boundary import LETTERS, added_contents, normalised,
 
 _BLOCK = 2048  # characters of a block, at least; a run is shortened if it fills a block
 _WORD = re.compile(f"[{LETTERS}]+")
-# Normaliser and pre-tokeniser steps that treat a white space between white space by itself, or collapse it. Precompiled
-# sees one grapheme at a time, and each of _BLANKS is one. "\r" is not among them: with "\n" it forms one grapheme.
+# White space of which a long run can be shortened. The step Precompiled sees one grapheme at a time, so each of these
+# characters must be a grapheme by itself. "\r" is left out: "\r\n" is one grapheme.
 _BLANKS = " \t\n"
+# Steps of a normaliser or pre-tokeniser that treat a white space between two others by itself, or collapse it.
 _LOCAL_STEPS = {
     *("Precompiled", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "Strip"),
     *("WhitespaceSplit", "Metaspace"),
@@ -42,10 +43,10 @@ class Shortener:
 
     A long run within the text is shortened if that changes none of the tokens that are stored:
 
-    1. BERT's tokenizers turn a word longer than ``max_input_chars_per_word`` into one unknown token. So a longer word
-       of letters and digits has the same token with fewer characters, if they are still more than that.
-    2. BERT's tokenizers normalise each character by itself. So a run of one character becomes nothing; or one word, for
-       which 1. holds; or a token for each character, and then the shortened run has more tokens than are stored.
+    1. BERT's tokenizers turn a word longer than ``max_input_chars_per_word`` into one unknown token. So a word
+       of letters and digits can lose characters, as long as it stays longer than that: it is still the same token.
+    2. BERT's tokenizers normalise each character by itself. So a run of one character becomes nothing; or one word, to
+       which 1. applies; or a token for each character, and then even the shortened run has more tokens than are stored.
     3. White space between white space has no tokens with BERT, if ``WhitespaceSplit`` comes first, or if a step
        collapses several into one.
 
@@ -54,7 +55,7 @@ class Shortener:
 
     Args:
         tokenizer: without padding and truncation.
-        max_characters: most characters of a shortened text.
+        max_characters: the largest number of characters of a shortened text.
         max_tokens: the model's limit; no more tokens are stored.
         from_end: take the last characters, not the first.
     """
@@ -92,15 +93,16 @@ class Shortener:
             if total >= self._max_characters:
                 break
         shortened = "".join(parts)[: self._max_characters]
-        # A ligature may become 18 characters when it is normalised, and those take the time. (NFKC and not NFKD, by
-        # which less than half of a Korean text would be left, for parts of syllables that cost next to nothing.)
+        # A ligature may become 18 characters when it is normalised, and the time depends on these. (NFKC, not NFKD:
+        # NFKD splits Korean syllables into parts, which take almost no time, but less than half of a Korean text would
+        # be left.)
         normal_length = len(unicodedata.normalize("NFKC", shortened))
         if normal_length > 2 * self._max_characters:
             return ShortenedText(shortened[: self._max_characters * len(shortened) // normal_length], True)
         return ShortenedText(shortened, total > self._max_characters or next_start < len(text))
 
     def _blocks(self, text: str) -> Iterator[tuple[str, int]]:
-        """Yield blocks of the text and where the next one starts: if a run fills the block, near the run's end."""
+        """Yield each block of the text, and where the next starts: if a run fills a block, near the end of the run."""
         start = 0
         while start < len(text):
             block = text[start : start + self._block]
@@ -128,7 +130,7 @@ class Shortener:
 
 
 def _blanks(tokenizer: Tokenizer, bert: bool) -> str:
-    """Return the white space characters of which a longer run has the tokens of two; "" if none is known."""
+    """Return the white space characters whose longer runs have the same tokens as a run of two; "" if none is known."""
     if bert:
         return _BLANKS + "\r"
     steps = [*_steps(tokenizer.normalizer, "normalizers"), *_steps(tokenizer.pre_tokenizer, "pretokenizers")]

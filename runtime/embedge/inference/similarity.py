@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from embedge.bundle.manifest import Similarity
 
 _BLOCK = 1 << 22  # differences that are computed at a time, 16 MB
-_PASS = "pass the arrays that encode returns"
+_REMEDY = "pass the arrays that encode returns"
 
 
 @own_errstate
@@ -86,13 +86,13 @@ def _check(vectors: Any) -> NDArray[Any]:
     try:
         array = np.atleast_2d(np.asarray(vectors))
     except ValueError as error:  # lists of several lengths
-        raise InputTypeError(f"vectors to compare must be an array [n, dimension] ({error}); {_PASS}") from error
+        raise InputTypeError(f"vectors to compare must be an array [n, dimension] ({error}); {_REMEDY}") from error
     if array.dtype.kind not in "fiu":
-        raise InputTypeError(f"vectors to compare must be numbers, found an array of {array.dtype}; {_PASS}")
+        raise InputTypeError(f"vectors to compare must be numbers, found an array of {array.dtype}; {_REMEDY}")
     if not np.isfinite(array).all():
-        raise InputValueError(f"vectors to compare must be finite, found NaN or infinity; {_PASS}")
+        raise InputValueError(f"vectors to compare must be finite, found NaN or infinity; {_REMEDY}")
     if array.ndim > 2:
-        raise InputValueError(f"vectors to compare must be [n, dimension], found {list(array.shape)}; {_PASS}")
+        raise InputValueError(f"vectors to compare must be [n, dimension], found {list(array.shape)}; {_REMEDY}")
     return array
 
 
@@ -133,7 +133,7 @@ Measure = Callable[["NDArray[Any]", "NDArray[Any]"], "NDArray[np.float32]"]
 def _of_all(of_pairs: Measure) -> Measure:
     """Make a measure of all pairs from one of given pairs, some rows at a time.
 
-    By differences: with products, as in |a|² - 2ab + |b|², small distances lose digits.
+    The measure is computed from differences: by products, as in |a|² - 2ab + |b|², small distances would lose digits.
     """
 
     def of_all(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float32]:

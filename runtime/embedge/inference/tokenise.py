@@ -1,4 +1,8 @@
-"""Texts to token ids, without padding; truncated texts are listed."""
+"""Texts to token ids, without padding; truncated texts are listed.
+
+In embedge's names, a *tokeniser* is a class of this package, and a *tokenizer* an object or a file of the tokenizers
+library.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,8 @@ if TYPE_CHECKING:
 
     from embedge.bundle.manifest import Side
 
-# Texts, and their characters, that the tokenizer gets at a time: its Encoding objects take some 200 bytes a token.
+# So many texts at most, and so many characters, go to the tokenizer in one call: its Encoding objects take some 200
+# bytes for each token.
 _CHUNK = 512
 _CHUNK_CHARACTERS = 65_536
 _MASKS = ("<mask>", "[MASK]")
@@ -34,8 +39,8 @@ class Tokens:
             fit, as all of BERT's do, else int32. (Python's integers would take ten times the memory or more.)
         truncated: positions of the texts that lost their end or their start.
         side: the end of a text that is truncated.
-        max_characters: most characters of a text that are tokenised, if a text was truncated because of that limit
-            alone; else None.
+        max_characters: the limit on the characters of a text, if a text was truncated because of this limit alone; else
+            None.
     """
 
     ids: list[NDArray[np.integer[Any]]]
@@ -51,12 +56,13 @@ class Tokeniser:
     run of white space, of letters or of one character may count as a short one (see ``shorten``). Only ``count``
     tokenises whole texts. A text that is longer counts as truncated, however few tokens it has.
 
-    The ids of such a text are those of the whole text, truncated, if its characters within the limit have some more
-    words than are stored; or with a Unigram model, if behind the stored tokens they have a position that no piece of
-    the vocabulary spans. If a single word is so long that neither holds, they are the ids of those characters.
+    Usually, the ids of such a text are exactly those of the whole text, truncated. For this, the characters within the
+    limit must have some more words than are stored. With a Unigram model it is enough that behind the stored tokens
+    there is a position that no piece of the vocabulary spans. Only if a single word is so long that neither is true,
+    the ids are those of the characters within the limit.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         max_tokens: the model's limit, special tokens included.
         truncation_side: the end of a long text that is truncated, ``right`` or ``left``.
     """
@@ -157,7 +163,7 @@ class Tokeniser:
         return dict(zip(first_index, contents, strict=True)), incomplete_queries
 
     def special_ids(self) -> frozenset[int]:
-        """Return the ids of tokens that are no part of a text: all special ones but the mask, which a text may hold."""
+        """Return the ids of tokens that are no part of a text: all special ones but the mask, which texts may have."""
         added = self._tokenizer.get_added_tokens_decoder().items()
         return frozenset(index for index, token in added if token.special and token.content not in _MASKS)
 
@@ -193,7 +199,7 @@ class Tokeniser:
 
 
 def _chunks(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield first and end of each chunk of texts for the tokenizer: texts within both limits, or one long text.
+    """Yield the first and end index of each chunk of texts for the tokenizer: texts within both limits, or a long one.
 
     >>> list(_chunks([5, 80_000, 5, 5]))
     [(0, 1), (1, 2), (2, 4)]

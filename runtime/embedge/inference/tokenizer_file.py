@@ -1,4 +1,4 @@
-"""Read a bundle's ``tokenizer.json``, and turn errors of the tokenizers library into errors of ours."""
+"""Read a bundle's ``tokenizer.json``, and turn errors of the tokenizers library into embedge's errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
 def raise_ours(error: BaseException, fact: str) -> NoReturn:
     """Raise a BundleError with ``fact`` and the tokenizer's own message.
 
-    An error of ours, and an error that is not the tokenizer's (see ``is_fault``), is raised again unchanged.
+    An error of embedge, and an error that is not the tokenizer's (see ``is_fault``), is raised again unchanged.
     """
     if isinstance(error, EmbedgeError) or not is_fault(error):
         raise error
@@ -37,7 +37,7 @@ def raise_ours(error: BaseException, fact: str) -> NoReturn:
 
 
 def is_fault(error: BaseException) -> bool:
-    """Whether the tokenizer failed, which an interrupt, an exit and a lack of memory do not count as.
+    """Whether an error means that the tokenizer failed; an interrupt, an exit and a lack of memory do not.
 
     tokenizers raises bare Exception. If Rust panics, it raises a BaseException from a module that cannot be imported.
     """

@@ -9,8 +9,8 @@ from tokenizers import Tokenizer, normalizers, pre_tokenizers
 from embedge.inference.tokenizer_file import raise_ours
 
 # BERT's normaliser turns each of these into a space, and its pre-tokeniser ends a word there, whatever is around it: an
-# accent does not combine across white space. An ideograph gets a space on both sides, so a cut before one is good, too.
-# (Other white space does not count: the normaliser deletes U+000B, for example, and joins the words around it.)
+# accent does not combine across white space. An ideograph gets a space on both sides, so a text can be cut before one,
+# too. (Other white space does not count: the normaliser deletes U+000B, for example, and joins the words around it.)
 _BERT_SPACES = " \t\n\r"
 _BERT_IDEOGRAPHS = "\u3400-\u4dbf\u4e00-\u9fff"
 # For other tokenizers: one of these, between two letters or digits, if the probes below show that it ends a word.
@@ -72,7 +72,7 @@ def _bert_boundary(tokenizer: Tokenizer) -> re.Pattern[str] | None:
     added tokens are matched before words, so none may span a cut.
     """
     added = added_contents(tokenizer)
-    # A token with single_word looks at the next character, and takes an ideograph for a letter, and "_", too.
+    # An added token with single_word looks at the character beside it, and counts ideographs and "_" as letters.
     single = any(token.single_word for token in tokenizer.get_added_tokens_decoder().values())
     taken = set("".join(added)) | ({"_"} if single else set())
     characters = _BERT_SPACES + re.escape("".join(mark for mark in string.punctuation if mark not in taken))

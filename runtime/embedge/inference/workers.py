@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 # each day, buying costs once, and nobody knows how many days are left. Rent until the rents add up to the price, then
 # buy: the total is at most twice the best possible (Karlin, Manasse, Rudolph and Sleator 1988, "Competitive snoopy
 # caching", Algorithmica 3).
-# The price of a session for all cores: it opens in the time that two cores save on so many tokens. The rent: tokens
-# that waited for one core while other cores were idle.
+# The price of a session for all cores, in tokens: opening it takes as long as two cores save on this many tokens. The
+# rent: the tokens that waited for one core while other cores were idle.
 _TOKENS_BEFORE_ALL_CORES = 512
 # The price of a prepacked session, in runs of a session that prepacks the weights in every run.
 _RUNS_BEFORE_PREPACKING = 16
-# Tokens of one call for each core, measured with up to 512 in a batch, that save more time than prepacking takes.
-# Such a call prepacks as it begins: later, the buffers of the sessions without prepacked weights would be in memory
-# beside those of the prepacked sessions.
+# With this many tokens for each core in one call, prepacking saves more time than it takes (measured with up to 512
+# tokens in a batch). Such a call prepacks when it begins. If it prepacked later, the buffers of both kinds of session
+# would be in memory at the same time.
 _TOKENS_TO_PREPACK_AT_ONCE = 4096
 _FEW_CORES = 2  # with so many cores or fewer, every session may be prepacked
 
@@ -53,17 +53,17 @@ class Workers:
     opened when such calls keep coming, and used while it is the faster choice (see ``RunTimes``).
 
     With ``session_per_core`` every core has a one-thread session to itself. In a session that cores share, memory that
-    one core frees goes to another core next while it is still in the first core's cache; for seconds on end, both then
-    run a quarter slower. The first session is opened without prepacked weights, which is faster. After some runs, or
-    when a long call begins, one session is replaced by a prepacked one. The others share the one copy of the weights
-    that is mapped into memory; with two cores there is no other to share with, so both are prepacked. The vectors are
-    the same, bit for bit.
+    one core frees goes to another core while it is still in the first core's cache. Both then run a quarter slower, for
+    seconds. The first session is opened without prepacked weights, which is faster. After some runs, or when a long
+    call begins, one session is replaced by a prepacked one. The others share the one copy of the weights that is mapped
+    into memory; with two cores there is no other to share with, so both are prepacked. The vectors are the same, bit
+    for bit.
 
     Args:
         first: a session of the graph. If ``parallel``, it uses one thread for each run, else ``cores`` threads. Its
             weights are prepacked unless ``session_per_core``.
         sessions: opens more sessions of the same graph.
-        cores: most cores to use.
+        cores: the largest number of cores to use.
         parallel: whether to run several batches at the same time; a GPU runs one batch after the other.
         session_per_core: whether to open a session for each core, without prepacked weights; only for graphs whose
             vectors do not depend on prepacking.

@@ -1,4 +1,4 @@
-"""Chroma: ``EmbedgeEmbeddingFunction``, which a collection stores with its options and is reopened with.
+"""Chroma: ``EmbedgeEmbeddingFunction``. A collection stores its name and options, and is reopened with it.
 
     import chromadb
     from embedge.integrations.chroma import EmbedgeEmbeddingFunction

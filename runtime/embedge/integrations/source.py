@@ -33,7 +33,7 @@ class ModelSource:
 
     Raises:
         InputTypeError: ``model`` is something else.
-        InputValueError: there are options beside a loaded model, which has its own.
+        InputValueError: options are given together with a loaded model, which has its own.
     """
 
     model: str | PathLike[str] | Embedder | Reranker

@@ -1,4 +1,4 @@
-"""The base class of the components, and the text of a document that they read."""
+"""The base class of the components, and the function that reads the text of each document."""
 
 from typing import Any, Generic, Self, TypeVar
 
