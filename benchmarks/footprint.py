@@ -105,7 +105,7 @@ class InstallError(Exception):
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--only", metavar="NAME", multiple=True, help="Rows to install, such as 'embedge*'. Repeatable.")
+@click.option("--only", metavar="NAME", multiple=True, help="Rows to install, such as 'embedge*'. You can repeat this.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="File for the results.")
 def main(only: tuple[str, ...], json_file: Path | None) -> None:
     """Measure the installed size of embedge and other libraries, without models.

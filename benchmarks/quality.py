@@ -27,9 +27,15 @@ _CALIBRATION = 300  # texts of STS-B's dev split; 300 is the default of NNCF and
 @click.option(
     "-m", "--model", default="all-MiniLM-L6-v2", show_default=True, help="Recipe, hub id or checkpoint directory."
 )
-@click.option("--like", metavar="RECIPE", help="Model that -m was fine-tuned from: sets pooling and prompts.")
-@click.option("--only", metavar="NAME", multiple=True, help="Rows to compute, such as 'embedge-*'. Repeatable.")
-@click.option("--max-tokens", type=click.IntRange(min=8), default=256, show_default=True, help="Truncate texts.")
+@click.option(
+    "--like", metavar="RECIPE", help="Recipe of the model that -m was fine-tuned from, for pooling and prompts."
+)
+@click.option(
+    "--only", metavar="NAME", multiple=True, help="Rows to compute, such as 'embedge-*'. You can repeat this."
+)
+@click.option(
+    "--max-tokens", type=click.IntRange(min=8), default=256, show_default=True, help="Truncate texts to so many tokens."
+)
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Cores to use. Default: all.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="File for the results.")
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="File for a chart, .png or .svg.")

@@ -19,8 +19,10 @@ from benchmarks.report.speed_report import Figures, publish
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @comparison_options
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
-@click.option("--short", type=click.IntRange(min=1), default=512, show_default=True, help="STS-B sentences.")
-@click.option("--long", type=click.IntRange(min=1), default=64, show_default=True, help="Cranfield documents.")
+@click.option("--short", type=click.IntRange(min=1), default=512, show_default=True, help="Number of STS-B sentences.")
+@click.option(
+    "--long", type=click.IntRange(min=1), default=64, show_default=True, help="Number of Cranfield documents."
+)
 def main(setup: Setup, rounds: int, short: int, long: int) -> None:
     """Measure the share of the int8 peak that each peer reaches.
 

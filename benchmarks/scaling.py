@@ -52,17 +52,27 @@ class Scaling:
 @comparison_options
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option(
-    "--most", type=click.IntRange(min=100), default=100_000, show_default=True, help="Limit on the texts in one call."
+    "--most",
+    type=click.IntRange(min=100),
+    default=100_000,
+    show_default=True,
+    help="Largest number of texts in one call.",
 )
-@click.option("--stream", type=click.IntRange(min=10), default=1_000_000, show_default=True, help="Texts in a stream.")
 @click.option(
-    "--documents", type=click.IntRange(min=1), default=10_000, show_default=True, help="Documents in one call."
+    "--stream", type=click.IntRange(min=10), default=1_000_000, show_default=True, help="Number of texts in a stream."
+)
+@click.option(
+    "--documents",
+    type=click.IntRange(min=1),
+    default=10_000,
+    show_default=True,
+    help="Number of documents in one call.",
 )
 def main(setup: Setup, rounds: int, most: int, stream: int, documents: int) -> None:
     """Measure texts per second by the size of a call and by the number of cores, and memory along a stream.
 
     The texts are STS-B's sentences, repeated as needed. For cores, and for one call of documents, they are Cranfield's
-    documents, too. The sizes of calls are interleaved, and so are the numbers of cores. A stream of a million texts
+    documents, too. All sizes of calls run in turn, and so do all numbers of cores. A stream of a million texts
     takes ten minutes or more.
 
     \b

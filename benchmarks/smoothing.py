@@ -34,7 +34,7 @@ _SHAPES = ((1, 10), (16, 16), (1, 256), (8, 256))  # texts, tokens
 def main(model: str, like: str | None, rounds: int) -> None:
     """Measure the speed of an int8 graph with and without smoothing.
 
-    The two graphs run interleaved on one thread. A ratio is the median over the rounds of the time without smoothing
+    The two graphs run in turn on one thread. A ratio is the median over the rounds of the time without smoothing
     divided by the time with it. Above 1, the smoothed graph is faster.
     """
     click.echo(describe(this_machine()))

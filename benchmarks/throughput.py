@@ -19,8 +19,10 @@ _LONG = 10.0  # seconds; after a longer first pass, there is no second
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @comparison_options
 @click.option("--texts", type=click.Choice(["short", "long", "both"]), default="both", show_default=True)
-@click.option("--short", type=click.IntRange(min=1), default=1024, show_default=True, help="STS-B sentences.")
-@click.option("--long", type=click.IntRange(min=1), default=256, show_default=True, help="Cranfield documents.")
+@click.option("--short", type=click.IntRange(min=1), default=1024, show_default=True, help="Number of STS-B sentences.")
+@click.option(
+    "--long", type=click.IntRange(min=1), default=256, show_default=True, help="Number of Cranfield documents."
+)
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
 def main(setup: Setup, texts: str, short: int, long: int, rounds: int) -> None:
     """Measure texts per second.

@@ -78,7 +78,7 @@ class UpperBound:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @comparison_options
 @click.option("--rounds", type=click.IntRange(min=3), default=40, show_default=True, help="Rounds for each shape.")
-@click.option("--texts", type=click.IntRange(min=1), default=512, show_default=True, help="STS-B sentences.")
+@click.option("--texts", type=click.IntRange(min=1), default=512, show_default=True, help="Number of STS-B sentences.")
 def main(setup: Setup, rounds: int, texts: int) -> None:
     """Measure the int8 graph and variants with other matrix multiplications, on one core.
 

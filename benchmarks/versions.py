@@ -47,7 +47,7 @@ Measurement = Callable[[], float]  # milliseconds
 )
 @click.option("--rounds", type=click.IntRange(min=1), default=20, show_default=True)
 def main(before: Path, bundle: str, rounds: int) -> None:
-    """Compare this checkout with BEFORE, another checkout: warm calls and cold starts, interleaved.
+    """Compare the speed of this checkout with BEFORE, another checkout, in warm calls and cold starts.
 
     A ratio is the median over the rounds of BEFORE's time divided by this checkout's time in the same round. Above 1,
     this checkout is faster. The same code gives 0.99 to 1.01 on a quiet machine.

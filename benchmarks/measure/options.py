@@ -42,16 +42,18 @@ _OPTIONS = (
         type=click.Choice(list(SHAPES)),
         default="small",
         show_default=True,
-        help="Shape of bge; random weights.",
+        help="Size of the BGE model, with random weights.",
     ),
-    click.option("-m", "--model", help="Recipe, hub id or directory of a checkpoint; replaces --shape."),
-    click.option("--like", metavar="RECIPE", help="Model that -m was fine-tuned from: sets pooling and prompts."),
+    click.option("-m", "--model", help="Recipe, hub id or directory of a checkpoint to use instead of --shape."),
+    click.option(
+        "--like", metavar="RECIPE", help="Recipe of the model that -m was fine-tuned from, for pooling and prompts."
+    ),
     click.option(
         "--peers",
         "patterns",
         metavar="NAME",
         multiple=True,
-        help="Peers to compare, such as 'openvino-*', or all. Repeatable.",
+        help="Libraries to compare, such as 'openvino-*', or all. You can repeat this option.",
     ),
     click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Cores to use. Default: all."),
     click.option("--json", "json_file", type=_FILE, help="File for the results."),

@@ -1,4 +1,4 @@
-"""Does a bundle give the same vectors on processors that are not here? QEMU emulates them.
+"""Compare a bundle's vectors on emulated processors with those of this one. QEMU emulates them.
 
 python tests/emulated/run.py --help
 """
@@ -117,15 +117,19 @@ def _positive(text: str) -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Compare a bundle's vectors on emulated processors with those of this one. "
-        f"Exit codes: 0; 1 where a cosine is below {MEAN} on average or {MINIMUM}; 2 for usage; {_CANNOT} where QEMU "
-        "cannot be had.",
+        f"The exit code is 0 if all agree, 1 if the mean cosine is below {MEAN} or a cosine is below {MINIMUM}, 2 for "
+        f"wrong usage, and {_CANNOT} if no processor can be emulated here.",
         epilog="Processors: " + "; ".join(f"{name} ({cpu.about})" for name, cpu in CPUS.items()),
     )
     parser.add_argument("bundle", help="path of a bundle, or the name of one in the cache")
-    parser.add_argument("--cpu", action="append", choices=CPUS, help="may be given several times; default: all")
-    parser.add_argument("--precision", default="int8", choices=PRECISIONS, help="of the graph (default: %(default)s)")
     parser.add_argument(
-        "--every", type=_positive, default=1, metavar="N", help="take each N-th text only, to be faster"
+        "--cpu", action="append", choices=CPUS, help="processor to emulate; you can repeat this option (default: all)"
+    )
+    parser.add_argument(
+        "--precision", default="int8", choices=PRECISIONS, help="precision of the graph (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--every", type=_positive, default=1, metavar="N", help="embed only every N-th text, to be faster"
     )
     return parser.parse_args()
 

@@ -28,6 +28,7 @@ QUESTIONS = (
 @click.option(
     "--top",
     type=click.IntRange(1, 60),
+    metavar="N",
     default=3,
     show_default=True,
     help="Number of passages to show for each question.",
@@ -35,8 +36,9 @@ QUESTIONS = (
 def demo(question: str | None, model: str, top: int) -> None:
     """Download and export a small model, and try it.
 
-    The command embeds sixty passages and shows those that are nearest to QUESTION, or to four questions of its own. The
-    first run downloads 84 MB and stores the bundle in the cache. Later runs start immediately.
+    The command embeds sixty passages and shows those that are nearest to QUESTION. Without QUESTION, it asks four
+    questions of its own. The first run downloads 84 MB and stores the bundle in the cache. Later runs start
+    immediately.
 
     The first run needs `pip install 'embedge[demo]'`.
 

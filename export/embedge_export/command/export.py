@@ -31,14 +31,14 @@ from embedge_export.extras import require_export_extra
 @click.option(
     "--like",
     metavar="RECIPE",
-    help="For a directory: the recipe of the model that was fine-tuned, for the pooling and prompts that the "
-    "directory lacks.",
+    help="Recipe of the model that you fine-tuned, if SOURCE is a directory. It supplies the pooling and prompts that "
+    "the directory lacks.",
 )
 @click.option(
     "--calibration",
     metavar="FILE",
-    help="A few hundred texts like yours, one per line or .jsonl, to which int8 is calibrated. Default: built-in "
-    "texts of many kinds.",
+    help="File with a few hundred of your own texts, one per line or .jsonl, to calibrate int8 with them. Default: "
+    "built-in texts of many kinds.",
 )
 @local_files_only_option
 def export(

@@ -9,8 +9,8 @@ def models() -> None:
 
     A recipe is what embedge knows of a model: its commit on the Hugging Face Hub, its pooling and its prompts. The
     models are listed by task and language, the smallest first. INT8 is the size of the int8 graph, and CACHED are the
-    precisions in the cache. Other cached bundles follow. You can also export any other BERT or RoBERTa model by its
-    Hugging Face Hub id or directory.
+    precisions in the cache. Below them are other cached bundles. You can also export any other BERT or RoBERTa
+    model by its Hugging Face Hub id or directory.
     """
     from embedge_export.command.models_table import models_table
 

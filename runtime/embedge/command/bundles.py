@@ -63,9 +63,10 @@ def pull(model: str, precisions: tuple[Precision, ...], revision: str | None) ->
 def bundle(model: str, output: str, precisions: tuple[Precision, ...]) -> None:
     """Copy a bundle to a directory, for a machine without a network.
 
-    MODEL is a recipe's name, a Hugging Face Hub id, or the path of a bundle. A model that is not in the cache is
-    downloaded there first, as by `embedge pull`. The command checks every file while it copies. The copy has no links,
-    so you can put it on a USB stick or into a container image. On the other machine, give its path to Embedder.
+    MODEL is a recipe's name, a Hugging Face Hub id, or the path of a bundle. If the model is not in
+    the cache, the command downloads it there first, like `embedge pull`. It checks every file while it copies. The copy
+    has no links, so you can put it on a USB stick or into a container image. On the other machine, give its path to
+    Embedder.
 
     \b
     Examples:

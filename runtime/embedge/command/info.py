@@ -42,8 +42,8 @@ def info(footprint: bool, model: str | None, as_json: bool) -> None:
     """Print versions and system information for a bug report.
 
     The output has the versions of embedge, Python and the packages that it needs, the processor's int8 instructions,
-    the cores, the ONNX Runtime providers, and the bundles in the cache. With --footprint it shows instead what a
-    deployment ships, and which files you can delete.
+    the cores, the ONNX Runtime providers, and the bundles in the cache. With --footprint it shows instead the
+    size of each package and bundle that you deploy, and which files you can delete.
 
     \b
     Examples:

@@ -1,12 +1,12 @@
-"""A campaign of hostile input: wrong files, graphs, texts, options, commands and hubs, and killed commands.
+"""Test embedge with hostile input: wrong files, graphs, texts, options, commands and hubs, and killed commands.
 
 python tests/robustness/run.py --seconds 600
 python tests/robustness/run.py --only graphs,encode --seed 7
 python tests/robustness/run.py --only graphs --seed 7 --trial 123
 
-embedge passes a trial with one of its own errors or with a correct result. Anything else is a fault: another
+embedge passes a trial if it raises one of its own errors or gives a correct result. Anything else is a fault: another
 exception, a wrong vector, a hang, a crash, unexpected output. The same kind and seed give the same trials. The exit
-code is 1 where there is a fault.
+code is 1 if there is a fault.
 """
 
 import argparse
@@ -140,12 +140,16 @@ def _signature(fault: str) -> str:
 def main() -> None:
     """Run the campaign and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=120)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--seconds", type=float, default=120, help="time to run, divided among the kinds (default: 120)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the trials (default: 0)")
     parser.add_argument("--only", help=f"kinds, separated by commas: {', '.join(KINDS)}")
-    parser.add_argument("--trials", type=int, default=1 << 60, help="maximum for each kind")
+    parser.add_argument("--trials", type=int, default=1 << 60, help="largest number of trials of each kind")
     parser.add_argument("--trial", type=int, help="run only this trial")
-    parser.add_argument("--checkpoint", type=Path, help="replaces the small random one")
+    parser.add_argument(
+        "--checkpoint", type=Path, help="directory of a checkpoint to use instead of the small random one"
+    )
     parser.add_argument("--json", type=Path, help="file for the results")
     given = parser.parse_args()
     names = given.only.split(",") if given.only else list(KINDS)
