@@ -20,7 +20,7 @@ LAYERS: Mapping[str, Sequence[Sequence[str]]] = {
         ("embedge", "__main__"),
     ),
     "embedge_export": (
-        ("errors", "extras", "steps", "python_line", "data"),
+        ("errors", "extras", "steps", "data"),
         ("checkpoint",),
         ("graph",),
         ("int8", "optimum"),

@@ -18,10 +18,10 @@ from embedge.errors import CheckpointError
 from embedge_export.checkpoint.added_tokens import FLAGS, SPECIAL, TokenFiles, add_tokens, merge_settings
 from embedge_export.checkpoint.json_file import read_json
 from embedge_export.checkpoint.open_tokenizer import open_tokenizer, tokenizer_errors
+from embedge_export.checkpoint.python_line import python_line
 from embedge_export.checkpoint.sentence_settings import LengthSettings
 from embedge_export.checkpoint.tokenizer_classes import TokenizerClass, tokenizer_class
 from embedge_export.checkpoint.tokenizer_steps import apply_normalizer, apply_prefix_space, prepend_lowercase
-from embedge_export.python_line import python_line
 
 SETTINGS = "tokenizer_config.json"
 SPECIAL_TOKENS = "special_tokens_map.json"

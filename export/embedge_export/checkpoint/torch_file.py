@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedge.errors import CheckpointError
+from embedge_export.checkpoint.python_line import python_line
 from embedge_export.checkpoint.safe_unpickle import LARGEST_PICKLE, unpickle
 from embedge_export.checkpoint.torch_objects import StridedView
 from embedge_export.errors import reason_of
-from embedge_export.python_line import python_line
 
 
 class PickledTensors:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from embedge.errors import CheckpointError
 from embedge_export.checkpoint.json_file import read_json
-from embedge_export.python_line import python_line
+from embedge_export.checkpoint.python_line import python_line
 
 # bge-m3's repository has two linear layers in files beside the encoder. The sparse head has one output: the lexical
 # weight of a token. The multi-vector head has as many outputs as the hidden state: the vector of a token.

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from embedge.errors import CheckpointError
 from embedge_export.checkpoint.read import Checkpoint
-from embedge_export.checkpoint.renamed_copy import write_renamed
 from embedge_export.checkpoint.tensor_files import tensor_names
 from embedge_export.checkpoint.tensors import check_all_read
 from embedge_export.errors import reason_of
 from embedge_export.extras import require_optimum_extra
+from embedge_export.optimum.renamed_copy import write_renamed
 
 _TASKS = {"embed": "feature-extraction", "rerank": "text-classification"}  # by optimum's names
 

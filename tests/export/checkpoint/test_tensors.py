@@ -1,4 +1,4 @@
-"""tensor_names.py, tensors.py and renamed_copy.py: wrapped encoders, and missing or left-over tensors."""
+"""tensor_names.py, tensors.py and optimum/renamed_copy.py: wrapped encoders, and missing or left-over tensors."""
 
 import json
 import shutil
