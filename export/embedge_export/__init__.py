@@ -9,8 +9,8 @@ quantises it; ``optimum`` traces the graph instead, for architectures that ``gra
 the new graphs with a reference. ``pipeline`` runs these steps in order and writes the bundle: start reading there.
 
 ``job`` checks the options, ``existing`` finds what an older bundle lacks, ``convert`` makes the graphs, and
-``bundle_files`` and ``read_back`` write the bundle and read it again. ``exporter`` is what the runtime loads, and
-``command`` holds the subcommands.
+``bundle_files``, ``new_manifest`` and ``read_back`` write the bundle and read it again. ``exporter`` is what the
+runtime loads, and ``command`` holds the subcommands.
 """
 
 from typing import TYPE_CHECKING, Any

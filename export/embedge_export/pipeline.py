@@ -1,15 +1,14 @@
 """export(): reads a checkpoint, makes its graphs, verifies them, and puts the bundle in place."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
 
 from embedge.bundle.cache_paths import cache_home
 from embedge.bundle.directory import Bundle
-from embedge.bundle.manifest import GRAPHS, ExporterName, Manifest, Precision, PrecisionRecord, Source
+from embedge.bundle.manifest import GRAPHS, ExporterName, Precision
 from embedge.bundle.paths import expand, resolve_links
 from embedge.bundle.staging import existing_bundle, lock_destination, report_write_errors, staging
 from embedge.errors import BundleError
@@ -22,6 +21,7 @@ from embedge_export.convert import convert
 from embedge_export.existing import missing_precisions, reuse_recipe, side_files, was_made_from
 from embedge_export.graph.write import write_graph
 from embedge_export.job import ExportJob, cache_destination, check_choices, check_types, load_calibration
+from embedge_export.new_manifest import add_files, check_same_outputs, new_manifest
 from embedge_export.steps import step
 
 
@@ -163,85 +163,17 @@ def _make_bundle(job: ExportJob, *, extends: Bundle | None, replaces: Bundle | N
     from embedge_export.read_back import read_back, reopen
     from embedge_export.verify.checks import verify_export
 
-    manifest = _new_manifest(job)
+    manifest = new_manifest(job)
     if extends is not None:
-        _check_same_outputs(extends, manifest, job)
+        check_same_outputs(extends, manifest, job)
     with staging(job.destination, extends=extends, replaces=replaces) as (folder, scratch):
         write_side_files(job.checkpoint, folder)
         for precision, model in convert(job, scratch) if job.precisions else ():
             write_graph(model, folder / GRAPHS[precision])
-        written = write_manifest(folder, _with_files(manifest, folder, extends))
+        written = write_manifest(folder, add_files(manifest, folder, extends))
         bundle = read_back(written, load=job.precisions)
         if job.verify and job.precisions:
             bundle = reopen(write_manifest(folder, verify_export(job, bundle, scratch)))
     size = sum(record.size for record in bundle.manifest.files.values())
     log_step(f"{'bundle':<11}{job.destination}, {size / 1e6:.1f} MB")
     return Bundle(job.destination, bundle.manifest)
-
-
-def _check_same_outputs(existing: Bundle, manifest: Manifest, job: ExportJob) -> None:
-    """Raise BundleError if the new graphs have other outputs than the existing ones: one manifest describes both."""
-    if existing.manifest.outputs != manifest.outputs:
-        raise BundleError(
-            f"{job.destination} holds graphs that give {', '.join(existing.manifest.outputs)}, and --exporter "
-            f"{job.exporter} makes graphs that give {', '.join(manifest.outputs)}; pass -o another directory, or "
-            "delete that one first"
-        )
-
-
-def _with_files(manifest: Manifest, folder: Path, extends: Bundle | None) -> Manifest:
-    """Return the manifest with a record of every file, and with the precisions of ``extends`` that stay."""
-    from embedge_export.bundle_files import record_files
-
-    if extends is None:
-        return replace(manifest, files=record_files(folder, known={}))
-    others = {name: record for name, record in extends.manifest.precisions.items() if name not in manifest.precisions}
-    known = {name: extends.manifest.files[name] for other in others for name in extends.graph_files(other)}
-    precisions = {**others, **manifest.precisions}
-    return replace(manifest, precisions=precisions, files=record_files(folder, known=known))
-
-
-def _new_manifest(job: ExportJob) -> Manifest:
-    """Return the manifest of the job, still without files and quality."""
-    checkpoint, fetched = job.checkpoint, job.checkpoint.fetched
-    source = Source(
-        origin=fetched.origin,
-        hub_id=fetched.hub_id,
-        revision=fetched.revision,
-        like=checkpoint.like,
-        checkpoint_sha256=checkpoint.sha256,
-    )
-    return Manifest(
-        model=fetched.name,
-        source=source,
-        licence=checkpoint.licence,
-        task=checkpoint.task,
-        architecture=checkpoint.architecture,
-        dimension=checkpoint.dimension,
-        max_tokens=checkpoint.max_tokens,
-        truncation_side=checkpoint.truncation_side,
-        pooling=checkpoint.pooling,
-        similarity=checkpoint.similarity,
-        normalize=checkpoint.normalize,
-        sparse=checkpoint.sparse_head is not None and job.exporter == "native",
-        multi_vector=checkpoint.multi_vector_head is not None and job.exporter == "native",
-        prompts=checkpoint.prompts,
-        default_prompt=checkpoint.default_prompt,
-        files={},
-        precisions=_new_records(job),
-    )
-
-
-def _new_records(job: ExportJob) -> Mapping[str, PrecisionRecord]:
-    """Return the manifest's records of the job's precisions, still without quality."""
-    packages = ("embedge", "onnx", "numpy") if job.exporter == "native" else ("embedge", "optimum-onnx", "torch")
-    made_by = {name: version(name) for name in packages}
-    return {
-        name: PrecisionRecord(
-            file=GRAPHS[name],
-            exporter=job.exporter,
-            calibration=job.calibration if name == "int8" else None,
-            made_by=made_by,
-        )
-        for name in job.precisions
-    }

@@ -26,7 +26,7 @@ LAYERS: Mapping[str, Sequence[Sequence[str]]] = {
         ("int8", "optimum"),
         ("job",),
         ("existing", "bundle_files"),
-        ("convert", "verify", "read_back"),
+        ("convert", "verify", "read_back", "new_manifest"),
         ("pipeline",),
         ("command", "exporter", "embedge_export"),
     ),
