@@ -145,7 +145,7 @@ def _fill_streams() -> None:
 def main() -> None:
     """Run the `embedge` command."""
     # A library must not set these; a process of our own may. OpenBLAS's threads are of no use here, and the last bit of
-    # an export's numbers depends on how many there are. ONNX Runtime's wheels send telemetry to Microsoft since 1.32,
+    # an export's numbers depends on how many there are. ONNX Runtime's wheels send telemetry to Microsoft since 1.29,
     # by a thread of their own and two files in the home folder.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
