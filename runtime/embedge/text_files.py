@@ -48,13 +48,15 @@ def open_items(
     """
     if format is None:
         format = "jsonl" if Path(source).suffix.lower() in _JSONL_SUFFIXES else "text"  # noqa: A001
+    # Only the commands with -i have the option --format.
+    if_plain = f"for one text per line, {'pass --format text' if option == '-i' else 'rename the file to .txt'}"
     if source != "-":
         with _open(source, option) as file:
-            yield _read(file, source, format)
+            yield _read(file, source, format, if_plain)
     elif sys.stdin is None:
         raise InputValueError(f"standard input is closed; pass texts as arguments, or a file with {option} FILE")
     else:
-        yield _read(sys.stdin.buffer, "standard input", format)
+        yield _read(sys.stdin.buffer, "standard input", format, if_plain)
 
 
 def _open(source: str, option: str) -> IO[bytes]:
@@ -71,7 +73,7 @@ def _open(source: str, option: str) -> IO[bytes]:
         raise InputValueError(f"{source!r} cannot be read ({reason}); pass {option} another file") from error
 
 
-def _read(file: IO[bytes], name: str, format: Format) -> Iterator[Item]:  # noqa: A002
+def _read(file: IO[bytes], name: str, format: Format, if_plain: str) -> Iterator[Item]:  # noqa: A002
     for number, raw in enumerate(iter(lambda: file.readline(_LONGEST_LINE + 1), b""), 1):
         where = f"{name} line {number}"
         if len(raw) > _LONGEST_LINE:
@@ -83,16 +85,14 @@ def _read(file: IO[bytes], name: str, format: Format) -> Iterator[Item]:  # noqa
         if format == "text":
             yield Item(line)
         elif line.strip():
-            yield _json_item(line, where)
+            yield _json_item(line, where, if_plain)
 
 
-def _json_item(line: str, where: str) -> Item:
+def _json_item(line: str, where: str, if_plain: str) -> Item:
     try:
         data = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise InputValueError(
-            f"{where} is not JSON ({error}); for a file with one text per line, pass --format text"
-        ) from error
+        raise InputValueError(f"{where} is not JSON ({error}); {if_plain}") from error
     if not isinstance(data, dict) or not isinstance(data.get("text"), str):
         raise InputTypeError(f'{where} must be an object with a string "text", found {_show(data)}')
     _check_unicode(data["text"], where, "text")

@@ -31,6 +31,19 @@ def test_nesting_without_end_is_no_json(tmp_path: Path) -> None:
         read(tmp_path / "in.ndjson")
 
 
+@pytest.mark.parametrize(
+    ("option", "advice"), [("-i", "pass --format text"), ("--calibration", "rename the file to .txt")]
+)
+def test_plain_lines_in_a_jsonl_get_advice_that_the_command_has(tmp_path: Path, option: str, advice: str) -> None:
+    """`embedge export`, which has --calibration, has no --format."""
+    (tmp_path / "in.jsonl").write_text("plain\n")
+    with (
+        pytest.raises(InputValueError, match=f"; for one text per line, {advice}$"),
+        open_items(str(tmp_path / "in.jsonl"), option=option) as items,
+    ):
+        next(items)
+
+
 def test_a_file_is_opened_before_the_first_text_is_asked_for(tmp_path: Path) -> None:
     """So that a slow model is not loaded in vain."""
     with pytest.raises(InputValueError, match="no such file"), open_items(str(tmp_path / "no.txt")):

@@ -178,8 +178,8 @@ class _Moments:
 
     def activations(self) -> Activations:
         """Return the statistics of all rows so far."""
-        offset = self._first / self._count
-        covariance = self._second / self._count - np.multiply.outer(offset, offset)
+        offset = np.divide(self._first, self._count)
+        covariance = np.divide(self._second, self._count) - np.multiply.outer(offset, offset)
         return Activations(
             mean=self._centre + offset,
             covariance=covariance,

@@ -107,7 +107,7 @@ class _Smoothing:
     def _smooth_weight(self, layer: NodeProto, before: Activations) -> tuple[Vector, Vector, Activations]:
         """Multiply the rows of the weight by the factors, and add the product of the shift to the bias."""
         weight = self._get(layer.input[1])
-        shift = (before.rows.max(axis=0) + before.rows.min(axis=0)) / 2
+        shift = np.divide(before.rows.max(axis=0) + before.rows.min(axis=0), 2)
         factor = smoothing_factors(before.smoothed(shift, np.ones_like(shift)), weight)
         self._set(layer.input[1], weight * factor[:, None])
         add_to_bias(self.constants, layer.name, shift.astype(np.float64) @ weight)

@@ -7,13 +7,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from io import TextIOWrapper
 from typing import Any
 
 import click
 
 from embedge.command.log import log_shown
-from embedge.errors import EmbedgeError, escape
+from embedge.errors import EmbedgeError, MissingExtraError, escape
 from embedge.progress import tell
 from embedge.version import __version__
 
@@ -39,12 +40,16 @@ class _Group(click.Group):
     """Imports subcommands by name, and turns each failure into one line on stderr."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return [name for name, place in COMMANDS.items() if find_spec(place.partition(".")[0])]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
         module, _, name = COMMANDS[cmd_name].partition(":")
+        package = module.partition(".")[0]
+        if find_spec(package) is None:  # deleted, as docs/deploy.md says; pip still takes it for installed
+            command_line = "pip install --force-reinstall 'embedge[export]'"
+            raise MissingExtraError(f"{package} is not installed; run `{command_line}`")
         command: click.Command = getattr(import_module(module), name)
         if not any(parameter.name == "debug" for parameter in command.params):
             command.params.append(_debug_option())
@@ -145,7 +150,7 @@ def _fill_streams() -> None:
 def main() -> None:
     """Run the `embedge` command."""
     # A library must not set these; a process of our own may. OpenBLAS's threads are of no use here, and the last bit of
-    # an export's numbers depends on how many there are. ONNX Runtime's wheels send telemetry to Microsoft since 1.32,
+    # an export's numbers depends on how many there are. ONNX Runtime's wheels send telemetry to Microsoft since 1.29,
     # with a thread of their own and two files in the home folder.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

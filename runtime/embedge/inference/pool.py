@@ -63,7 +63,7 @@ def normalise(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     least, most = (reduce(squares, axis=None, initial=1) for reduce in (np.minimum.reduce, np.maximum.reduce))
     if not (least > _LEAST_SQUARE and most < np.inf):
         return _normalise_extremes(vectors, squares)
-    unit: NDArray[np.float32] = vectors / np.sqrt(squares)
+    unit: NDArray[np.float32] = np.divide(vectors, np.sqrt(squares))
     return unit
 
 
@@ -74,7 +74,7 @@ def _normalise_extremes(vectors: NDArray[np.float32], squares: NDArray[np.float3
     ordinary = (squares > _LEAST_SQUARE) & (squares < np.inf)
     vectors = np.where(ordinary, vectors, scaled(vectors))
     lengths = np.sqrt(np.square(vectors).sum(axis=-1, keepdims=True))
-    unit: NDArray[np.float32] = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
+    unit: NDArray[np.float32] = np.divide(vectors, np.maximum(lengths, np.finfo(np.float32).tiny))
     return unit
 
 

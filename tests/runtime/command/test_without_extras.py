@@ -95,3 +95,24 @@ def test_what_needs_no_extra_works(tiny_bundle: Bundle, tmp_path: Path) -> None:
     assert "embedge" in run("info", "--footprint", "-m", path).stdout
     assert "embedge.Embedder" in run("rerank", "-m", path, "cat", "the cat").stderr
     assert "the hub cannot be reached for someone/tiny" in run("push", path, "someone/tiny").stderr
+
+
+def run_without_exporter(*arguments: str) -> subprocess.CompletedProcess[str]:
+    program = "import sys; sys.modules['embedge_export'] = None; from embedge.command.main import main; main()"
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_help_where_the_exporter_was_deleted_lists_the_other_commands() -> None:
+    done = run_without_exporter("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "  embed   Convert texts" in done.stdout
+    assert "\n  export " not in done.stdout
+
+
+@pytest.mark.parametrize("command", ["export", "demo", "models"])
+def test_a_command_of_the_exporter_that_was_deleted_says_how_to_get_it_back(command: str) -> None:
+    done = run_without_exporter(command, "--help")
+    assert done.returncode == 1
+    advice = "run `pip install --force-reinstall 'embedge[export]'`"
+    assert done.stderr == f"Error: embedge_export is not installed; {advice}\n"
