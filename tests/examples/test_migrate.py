@@ -107,7 +107,7 @@ def test_sentence_transformers(minilm: Bundle, minilm_checkpoint: Path, reranker
 
 
 def test_fastembed(minilm: Bundle, reranker: tuple[Path, Path]) -> None:
-    """That library knows models by name alone, so it is told of two more."""
+    """The test registers two more models, because fastembed knows models only by name."""
     if find_spec("fastembed"):
         from fastembed import TextEmbedding
         from fastembed.common.model_description import ModelSource, PoolingType

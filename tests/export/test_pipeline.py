@@ -156,8 +156,8 @@ def test_another_like_needs_force_and_makes_everything_again(
         with pytest.raises(BundleError, match=f"was made {said}pass -o another directory.*--force"):
             export(folder, tmp_path / "b", like="all-MiniLM-L6-v2", verify=False, **options)  # type: ignore[arg-type]
     assert Bundle.open(tmp_path / "b") == made
-    anew = export(folder, tmp_path / "b", like="all-MiniLM-L6-v2", force=True, verify=False).manifest
-    assert (set(anew.precisions), anew.source.like) == ({"int8"}, "all-MiniLM-L6-v2")
+    again = export(folder, tmp_path / "b", like="all-MiniLM-L6-v2", force=True, verify=False).manifest
+    assert (set(again.precisions), again.source.like) == ({"int8"}, "all-MiniLM-L6-v2")
 
 
 def test_a_directory_name_that_is_not_a_bundle_name_is_made_one(tiny_checkpoint: Path, tmp_path: Path) -> None:

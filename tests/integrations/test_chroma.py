@@ -100,7 +100,7 @@ def test_a_collections_model_stays(tiny_bundle: Bundle) -> None:
     function.validate_config_update(config, {**config, "threads": 2})
     with pytest.raises(InputValueError, match="make a new collection"):
         function.validate_config_update(config, {**config, "model": "bge-base-en-v1.5"})
-    # A collection of before keeps normalize=True, which is what the model does when told nothing.
+    # A collection that an earlier version wrote has normalize=True, which is also the model's default.
     function.validate_config_update({**config, "normalize": True}, config)
     with pytest.raises(InputValueError, match="made with normalize=False, found normalize=None"):
         function.validate_config_update({**config, "normalize": False}, config)

@@ -119,12 +119,12 @@ def test_the_kind_of_text_chooses_the_prompt(tiny: Embedder) -> None:
 
     def encode(kind: Any) -> Any:
         loader = [{"text": ["bake bread"]}, {"text": ["a cat", "the mat"]}]
-        told = {
+        metadata = {
             "task_metadata": describe("Local", "STS", "cosine_spearman"),
             "hf_split": "test",
             "hf_subset": "default",
         }
-        return EmbedgeEncoder(tiny).encode(loader, prompt_type=kind, **told)
+        return EmbedgeEncoder(tiny).encode(loader, prompt_type=kind, **metadata)
 
     texts = ["bake bread", "a cat", "the mat"]
     np.testing.assert_array_equal(encode(PromptType.query), tiny.encode([f"how do i {text}" for text in texts]))

@@ -81,7 +81,7 @@ def _a_token_less(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedge.inference.tokenise, "_compact", lambda ids: compact(ids)[:-1])
 
 
-def _company_matters(monkeypatch: pytest.MonkeyPatch) -> None:
+def _batch_matters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         embedge.inference.collectors, "pool", lambda hidden, pooling: hidden[:, 0] + np.float32(len(hidden))
     )
@@ -146,7 +146,7 @@ PLANTED: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "manifest": _changed_manifest,
     "graphs": _longer_vectors,
     "tokenizers": _a_token_less,
-    "encode": _company_matters,
+    "encode": _batch_matters,
     "long": _impatient,
     "kills": _half_written,
     "configs": _not_ours,
@@ -193,7 +193,7 @@ def test_the_program_tells_what_it_found(tmp_path: Path) -> None:
 
 def test_the_same_seed_makes_the_same_trials(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """In another process, too: what is wrong can be seen again."""
-    code = "import sys; from test_campaign import told; told(sys.argv[1], sys.argv[2])"
+    code = "import sys; from test_campaign import run_trials; run_trials(sys.argv[1], sys.argv[2])"
     runs = [
         subprocess.run(
             [sys.executable, "-c", code, str(bench.checkpoint), str(bench.bundle)],
@@ -208,7 +208,7 @@ def test_the_same_seed_makes_the_same_trials(bench: Bench, monkeypatch: pytest.M
     assert len(set(runs[0].splitlines())) > 10
 
 
-def told(checkpoint: str, bundle: str) -> None:
+def run_trials(checkpoint: str, bundle: str) -> None:
     """Prints what planted faults say, which is what was done to the bundle."""
     import tempfile
 

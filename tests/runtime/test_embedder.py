@@ -1,4 +1,4 @@
-"""embedder.py: shapes, order, prompts, odd input, and the same vector in any company."""
+"""embedder.py: shapes, order, prompts, odd input, and the same vector in every batch."""
 
 import multiprocessing
 import os
@@ -190,7 +190,7 @@ def test_threads_are_no_more_than_the_cores(
 
 
 def test_a_pickle_takes_the_cores_of_where_it_is_opened(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unless it was told how many."""
+    """A model that was given `threads` keeps that number."""
     pickles = [pickle.dumps(Embedder(tiny_bundle.path, threads=threads)) for threads in (None, 1)]
     monkeypatch.setattr("embedge.model.usable_cores", lambda: 3)
     assert [pickle.loads(data)._engine._workers._cores for data in pickles] == [3, 1]
@@ -302,7 +302,7 @@ def test_it_survives_a_fork(tiny_bundle: Bundle) -> None:
         np.testing.assert_array_equal(pool.apply_async(_encode_inherited, ("the cat",)).get(timeout=20), expected)
 
 
-_FORKED: dict[str, Embedder] = {}  # inherited by the child; an argument would be pickled, and opened anew
+_FORKED: dict[str, Embedder] = {}  # inherited by the child; an argument would be pickled, and opened again
 
 
 def _encode_inherited(text: str) -> Any:

@@ -36,9 +36,9 @@ def test_any_change_is_noticed_at_the_next_export(folder: Path, tmp_path: Path, 
             BundleError, match="or before the checkpoint changed; pass -o another directory, or --force"
         ):
             export(folder, tmp_path / "b", precisions=(precision,), verify=False)
-    anew = export(folder, tmp_path / "b", precisions=("fp32",), verify=False, force=True)
-    assert anew.manifest.source.checkpoint_sha256 == read(folder).sha256
-    side = (anew.path / file).read_text() if (anew.path / file).exists() else ""
+    again = export(folder, tmp_path / "b", precisions=("fp32",), verify=False, force=True)
+    assert again.manifest.source.checkpoint_sha256 == read(folder).sha256
+    side = (again.path / file).read_text() if (again.path / file).exists() else ""
     assert side != "" or file == "sentence_roberta_config.json"
 
 

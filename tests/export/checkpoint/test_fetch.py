@@ -106,10 +106,10 @@ def test_two_processes_at_once_download_and_export_once(hub: Hub, tiny_checkpoin
         subprocess.Popen(command, env={**os.environ, "HF_ENDPOINT": hub.url}, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    told = [process.communicate(timeout=120)[1] for process in started]
-    assert [process.returncode for process in started] == [0, 0], told
+    outputs = [process.communicate(timeout=120)[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0], outputs
     assert hub.count("GET", "model.safetensors") == 1
-    assert sum("\ngraph " in text for text in told) == 1, told
+    assert sum("\ngraph " in text for text in outputs) == 1, outputs
     assert [path.name for path in (tmp_path / "home/bundles").iterdir() if path.is_dir()] == ["someone--tiny"]
 
 

@@ -160,18 +160,18 @@ def _write_some(path: Path, given: bytes) -> None:
 
 
 def _judge(code: int, out: bytes, err: bytes, what: str, closed: str) -> None:
-    told = err.decode("utf-8", "surrogateescape")
-    lines = [line for line in told.splitlines() if not _USAGE.match(line)]
+    stderr = err.decode("utf-8", "surrogateescape")
+    lines = [line for line in stderr.splitlines() if not _USAGE.match(line)]
     last = lines[-1] if lines else ""
     where = f"{last}, {what}"
-    bug = _BUG.search(told)
+    bug = _BUG.search(stderr)
     if bug and not (bug[0] == "Traceback" and "--debug" in what):  # which asks for a traceback
         raise FaultError(
             f"the command ends by {bug[0].lower()} {last.removeprefix('Error: ').partition(':')[0]}: {where}"
         )
     if code not in (0, 1, 2) and not (closed == "| head -c 10" and code == 141):
         raise FaultError(f"the exit code is {code}: {where}")
-    if found := CONTROL.search(told.replace("\n", "")):
+    if found := CONTROL.search(stderr.replace("\n", "")):
         raise FaultError(f"a control character is on stderr: U+{ord(found[0]):04X}, {where}")
     if code and not closed and sum(line.startswith("Error: ") for line in lines) != 1:
         raise FaultError(f"stderr has not one error: exit code {code}, {len(lines)} lines, {where}")

@@ -61,11 +61,11 @@ def watch(command: Sequence[str], *, limit: float, until: float, log: Path) -> I
                 elif code:
                     raise RuntimeError(f"a worker did not start: {_last(log)}")
                 return
-            told = json.loads(line)
+            message = json.loads(line)
             since = time.monotonic()
-            running = told.get("begin", -1)
-            if "end" in told:
-                yield Ended(told["end"], told["fault"])
+            running = message.get("begin", -1)
+            if "end" in message:
+                yield Ended(message["end"], message["fault"])
                 if time.monotonic() >= until:
                     return
     finally:
@@ -77,8 +77,8 @@ def watch(command: Sequence[str], *, limit: float, until: float, log: Path) -> I
 
 def _read(child: "subprocess.Popen[bytes]", lines: "queue.Queue[bytes]") -> None:
     assert child.stdout is not None
-    with child.stdout as told:
-        for line in told:
+    with child.stdout as stdout:
+        for line in stdout:
             lines.put(line)
     lines.put(b"")
 

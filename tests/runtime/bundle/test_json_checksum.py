@@ -42,7 +42,7 @@ def text(tiny_bundle: Bundle) -> str:
 
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), JSON))
 def test_the_checksum_is_that_of_the_canonical_text_as_it_is_defined(data: dict[str, Any]) -> None:
-    """Written anew by hand for the tests; and it outlives another program that reads and writes the object."""
+    """The test computes it by hand. It stays right when another program reads and writes the object."""
     expected = json.loads(sealed(data))["crc32"]
     assert checksum(data) == expected
     assert json.loads(seal(data)) == {**data, "crc32": expected}
@@ -69,7 +69,7 @@ def outcome(data: bytes) -> Manifest | None:
     """The manifest, or None where it is refused by one of our errors."""
     try:
         return Manifest.from_json(data.decode())
-    except (EmbedgeError, UnicodeDecodeError):  # the second is told before, with the file's name
+    except (EmbedgeError, UnicodeDecodeError):  # UnicodeDecodeError: the caller reports it with the file's name
         return None
 
 
@@ -83,7 +83,7 @@ def test_every_flipped_bit_of_a_manifest_is_noticed_or_changes_nothing(text: str
 
 
 def test_every_flipped_bit_of_the_checksum_is_noticed(text: str) -> None:
-    """Its name's, too: what has lost it is not taken for a bundle of before. Changed case is a change."""
+    """Also of its name: a manifest that lost the checksum does not pass for an older one. Case matters."""
     member = text[text.index('"crc32": "', text.rindex("}\n  }")) :][: len('"crc32": "01234567"')]
     start = 8 * len(text[: text.rindex(member)].encode())
     flips = every_flip(text)[start : start + 8 * len(member)]
@@ -169,7 +169,7 @@ def test_a_file_that_two_precisions_share_stays_with_one_of_them(text: str) -> N
 def test_json_that_says_two_things_or_nothing_is_refused(
     text: str, old: str, new: str, message: str, has_checksum: bool
 ) -> None:
-    """In a manifest of before, and in one whose checksum is right wherever it can be computed."""
+    """In an older manifest without a checksum, and in one whose checksum is right where it can be computed."""
     data = before(text)
     for record in data["precisions"].values():
         record["quality"] = {"reference": "x", "texts": 1, "cosine_mean": 1.0, "cosine_min": 1.0}

@@ -116,7 +116,7 @@ def test_what_would_be_lost_of_a_line_is_an_error(model: str, line: object, mess
 
 
 def test_json_lines_by_option_or_by_name_in_either_case(model: str, tmp_path: Path) -> None:
-    """On stdin text unless told; told, a .jsonl is text."""
+    """Standard input is text without --format; with --format text, a .jsonl file is text, too."""
     line = b'{"text": "the cat"}\n'
     (tmp_path / "in.JSONL").write_bytes(line)
     expected = run("embed", "-m", model, "the cat").stdout

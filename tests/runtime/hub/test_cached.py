@@ -1,4 +1,4 @@
-"""A bundle in the cache that is damaged, lacks a file or is of another name: what mends it, and what is said."""
+"""A cached bundle that is damaged, lacks a file or has another name: what repairs it, and the messages."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""resolve.py: what a model's name means, and what is told on the way to its bundle."""
+"""resolve.py: what a model's name means, and what the log says until its bundle is there."""
 
 import logging
 import os
@@ -42,7 +42,7 @@ def test_a_first_export_is_logged(exporter: list[dict[str, Any]], caplog: pytest
 
 
 def test_the_command_shows_a_first_export(exporter: list[dict[str, Any]]) -> None:
-    """On stderr; and it can be told to leave the network alone."""
+    """The steps are on stderr. --local-files-only reaches the exporter."""
     done = runner().invoke(cli, ["embed", "-m", "someone/tiny", "--local-files-only", "cat"])
     assert done.exit_code == 0
     assert done.stderr.startswith("checkpoint tiny (0.1 s)\n")

@@ -1,4 +1,4 @@
-"""load.py: what is wrong is told as it was before things came in side by side."""
+"""load.py: loading in parallel raises the same errors as loading in sequence."""
 
 import shutil
 import subprocess
@@ -27,7 +27,7 @@ def copy(tiny_bundle: Bundle, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("file", ["tokenizer.json", "onnx/model_int8.onnx"])
-def test_a_file_that_no_longer_reads_is_told_to_have_changed(copy: Path, file: str) -> None:
+def test_a_file_that_no_longer_reads_is_calls_to_have_changed(copy: Path, file: str) -> None:
     """The tokenizer's or ONNX Runtime's own complaint would say less."""
     size = (copy / file).stat().st_size
     (copy / file).write_bytes(b"x" * size)
@@ -62,7 +62,7 @@ def test_a_load_needs_no_hashlib(tiny_bundle: Bundle) -> None:
 
 def test_a_session_says_when_its_graph_is_parsed(copy: Path) -> None:
     """Before its kernels are made: as it does of a graph whose weights are then found to be missing."""
-    told: list[str] = []
+    calls: list[str] = []
 
     def open_session() -> None:
         graph = copy / "onnx/model_int8.onnx"
@@ -72,19 +72,19 @@ def test_a_session_says_when_its_graph_is_parsed(copy: Path) -> None:
             providers=(CPU,),
             outputs={HIDDEN: (BATCH, READ_TOKENS, 32)},
             run_as_is=True,
-            on_parsed=lambda: told.append("it"),
+            on_parsed=lambda: calls.append("it"),
         )
 
     open_session()
-    assert told == ["it"]
+    assert calls == ["it"]
     (copy / "onnx/model_int8.onnx_data").unlink()
     with pytest.raises(BundleError, match="cannot load"):
         open_session()
-    assert told == ["it", "it"]
+    assert calls == ["it", "it"]
     (copy / "onnx/model_int8.onnx").write_bytes(b"no graph")
     with pytest.raises(BundleError, match="cannot load"):
         open_session()
-    assert told == ["it", "it"]
+    assert calls == ["it", "it"]
 
 
 class Impatient(Semaphore):

@@ -96,7 +96,7 @@ def of_transformers(path: Path, side: str) -> Any:
 
 @given(TEXT)
 def test_truncation_on_the_left_is_that_of_transformers(left: Tokeniser, theirs_left: Any, text: str) -> None:
-    """With a prompt, too, which is the first that is lost; and it is told."""
+    """Also with a prompt, which is lost first. A warning says so."""
     expected = theirs_left("the dog " + text, truncation=True, max_length=MAX_TOKENS)["input_ids"]
     tokens = left.encode([text], prefix="the dog ")
     assert as_lists(tokens) == [expected]
