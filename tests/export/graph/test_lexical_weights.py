@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +14,13 @@ from embedge.bundle.manifest import Precision
 from embedge_export import export
 from embedge_export.checkpoint.fetch import fetch
 from embedge_export.checkpoint.read import Checkpoint, read_checkpoint
-from embedge_export.checkpoint.tensors import Tensors
 from embedge_export.verify import find_reference
 from embedge_export.verify.checks import verify_bundle
 from embedge_export.verify.find_reference import traced_reference
 from embedge_export.verify.passages import documents, passages, questions
 from manifests import sealed
 from padded_ids import padded
+from wrong_heads import Change, check_a_wrong_head_is_noticed
 
 TEXTS = [passage.joined for passage in passages()[:12]] + ["", "bread", "a <mask> b", "東京 🚲"]
 
@@ -115,7 +115,6 @@ def _dense(weights: Sequence[Mapping[int, float]]) -> NDArray[np.float64]:
     return rows
 
 
-Change = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 WRONG_HEADS: list[tuple[Precision, str, Change]] = [
     ("fp32", "weight", lambda values: values * np.float32(1.01)),
     ("fp32", "bias", lambda values: values + np.float32(0.05)),
@@ -127,29 +126,14 @@ WRONG_HEADS: list[tuple[Precision, str, Change]] = [
 
 @pytest.mark.parametrize(("precision", "name", "change"), WRONG_HEADS)
 def test_a_wrong_sparse_head_fails_the_export_and_verify(
-    m3_checkpoint: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    precision: Precision,
-    name: str,
-    change: Change,
+    m3_checkpoint: Path, tmp_path: Path, precision: Precision, name: str, change: Change
 ) -> None:
     """The vectors of texts are right, so only the figures of lexical weights show the error."""
-    real = Tensors.get
-
-    def wrong(tensors: Tensors, full: str, *shape: int) -> NDArray[np.float32]:
-        """Change what the graph is built from. The reference has other names for it, so it stays right."""
-        found = real(tensors, full, *shape)
-        return change(found) if full == f"sparse_linear.{name}" else found
-
-    monkeypatch.setattr(Tensors, "get", wrong)
     message = f"{precision}: lexical weights agree with those of optimum.* the floor is"
-    with pytest.raises(QualityError, match=message):
-        export(m3_checkpoint, tmp_path / "m3", precisions=(precision,))
-    assert not (tmp_path / "m3").exists()
-    bundle = export(m3_checkpoint, tmp_path / "m3", precisions=(precision,), verify=False)
-    with pytest.raises(QualityError, match=message):
-        list(verify_bundle(bundle, checkpoint=str(m3_checkpoint), cache=tmp_path))
+    tensor = f"sparse_linear.{name}"
+    check_a_wrong_head_is_noticed(
+        m3_checkpoint, tmp_path, precision=precision, tensor=tensor, change=change, message=message
+    )
 
 
 def test_without_optimum_lexical_weights_are_compared_with_the_fp32_graph(

@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +22,10 @@ from embedge.inference.session import Session
 from embedge_export import export
 from embedge_export.checkpoint.fetch import fetch
 from embedge_export.checkpoint.read import read_checkpoint
-from embedge_export.checkpoint.tensors import Tensors
-from embedge_export.verify.checks import verify_bundle
 from embedge_export.verify.find_reference import traced_reference
 from embedge_export.verify.passages import documents, passages, questions
 from manifests import sealed
+from wrong_heads import Change, check_a_wrong_head_is_noticed
 
 TEXTS = [passage.joined for passage in passages()[:12]] + ["", "bread", "a <mask> b", "東京 🚲"]
 
@@ -187,7 +186,6 @@ def test_the_report_has_the_cosines_of_tokens(m3_checkpoint: Path, m3_bundle: Bu
         assert [float(figure) for figure in shown.groups()] == pytest.approx([cosines.mean(), cosines.min()], abs=6e-6)
 
 
-Change = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 WRONG_HEADS: list[tuple[Precision, str, Change]] = [
     ("fp32", "weight", lambda values: values.T),
     ("fp32", "bias", lambda values: values + np.float32(0.1)),
@@ -199,29 +197,14 @@ WRONG_HEADS: list[tuple[Precision, str, Change]] = [
 
 @pytest.mark.parametrize(("precision", "name", "change"), WRONG_HEADS)
 def test_a_wrong_head_fails_the_export_and_verify(
-    m3_checkpoint: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    precision: Precision,
-    name: str,
-    change: Change,
+    m3_checkpoint: Path, tmp_path: Path, precision: Precision, name: str, change: Change
 ) -> None:
     """Vectors of texts and lexical weights are right, so only the figures of multi-vectors show the error."""
-    real = Tensors.get
-
-    def wrong(tensors: Tensors, full: str, *shape: int) -> NDArray[np.float32]:
-        """Change what the graph is built from. The reference has other names for it, so it stays right."""
-        found = real(tensors, full, *shape)
-        return change(found) if full == f"colbert_linear.{name}" else found
-
-    monkeypatch.setattr(Tensors, "get", wrong)
     message = f"{precision}: multi-vectors agree with those of optimum.* the floor is"
-    with pytest.raises(QualityError, match=message):
-        export(m3_checkpoint, tmp_path / "m3", precisions=(precision,))
-    assert not (tmp_path / "m3").exists()
-    bundle = export(m3_checkpoint, tmp_path / "m3", precisions=(precision,), verify=False)
-    with pytest.raises(QualityError, match=message):
-        list(verify_bundle(bundle, checkpoint=str(m3_checkpoint), cache=tmp_path))
+    tensor = f"colbert_linear.{name}"
+    check_a_wrong_head_is_noticed(
+        m3_checkpoint, tmp_path, precision=precision, tensor=tensor, change=change, message=message
+    )
 
 
 def test_without_the_multi_vector_file_the_other_outputs_are_the_same(
