@@ -8,12 +8,12 @@ from os import PathLike
 from typing import Any, ClassVar
 
 from embedge.bundle.directory import Bundle
-from embedge.bundle.manifest import CLASSES, PRECISIONS, Precision, Task
+from embedge.bundle.manifest import CLASSES, Precision, Task
 from embedge.errors import BundleError
 from embedge.hub.resolve import resolve
 from embedge.inference.cpu import usable_cores
 from embedge.inference.load import load_engine
-from embedge.inference.options import check_choice, check_count
+from embedge.inference.options import check_count
 from embedge.inference.providers import CPU, CUDA, check_providers
 
 # The order in which a model without ``precision`` tries the precisions of its bundle.
@@ -40,8 +40,6 @@ class Model:
         # Stored as passed, not lowered to this machine's cores: a pickle may be loaded on a machine with more cores.
         self._threads = check_count("threads", threads)
         self._providers = (CPU,) if providers is None else check_providers(providers)
-        if precision is not None:
-            check_choice("precision", precision, PRECISIONS)
         bundle = resolve(model, precision=precision, cache_dir=cache_dir, local_files_only=local_files_only)
         if bundle.manifest.task != self._task:
             task = bundle.manifest.task

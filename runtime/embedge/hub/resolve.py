@@ -32,6 +32,8 @@ def resolve(
         HubError: the hub has the bundle, but the download fails.
         InputTypeError: ``model`` is neither a string nor a path.
     """
+    if precision is not None:
+        check_precision(precision)
     check_name(model)
     if is_path(model):
         return Bundle.open(model)
@@ -40,8 +42,7 @@ def resolve(
     if cached is None:
         from embedge.hub.obtain import Request, obtain  # a cached bundle needs none of its imports
 
-        wanted = None if precision is None else (check_precision(precision),)
-        return obtain(Request(name, wanted, cache_dir, local_files_only))
+        return obtain(Request(name, (precision,) if precision else None, cache_dir, local_files_only))
     if precision is not None:
         command = f"embedge pull {shlex.quote(name)} --precision {precision}"
         pick_precision(cached.manifest, precision, where=str(cached.path), command=lambda _: command)
