@@ -174,6 +174,5 @@ def _make_bundle(job: ExportJob, *, extends: Bundle | None, replaces: Bundle | N
         bundle = read_back(written, load=job.precisions)
         if job.verify and job.precisions:
             bundle = reopen(write_manifest(folder, verify_export(job, bundle, scratch)))
-    size = sum(record.size for record in bundle.manifest.files.values())
-    log_step(f"{'bundle':<11}{job.destination}, {size / 1e6:.1f} MB")
+    log_step(f"{'bundle':<11}{job.destination}, {bundle.manifest.size / 1e6:.1f} MB")
     return Bundle(job.destination, bundle.manifest)

@@ -1,6 +1,7 @@
 """Copies a bundle to another directory, for a machine without network access."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from embedge.bundle.directory import Bundle
@@ -41,10 +42,8 @@ def copy_bundle(bundle: Bundle, destination: Path, *, precisions: Sequence[str] 
     offered = Manifest.from_json(text, where=str(source / MANIFEST))
     picked: tuple[str, ...] = tuple(offered.precisions)
     if precisions:
-        where, out = str(bundle.path), bundle.path
-        picked = pick_precisions(
-            offered, precisions, where=where, command=lambda name: export_command(offered, name, output=out)
-        )
+        command = partial(export_command, offered, output=bundle.path)
+        picked = pick_precisions(offered, precisions, where=str(bundle.path), command=command)
     text = select_precisions(text, picked)
     manifest = Manifest.from_json(text, where=str(source / MANIFEST))
     with report_write_errors(target), lock_destination(target):

@@ -201,6 +201,11 @@ class Manifest:
     precisions: Mapping[str, PrecisionRecord]
 
     @property
+    def size(self) -> int:
+        """The size of all its files together, in bytes, without the manifest."""
+        return sum(record.size for record in self.files.values())
+
+    @property
     def outputs(self) -> dict[str, Shape]:
         """The float32 outputs of its graphs: shapes by name."""
         if self.task == "rerank":

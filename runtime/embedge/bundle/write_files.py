@@ -62,7 +62,7 @@ def write_bundle(text: str, read: ReadFile, folder: Path, *, where: str) -> Mani
             raise BundleCorruptError(
                 f"{MANIFEST} of {where} uses {name} but has no hash of it; download or export another bundle"
             )
-    with progress(sum(record.size for record in manifest.files.values()), None, unit="B") as advance:
+    with progress(manifest.size, None, unit="B") as advance:
         for name, record in manifest.files.items():
             write_checked(
                 with_progress(read(name), advance),

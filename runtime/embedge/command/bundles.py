@@ -14,10 +14,10 @@ from embedge.progress import is_terminal, tell
 
 def _describe(bundle: Bundle) -> str:
     """A bundle's path, precisions, number of files and size, in one line."""
-    files = bundle.manifest.files
-    size = sum(record.size for record in files.values())
     precisions = " + ".join(name for name in PRECISIONS if name in bundle.manifest.precisions)
-    return escape(f"{bundle.path}: {precisions}, {len(files) + 1} files, {size / 1e6:.1f} MB")
+    return escape(
+        f"{bundle.path}: {precisions}, {len(bundle.manifest.files) + 1} files, {bundle.manifest.size / 1e6:.1f} MB"
+    )
 
 
 @click.command()

@@ -32,8 +32,9 @@ def verify(bundle: str, checkpoint: str | None) -> None:
 
     opened = open_local(bundle)
     opened.check()
-    size = sum(record.size for record in opened.manifest.files.values())
-    click.echo(f"{opened.path}: {len(opened.manifest.files)} files, {size / 1e6:.1f} MB, every SHA-256 matches")
+    click.echo(
+        f"{opened.path}: {len(opened.manifest.files)} files, {opened.manifest.size / 1e6:.1f} MB, every SHA-256 matches"
+    )
     try:
         _compare(opened, checkpoint)
     except MissingExtraError as error:

@@ -81,19 +81,18 @@ def download(snapshot: Snapshot, destination: Path, *, precisions: Sequence[str]
         existing = existing_bundle(destination)
         present = existing.manifest.precisions if existing else {}
         text = select_precisions(text, [name for name in PRECISIONS if name in wanted or name in present])
-        if existing and existing.manifest == Manifest.from_json(text) and existing.is_whole():
+        manifest = Manifest.from_json(text)
+        if existing and existing.manifest == manifest and existing.is_whole():
             # Another process was faster, or the commit changed only files that are not the bundle's.
             if read_commit(destination) != snapshot.commit:
                 write_commit(destination, snapshot.commit)
             return existing
-        return _replace(destination, existing, snapshot, text)
+        return _replace(destination, existing, snapshot, text, manifest)
 
 
-def _replace(destination: Path, existing: Bundle | None, snapshot: Snapshot, text: str) -> Bundle:
-    """Build the bundle of a manifest's text beside the destination, then put it there in one step."""
-    manifest = Manifest.from_json(text)
-    size = sum(record.size for record in manifest.files.values())
-    log_step(f"{'download':<11}{snapshot.hub_id}@{snapshot.commit[:12]}, {size / 1e6:.1f} MB")
+def _replace(destination: Path, existing: Bundle | None, snapshot: Snapshot, text: str, manifest: Manifest) -> Bundle:
+    """Build the bundle of a manifest and its text beside the destination, then put it there in one step."""
+    log_step(f"{'download':<11}{snapshot.hub_id}@{snapshot.commit[:12]}, {manifest.size / 1e6:.1f} MB")
 
     def source(name: str) -> Iterable[bytes]:
         record = manifest.files[name]
