@@ -26,6 +26,7 @@ from benchmarks.report.tables import align, write_json
 from embedge.bundle.directory import Bundle
 from embedge.bundle.manifest import HIDDEN, Precision
 from embedge.inference.session import Session
+from embedge.inference.token_batch import TokenBatch
 from embedge_export.int8.calibration_texts import calibration_texts
 
 _AS_EXPORTED = "as exported"
@@ -168,7 +169,9 @@ def _load(bundle: Bundle, precision: Precision) -> ModelProto:
 
 def _vectors(session: Session, texts: Sequence[Ids], pooling: str) -> NDArray[np.float32]:
     """Unit vectors, [texts, dimension]."""
-    return np.concatenate([pool(session.run(ids, HIDDEN), np.ones_like(ids), pooling) for ids in texts])
+    return np.concatenate(
+        [pool(session.run(TokenBatch(range(len(ids)), ids), HIDDEN), np.ones_like(ids), pooling) for ids in texts]
+    )
 
 
 def _table(result: UpperBound) -> str:

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from embedge.bundle.manifest import BATCH, HIDDEN, READ_TOKENS
+from embedge.inference.providers import CPU_ONLY
 from embedge.inference.session import Session
+from embedge.inference.token_batch import TokenBatch
 
 
 def open_graph(graph: ModelProto, path: Path, width: int) -> Session:
@@ -26,7 +28,7 @@ def open_graph(graph: ModelProto, path: Path, width: int) -> Session:
     """
     path.write_bytes(graph.SerializeToString())
     outputs = {HIDDEN: (BATCH, READ_TOKENS, width)}
-    return Session(path, providers=("CPUExecutionProvider",), threads=1, outputs=outputs, run_as_is=True)
+    return Session(path, providers=CPU_ONLY, threads=1, outputs=outputs, run_as_is=True)
 
 
 def random_ids(texts: int, tokens: int, vocabulary: int) -> NDArray[np.int64]:
@@ -40,12 +42,13 @@ def time_interleaved(sessions: Mapping[str, Session], ids: NDArray[np.int64], ro
     Each graph runs twice in a round, and only the second run is timed: during the first, the processor's caches still
     contain the data of the other graphs.
     """
+    batch = TokenBatch(range(len(ids)), ids)
     times: dict[str, list[float]] = {name: [] for name in sessions}
     for number in range(-3, rounds):  # three rounds to warm up
         for name, session in sessions.items():
-            session.run(ids, HIDDEN)
+            session.run(batch, HIDDEN)
             start = time.perf_counter()
-            session.run(ids, HIDDEN)
+            session.run(batch, HIDDEN)
             if number >= 0:
                 times[name].append(1000 * (time.perf_counter() - start))
     return times

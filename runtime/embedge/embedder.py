@@ -176,7 +176,7 @@ class Embedder(Model):
                 option has a wrong value.
         """
         check_arrays(convert_to_numpy, convert_to_tensor)
-        check_device(device, self._providers)
+        check_device(device, self.providers)
         options = VectorOptions.check(
             self._manifest,
             prompt=prompt,

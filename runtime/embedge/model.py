@@ -14,7 +14,7 @@ from embedge.hub.resolve import resolve
 from embedge.inference.cpu import usable_cores
 from embedge.inference.load import load_engine
 from embedge.inference.options import check_count
-from embedge.inference.providers import CPU, CUDA, check_providers
+from embedge.inference.providers import CPU_ONLY, CUDA, check_providers
 
 # The order in which a model without ``precision`` tries the precisions of its bundle.
 _PREFERRED_ON_CPU: tuple[Precision, ...] = ("int8", "fp32", "fp16")
@@ -39,7 +39,7 @@ class Model:
     ) -> None:
         # Stored as passed, not lowered to this machine's cores: a pickle may be loaded on a machine with more cores.
         self._threads = check_count("threads", threads)
-        self._providers = (CPU,) if providers is None else check_providers(providers)
+        self._providers = CPU_ONLY if providers is None else check_providers(providers)
         bundle = resolve(model, precision=precision, cache_dir=cache_dir, local_files_only=local_files_only)
         if bundle.manifest.task != self._task:
             task = bundle.manifest.task
@@ -51,7 +51,9 @@ class Model:
         # directory may have changed by then.
         self._bundle = replace(bundle, path=bundle.path.absolute())
         self._manifest = self._bundle.manifest
-        preferred = _PREFERRED_ON_CUDA if CUDA in self._providers else _PREFERRED_ON_CPU
+        preferred = (
+            _PREFERRED_ON_CUDA if any(provider.name == CUDA for provider in self._providers) else _PREFERRED_ON_CPU
+        )
         self._precision = self._bundle.pick_precision(precision, preferred=preferred)
         cores = usable_cores()
         self._engine = load_engine(
@@ -62,7 +64,7 @@ class Model:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (type(self), str(self._bundle.path), self._precision, self._providers, self._threads)
+        return _reopen, (type(self), str(self._bundle.path), self._precision, self.providers, self._threads)
 
     @property
     def bundle(self) -> Bundle:
@@ -76,8 +78,8 @@ class Model:
 
     @property
     def providers(self) -> tuple[str, ...]:
-        """ONNX Runtime execution providers, as passed."""
-        return self._providers
+        """Names of the ONNX Runtime execution providers, in the order in which they were passed."""
+        return tuple(provider.name for provider in self._providers)
 
     @property
     def threads(self) -> int | None:

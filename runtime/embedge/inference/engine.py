@@ -17,6 +17,7 @@ from embedge.inference.options import CallOptions, OnTruncate, VectorOptions
 from embedge.inference.plan import Batch, plan_batches
 from embedge.inference.pool import normalise
 from embedge.inference.session import Session
+from embedge.inference.token_batch import TokenBatch
 from embedge.inference.tokenise import Tokeniser, Tokens
 from embedge.inference.truncation import Truncation
 from embedge.inference.workers import Workers
@@ -120,11 +121,12 @@ class Engine:
 
             def run_batch(session: Session, batch: Batch) -> None:
                 ids = np.array([tokens.ids[member] for member in batch.members], np.int64)
+                token_batch = TokenBatch(batch.members, ids)
                 try:
                     with np.errstate(all="ignore"):  # once, not in each function: entering it takes a microsecond
-                        collector.store(batch.members, session.run(ids, collector.output))
+                        collector.store(batch.members, session.run(token_batch, collector.output))
                 except FloatingPointError as error:
-                    raise session.not_finite(collector.output, ids) from error
+                    raise session.not_finite(collector.output, token_batch) from error
                 advance(len(batch.members))
 
             self._workers.run(plan, run_batch)

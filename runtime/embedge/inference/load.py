@@ -20,7 +20,7 @@ from embedge.background import BackgroundTask, Semaphore
 from embedge.bundle.directory import Bundle
 from embedge.bundle.manifest import TOKENIZER, Precision
 from embedge.errors import EmbedgeError
-from embedge.inference.providers import CPU
+from embedge.inference.providers import CPU, Provider
 
 if TYPE_CHECKING:
     from embedge.inference.engine import Engine
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from embedge.inference.tokenise import Tokeniser
 
 
-def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[str, ...], threads: int) -> "Engine":
+def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[Provider, ...], threads: int) -> "Engine":
     """Load a bundle's engine.
 
     Args:
@@ -47,7 +47,7 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[str, .
     check = BackgroundTask(sessions.check)
     import embedge.inference.session  # noqa: F401  # numpy and onnxruntime, before the next thread wants the GIL
 
-    parallel = providers[0] == CPU
+    parallel = providers[0].name == CPU
     session_per_core = parallel and precision == "int8"  # integer products do not depend on prepacking
     is_opening, is_parsed = Semaphore(0), Semaphore(0)
     reading = BackgroundTask(lambda: _read_tokeniser(bundle, is_opening, is_parsed))
@@ -85,7 +85,7 @@ def _read_tokeniser(bundle: Bundle, is_opening: Semaphore, is_parsed: Semaphore)
 class _GraphSessions:
     """Opens sessions of one graph, as long as its files are the ones whose checksums were compared at first."""
 
-    def __init__(self, bundle: Bundle, precision: Precision, providers: tuple[str, ...]) -> None:
+    def __init__(self, bundle: Bundle, precision: Precision, providers: tuple[Provider, ...]) -> None:
         self._bundle = bundle
         self._precision = precision
         self._providers = providers

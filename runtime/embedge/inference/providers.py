@@ -1,6 +1,7 @@
-"""ONNX Runtime execution providers, by name."""
+"""ONNX Runtime execution providers, and their options."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from embedge.errors import InputTypeError, ProviderError
 
@@ -8,7 +9,23 @@ CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 
 
-def check_providers(providers: Iterable[str]) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """An execution provider and its options.
+
+    Attributes:
+        name: ONNX Runtime's name of it, such as ``CUDAExecutionProvider``.
+        options: its options, by ONNX Runtime's names, such as ``{"device_id": "0"}``.
+    """
+
+    name: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+CPU_ONLY = (Provider(CPU),)
+
+
+def check_providers(providers: Iterable[str]) -> tuple[Provider, ...]:
     """Return the providers if each of them is available.
 
     Raises:
@@ -31,4 +48,4 @@ def check_providers(providers: Iterable[str]) -> tuple[str, ...]:
             raise ProviderError(f"{provider} is not in this onnxruntime, which has {', '.join(available)}; {remedy}")
     if not providers:
         raise ProviderError(f"providers is empty; remove it for the CPU, or use some of {', '.join(available)}")
-    return providers
+    return tuple(map(Provider, providers))

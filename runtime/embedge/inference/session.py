@@ -12,6 +12,8 @@ import onnxruntime as ort
 
 from embedge.bundle.manifest import BATCH, HIDDEN, READ_TOKENS, TOKENS, Shape
 from embedge.errors import BundleError, ProviderError
+from embedge.inference.providers import Provider
+from embedge.inference.token_batch import TokenBatch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,7 +52,7 @@ class Session:
         graph: Path,
         *,
         threads: int,
-        providers: tuple[str, ...],
+        providers: tuple[Provider, ...],
         outputs: Mapping[str, Shape],
         run_as_is: bool,
         prepacked: bool = True,
@@ -73,7 +75,7 @@ class Session:
             self._session = ort.InferenceSession(
                 str(self._graph),
                 self._session_options(),
-                providers=list(self._providers),
+                providers=[(provider.name, dict(provider.options)) for provider in self._providers],
                 disabled_optimizers=_NoDisabledOptimizers(on_parsed),
                 # The fallback would try other providers after an error, and print a note about it to stdout.
                 enable_fallback=False,
@@ -81,16 +83,17 @@ class Session:
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
             if type(error).__name__ == "EPFail":
                 raise ProviderError(
-                    f"{self._providers[0]} did not start ({_first_line(error)}); remove providers to run on the CPU"
+                    f"{self._providers[0].name} did not start ({_first_line(error)}); "
+                    "remove providers to run on the CPU"
                 ) from error
             raise BundleError(
                 f"ONNX Runtime {ort.__version__} cannot load {self._graph} ({_first_line(error)}); "
                 "free memory if it ran out, else run `pip install -U onnxruntime` or export the bundle again"
             ) from error
         started = self._session.get_providers()
-        if started[0] != self._providers[0]:
+        if started[0] != self._providers[0].name:
             raise ProviderError(
-                f"{self._providers[0]} did not start, ONNX Runtime fell back to {started[0]}; call "
+                f"{self._providers[0].name} did not start, ONNX Runtime fell back to {started[0]}; call "
                 "onnxruntime.set_default_logger_severity(0) to log the reason, or remove providers to run on the CPU"
             )
 
@@ -139,11 +142,11 @@ class Session:
                     "download or export the bundle again"
                 )
 
-    def run(self, ids: NDArray[np.int64], output: str) -> NDArray[np.float32]:
+    def run(self, batch: TokenBatch, output: str) -> NDArray[np.float32]:
         """Run a batch and return one output of the graph: float32 [batch, ...].
 
         Args:
-            ids: token ids, int64 [batch, tokens], of texts of equal length, without padding.
+            batch: the token ids of some texts.
             output: the name of one of the outputs that the session was opened for.
 
         Raises:
@@ -151,7 +154,8 @@ class Session:
                 ``last_hidden_state``.
         """
         self.reopen_after_fork()
-        feed = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+        ids = batch.ids
+        feed = {"input_ids": ids, "attention_mask": batch.mask}
         try:
             values: NDArray[np.float32] = self._session.run([output], feed)[0]
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
@@ -162,7 +166,7 @@ class Session:
         self._check_output(values, output, *ids.shape)
         # Hidden states are not checked here: pooling may read only some of them, and the vectors are checked instead.
         if output != HIDDEN and not np.isfinite(values).all():
-            raise self.not_finite(output, ids)
+            raise self.not_finite(output, batch)
         return values
 
     def _check_output(self, values: NDArray[np.float32], output: str, batch: int, tokens: int) -> None:
@@ -177,10 +181,11 @@ class Session:
                 "download or export the bundle again"
             )
 
-    def not_finite(self, output: str, ids: NDArray[np.int64]) -> BundleError:
-        """Return the error for an output, of these token ids, that holds NaN or infinity."""
+    def not_finite(self, output: str, batch: TokenBatch) -> BundleError:
+        """Return the error for an output, of this batch, that holds NaN or infinity."""
+        texts, tokens = batch.ids.shape
         return BundleError(
-            f"{self._graph} gives {output} that is not finite (NaN or infinity) for {ids.shape[0]} x {ids.shape[1]} "
+            f"{self._graph} gives {output} that is not finite (NaN or infinity) for {texts} x {tokens} "
             "tokens: its numbers overflow; load another precision, such as fp32, or export the bundle again"
         )
 

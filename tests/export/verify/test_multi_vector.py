@@ -17,8 +17,9 @@ from embedge.bundle.cache_paths import cached_path
 from embedge.bundle.manifest import TOKEN_VECTORS, Precision
 from embedge.command.info import info
 from embedge.command.verify import describe_quality
-from embedge.inference.providers import CPU
+from embedge.inference.providers import CPU_ONLY
 from embedge.inference.session import Session
+from embedge.inference.token_batch import TokenBatch
 from embedge_export import export
 from embedge_export.checkpoint.fetch import fetch
 from embedge_export.checkpoint.read import read_checkpoint
@@ -116,15 +117,15 @@ def test_int8_sessions_give_the_same_prepacked_or_not(m3_bundle: Bundle) -> None
     ids = np.random.default_rng(0).integers(4, 400, (5, 70))
     graph, outputs = m3_bundle.graph("int8"), m3_bundle.manifest.outputs
     found = [
-        Session(graph, threads=threads, providers=(CPU,), outputs=outputs, run_as_is=True, prepacked=prepacked)
+        Session(graph, threads=threads, providers=CPU_ONLY, outputs=outputs, run_as_is=True, prepacked=prepacked)
         for threads in (1, 2)
         for prepacked in (True, False)
     ]
-    first = found[0].run(ids, TOKEN_VECTORS)
+    first = found[0].run(TokenBatch(range(len(ids)), ids), TOKEN_VECTORS)
     assert first.shape == (5, 70, 32)
     for session in found:
-        assert np.array_equal(session.run(ids, TOKEN_VECTORS), first)
-        assert np.array_equal(session.run(ids[3:4], TOKEN_VECTORS), first[3:4])
+        assert np.array_equal(session.run(TokenBatch(range(len(ids)), ids), TOKEN_VECTORS), first)
+        assert np.array_equal(session.run(TokenBatch([3], ids[3:4]), TOKEN_VECTORS), first[3:4])
 
 
 def test_a_channel_far_larger_than_the_rest_costs_no_precision(m3_checkpoint: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import manifests
 from embedge import Bundle, BundleCorruptError, BundleError, Embedder, TruncationWarning
 from embedge.background import Semaphore
 from embedge.bundle.manifest import BATCH, HIDDEN, READ_TOKENS, Side
-from embedge.inference.providers import CPU
+from embedge.inference.providers import CPU_ONLY
 from embedge.inference.session import Session
 from embedge.inference.tokenise import Tokeniser
 
@@ -69,7 +69,7 @@ def test_a_session_says_when_its_graph_is_parsed(copy: Path) -> None:
         Session(
             graph,
             threads=1,
-            providers=(CPU,),
+            providers=CPU_ONLY,
             outputs={HIDDEN: (BATCH, READ_TOKENS, 32)},
             run_as_is=True,
             on_parsed=lambda: calls.append("it"),

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from embedge import Bundle, BundleError, Embedder
 from embedge.bundle.checksum import crc32, sha256
 from embedge.bundle.manifest import BATCH, HIDDEN, READ_TOKENS, TOKEN_VECTORS, TOKENS, FileRecord, Manifest, Shape
-from embedge.inference.providers import CPU
+from embedge.inference.providers import CPU_ONLY
 from embedge.inference.session import Session
+from embedge.inference.token_batch import TokenBatch
 
 pytest.importorskip("onnx", reason="needs onnx, which the extra `export` installs")
 import onnx
@@ -40,8 +41,8 @@ def graph_of(
 
 
 def run(graph: Path, shape: Shape = (BATCH, READ_TOKENS, WIDTH), output: str = HIDDEN) -> NDArray[np.float32]:
-    session = Session(graph, threads=1, providers=(CPU,), outputs={output: shape}, run_as_is=True)
-    return session.run(IDS, output)
+    session = Session(graph, threads=1, providers=CPU_ONLY, outputs={output: shape}, run_as_is=True)
+    return session.run(TokenBatch(range(len(IDS)), IDS), output)
 
 
 @pytest.mark.parametrize("tokens", [1, 3])
@@ -160,7 +161,8 @@ def test_a_damaged_graph_prints_nothing_to_stdout(tmp_path: Path) -> None:
     (tmp_path / "g.onnx").write_bytes(b"\x08\x0a\x12\x04no graph")
     code = (
         "import sys; from embedge.inference.session import Session; from embedge.errors import BundleError\n"
-        "try: Session(sys.argv[1], threads=1, providers=('CPUExecutionProvider',), outputs={}, run_as_is=True)\n"
+        "from embedge.inference.providers import CPU_ONLY\n"
+        "try: Session(sys.argv[1], threads=1, providers=CPU_ONLY, outputs={}, run_as_is=True)\n"
         "except BundleError as error: print(error, file=sys.stderr)\n"
         "else: sys.exit(3)"
     )
