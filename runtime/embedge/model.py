@@ -14,7 +14,7 @@ from embedge.hub.resolve import resolve
 from embedge.inference.cpu import usable_cores
 from embedge.inference.load import load_engine
 from embedge.inference.options import check_count
-from embedge.inference.providers import CPU_ONLY, CUDA, check_providers
+from embedge.inference.providers import CUDA, choose_providers
 
 # The order in which a model without ``precision`` tries the precisions of its bundle.
 _PREFERRED_ON_CPU: tuple[Precision, ...] = ("int8", "fp32", "fp16")
@@ -39,7 +39,7 @@ class Model:
     ) -> None:
         # Stored as passed, not lowered to this machine's cores: a pickle may be loaded on a machine with more cores.
         self._threads = check_count("threads", threads)
-        self._providers = CPU_ONLY if providers is None else check_providers(providers)
+        self._providers = choose_providers(None, providers)
         bundle = resolve(model, precision=precision, cache_dir=cache_dir, local_files_only=local_files_only)
         if bundle.manifest.task != self._task:
             task = bundle.manifest.task
