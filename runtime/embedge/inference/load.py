@@ -40,9 +40,9 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[Provid
     Raises:
         BundleCorruptError: the tokenizer or the graph is not the one that was exported.
         BundleError: the tokenizer or the graph cannot be used.
-        ProviderError: the first provider did not start.
+        ProviderError: the first provider did not start; the message says why, and what to do.
     """
-    sessions = _GraphSessions(bundle, precision, providers)
+    sessions = _GraphSessions(bundle, precision, _with_defaults(providers, precision))
     sessions.check_sizes()
     check = BackgroundTask(sessions.check)
     import embedge.inference.session  # noqa: F401  # numpy and onnxruntime, before the next thread wants the GIL
@@ -69,6 +69,15 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[Provid
 
     workers = Workers(session, sessions, cores=threads, parallel=parallel, session_per_core=session_per_core)
     return Engine(bundle.manifest, tokeniser, workers)
+
+
+def _with_defaults(providers: tuple[Provider, ...], precision: Precision) -> tuple[Provider, ...]:
+    """Return the providers with embedge's own options, which the CPU does not need."""
+    if all(provider.name == CPU for provider in providers):
+        return providers
+    from embedge.inference.provider_options import with_defaults
+
+    return with_defaults(providers, precision)
 
 
 def _read_tokeniser(bundle: Bundle, is_opening: Semaphore, is_parsed: Semaphore) -> "Tokeniser":
@@ -110,8 +119,8 @@ class _GraphSessions:
             threads=threads,
             providers=self._providers,
             outputs=self._bundle.manifest.outputs,
-            # On a CPU, fp16 needs ONNX Runtime to fold the casts of its weights.
-            run_as_is=record.exporter == "native" and self._precision != "fp16",
+            # On a CPU, fp16 needs ONNX Runtime to fold the casts of its weights. Other providers need it to fuse nodes.
+            run_as_is=self._providers[0].name == CPU and record.exporter == "native" and self._precision != "fp16",
             prepacked=prepacked,
             check_files=self._check_unchanged,
             on_parsed=on_parsed,

@@ -163,8 +163,9 @@ def _check_available(providers: tuple[Provider, ...]) -> None:
     available = get_available_providers()
     for provider in providers:
         if provider.name not in available:
-            install = "run `pip uninstall -y onnxruntime`, then `pip install 'onnxruntime-gpu[cuda,cudnn]'`"
-            remedy = install if provider.name == CUDA else "use one of these"
+            from embedge.inference.onnxruntime_packages import cuda_remedy
+
+            remedy = cuda_remedy() if provider.name == CUDA else "use one of these"
             raise ProviderError(
                 f"{provider.name} is not in this onnxruntime, which has {', '.join(available)}; {remedy}"
             )

@@ -12,11 +12,14 @@ import onnxruntime as ort
 
 from embedge.bundle.manifest import BATCH, HIDDEN, READ_TOKENS, TOKENS, Shape
 from embedge.errors import BundleError, ProviderError
-from embedge.inference.providers import Provider
+from embedge.inference.providers import CPU, CUDA, Provider
 from embedge.inference.token_batch import TokenBatch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+# To install another one of the packages that share ONNX Runtime's files would take its providers away.
+_PACKAGE = getattr(ort, "package_name", "onnxruntime")
 
 # A parent process's sessions, in a forked child. They are never destroyed: their destructor would wait for threads that
 # the child does not have.
@@ -31,8 +34,8 @@ class Session:
         threads: threads of one run.
         providers: ONNX Runtime execution providers, the preferred one first, each of them available.
         outputs: the float32 outputs that the graph must have, and their shapes; see ``Manifest.outputs``.
-        run_as_is: turn ONNX Runtime's graph optimisations off, because the graph is already fused. They would only add
-            SkipLayerNormalization, which is slower than the two nodes that it replaces, and take time at load.
+        run_as_is: turn ONNX Runtime's graph optimisations off, because the graph is already fused. On a CPU they would
+            only add SkipLayerNormalization, which is slower than the two nodes that it replaces, and take time at load.
         prepacked: rearrange the weights at load into the layout that the kernels read (ONNX Runtime's prepacking).
             Without it, every run rearranges them again; but the session opens in a third of the time, and all sessions
             of a process share the one copy of the weights that is mapped into memory. Integer products are the same
@@ -71,24 +74,25 @@ class Session:
         self._check_declared_outputs()
 
     def _open(self, on_parsed: Callable[[], None] = lambda: None) -> None:
+        providers = _prepare(self._providers)
         try:
             self._session = ort.InferenceSession(
                 str(self._graph),
                 self._session_options(),
-                providers=[(provider.name, dict(provider.options)) for provider in self._providers],
+                providers=providers,
                 disabled_optimizers=_NoDisabledOptimizers(on_parsed),
                 # The fallback would try other providers after an error, and print a note about it to stdout.
                 enable_fallback=False,
             )
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
-            if type(error).__name__ == "EPFail":
-                raise ProviderError(
-                    f"{self._providers[0].name} did not start ({_first_line(error)}); "
-                    "remove providers to run on the CPU"
-                ) from error
+            if self._providers[0].name != CPU:
+                from embedge.inference.provider_errors import provider_error
+
+                if at_fault := provider_error(error, self._providers[0]):
+                    raise at_fault from error
             raise BundleError(
                 f"ONNX Runtime {ort.__version__} cannot load {self._graph} ({_first_line(error)}); "
-                "free memory if it ran out, else run `pip install -U onnxruntime` or export the bundle again"
+                f"free memory if it ran out, else run `pip install -U {_PACKAGE}` or export the bundle again"
             ) from error
         started = self._session.get_providers()
         if started[0] != self._providers[0].name:
@@ -117,9 +121,15 @@ class Session:
 
         Raises:
             BundleError: the files are gone, or are those of another graph.
+            ProviderError: the session runs on CUDA, which a child cannot use if its parent has.
         """
         if os.getpid() != self._process:
-            _SESSIONS_OF_PARENT.append(self._session)
+            if self._session not in _SESSIONS_OF_PARENT:
+                _SESSIONS_OF_PARENT.append(self._session)
+            if any(provider.name == CUDA for provider in self._providers):
+                from embedge.inference.cuda import in_forked_child
+
+                raise in_forked_child()
             self._open()
             self._check_files()
             self._process = os.getpid()
@@ -188,6 +198,20 @@ class Session:
             f"{self._graph} gives {output} that is not finite (NaN or infinity) for {texts} x {tokens} "
             "tokens: its numbers overflow; load another precision, such as fp32, or export the bundle again"
         )
+
+
+def _prepare(providers: tuple[Provider, ...]) -> list[tuple[str, dict[str, str]]]:
+    """Return the providers as ONNX Runtime takes them, after what CUDA needs has been found and loaded."""
+    if all(provider.name == CPU for provider in providers):
+        return [provider.argument for provider in providers]
+    from embedge.inference.provider_options import for_session
+
+    for provider in providers:
+        if provider.name == CUDA:
+            from embedge.inference.cuda import prepare_cuda
+
+            prepare_cuda(provider)
+    return list(map(for_session, providers))
 
 
 def _fits(values: NDArray[np.float32], expected: Shape, batch: int, tokens: int) -> bool:
