@@ -123,8 +123,9 @@ def _preload() -> list[str]:
     def note(*values: object) -> None:
         lines.extend(" ".join(map(str, values)).splitlines())
 
+    names = {**preload.__globals__, "print": note}
     quiet: Callable[[], None] = FunctionType(
-        preload.__code__, {**preload.__globals__, "print": note}, argdefs=preload.__defaults__
+        preload.__code__, names, argdefs=preload.__defaults__, closure=preload.__closure__
     )
     quiet()
     return lines

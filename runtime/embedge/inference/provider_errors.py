@@ -14,6 +14,7 @@ _BEGINNINGS = (
     "Failed to allocate memory ",
     "Available memory of ",
     "Unknown provider option",
+    "Failed to parse provider option",
 )
 _LIMIT = "gpu_mem_limit"
 _ON_THE_CPU = "or remove device and providers to run on the CPU"
@@ -53,4 +54,4 @@ def _reason(message: str) -> str:
     # OpenVINO's message names the operators that it lacks in its third line.
     line = next((line for line in lines if "does not support" in line), lines[0])
     starts = [start for beginning in _BEGINNINGS if (start := line.find(beginning)) >= 0]
-    return line[min(starts, default=0) :].partition(" ; ")[0]
+    return line[min(starts, default=0) :].partition(" ; ")[0].rstrip(" .")
