@@ -97,10 +97,14 @@ def available_providers() -> list[str]:
     """Return the names of the providers that the imported onnxruntime has, its preferred one first.
 
     Raises:
-        ProviderError: onnxruntime's files are gone; the message has the commands that bring them back.
+        ProviderError: onnxruntime or its files are gone; the message has the commands that bring them back.
     """
-    import onnxruntime
-
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        if error.name != "onnxruntime":
+            raise
+        raise ProviderError("onnxruntime is not installed; run `pip install onnxruntime`") from error
     if onnxruntime.__file__ is None:
         raise ProviderError(files_are_gone())
     names: list[str] = onnxruntime.get_available_providers()
