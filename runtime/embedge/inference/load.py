@@ -40,7 +40,7 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[Provid
     Raises:
         BundleCorruptError: the tokenizer or the graph is not the one that was exported.
         BundleError: the tokenizer or the graph cannot be used.
-        ProviderError: the first provider did not start.
+        ProviderError: the first provider did not start, or runs only a part of the graph.
     """
     sessions = _GraphSessions(bundle, precision, providers)
     sessions.check_sizes()
@@ -114,6 +114,7 @@ class _GraphSessions:
             run_as_is=record.exporter == "native" and self._precision != "fp16",
             prepacked=prepacked,
             check_files=self._check_unchanged,
+            advice=self._advise,
             on_parsed=on_parsed,
         )
 
@@ -122,6 +123,11 @@ class _GraphSessions:
         session = self.open_first(threads=threads, prepacked=prepacked)
         self._check_unchanged()
         return session
+
+    def _advise(self, opened: bool) -> str:
+        from embedge.inference.provider_advice import advise  # only errors need it
+
+        return advise(self._bundle, self._precision, self._providers[0].name, opened=opened)
 
     def _check_unchanged(self) -> None:
         if self._identify_files() != self._identity:

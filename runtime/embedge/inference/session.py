@@ -12,11 +12,13 @@ import onnxruntime as ort
 
 from embedge.bundle.manifest import BATCH, HIDDEN, READ_TOKENS, TOKENS, Shape
 from embedge.errors import BundleError, ProviderError
-from embedge.inference.providers import Provider
+from embedge.inference.providers import CPU, Provider
 from embedge.inference.token_batch import TokenBatch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from embedge.inference.node_assignment import Advice
 
 # A parent process's sessions, in a forked child. They are never destroyed: their destructor would wait for threads that
 # the child does not have.
@@ -39,11 +41,13 @@ class Session:
             either way, sums of floats are not.
         check_files: raises BundleError if the graph's files are no longer the ones that were loaded first. Called when
             they are loaded again.
+        advice: gives the end of errors about a provider that does not run the graph, or only a part of it: what to do.
         on_parsed: called once ONNX Runtime has parsed the graph. It needs Python's global interpreter lock (GIL) for
             this call, and for nothing that is left of the load.
 
     Raises:
-        ProviderError: the first provider did not start; there is no silent fallback to the CPU.
+        ProviderError: the first provider did not start, or it leaves heavy nodes of the graph to the CPU; there is no
+            silent fallback to the CPU.
         BundleError: ONNX Runtime cannot load the graph, or the graph lacks an output or has one of another dimension.
     """
 
@@ -57,6 +61,7 @@ class Session:
         run_as_is: bool,
         prepacked: bool = True,
         check_files: Callable[[], None] = lambda: None,
+        advice: Advice = lambda opened: "remove device and providers to run on the CPU",
         on_parsed: Callable[[], None] = lambda: None,
     ) -> None:
         self.prepacked = prepacked
@@ -66,6 +71,7 @@ class Session:
         self._outputs = outputs
         self._run_as_is = run_as_is
         self._check_files = check_files
+        self._advice = advice
         self._open(on_parsed)
         self._process = os.getpid()
         self._check_declared_outputs()
@@ -81,11 +87,11 @@ class Session:
                 enable_fallback=False,
             )
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
-            if type(error).__name__ == "EPFail":
-                raise ProviderError(
-                    f"{self._providers[0].name} did not start ({_first_line(error)}); "
-                    "remove providers to run on the CPU"
-                ) from error
+            if self._providers[0].name != CPU:
+                from embedge.inference.node_assignment import cannot_open  # the CPU does not need it
+
+                name = self._providers[0].name
+                raise cannot_open(error, graph=self._graph, provider=name, advice=self._advice) from error
             raise BundleError(
                 f"ONNX Runtime {ort.__version__} cannot load {self._graph} ({_first_line(error)}); "
                 "free memory if it ran out, else run `pip install -U onnxruntime` or export the bundle again"
@@ -96,6 +102,10 @@ class Session:
                 f"{self._providers[0].name} did not start, ONNX Runtime fell back to {started[0]}; call "
                 "onnxruntime.set_default_logger_severity(0) to log the reason, or remove providers to run on the CPU"
             )
+        if started[0] != CPU:
+            from embedge.inference.node_assignment import check_assignment  # the CPU does not need it
+
+            check_assignment(self._session, graph=self._graph, provider=started[0], advice=self._advice)
 
     def _session_options(self) -> ort.SessionOptions:
         options = ort.SessionOptions()
@@ -107,6 +117,10 @@ class Session:
         options.enable_mem_pattern = False
         if not self.prepacked:
             options.add_session_config_entry("session.disable_prepacking", "1")
+        if self._providers[0].name != CPU:
+            from embedge.inference.node_assignment import RECORD_ASSIGNMENT  # the CPU does not need it
+
+            options.add_session_config_entry(RECORD_ASSIGNMENT, "1")
         options.log_severity_level = 4  # fatal only: every error is raised, too
         level = ort.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_DISABLE_ALL if self._run_as_is else level.ORT_ENABLE_ALL
