@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from embedge.bundle.manifest import Manifest
 
 
-def export_command(manifest: "Manifest", precision: str, *, output: Path | None = None) -> str:
+def export_command(manifest: "Manifest", precision: str, *, output: Path | None = None, optimum: bool = False) -> str:
     """Return the command that exports a graph again, with the options that it was exported with.
 
     For a precision that the bundle lacks, the command has the options of the bundle's other graphs.
@@ -22,13 +22,14 @@ def export_command(manifest: "Manifest", precision: str, *, output: Path | None 
         manifest: the bundle's.
         precision: the precision of the graph.
         output: the bundle's directory; None leaves out the option.
+        optimum: use optimum's exporter, whichever made the bundle.
     """
     source, record = manifest.source, manifest.precisions.get(precision)
     exporters = {graph.exporter for graph in ([record] if record else manifest.precisions.values())}
     calibration = record.calibration.file if record and record.calibration else None
     words = ["embedge", "export", source.hub_id or "CHECKPOINT"]
     words += ["--like", source.like] if source.like else []
-    words += ["--exporter", "optimum"] if exporters == {"optimum"} else []
+    words += ["--exporter", "optimum"] if optimum or exporters == {"optimum"} else []
     words += ["--calibration", calibration] if calibration else []
     words += ["-o", str(output)] if output else []
     return shlex.join([*words, "--precision", precision])

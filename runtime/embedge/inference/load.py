@@ -40,7 +40,7 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[Provid
     Raises:
         BundleCorruptError: the tokenizer or the graph is not the one that was exported.
         BundleError: the tokenizer or the graph cannot be used.
-        ProviderError: the first provider did not start; the message says why, and what to do.
+        ProviderError: the first provider did not start, or runs only a part of the graph; the message says what to do.
     """
     sessions = _GraphSessions(bundle, precision, _with_defaults(providers, precision))
     sessions.check_sizes()
@@ -123,6 +123,7 @@ class _GraphSessions:
             run_as_is=self._providers[0].name == CPU and record.exporter == "native" and self._precision != "fp16",
             prepacked=prepacked,
             check_files=self._check_unchanged,
+            advice=self._advise,
             on_parsed=on_parsed,
         )
 
@@ -131,6 +132,11 @@ class _GraphSessions:
         session = self.open_first(threads=threads, prepacked=prepacked)
         self._check_unchanged()
         return session
+
+    def _advise(self, opened: bool) -> str:
+        from embedge.inference.provider_advice import advise  # only errors need it
+
+        return advise(self._bundle, self._precision, self._providers[0].name, opened=opened)
 
     def _check_unchanged(self) -> None:
         if self._identify_files() != self._identity:

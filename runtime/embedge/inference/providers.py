@@ -84,11 +84,11 @@ def _read_device(device: object) -> Provider:
         return Provider(CUDA)
     if kind == "cuda" and index.isascii() and index.isdecimal() and len(index) < 4:
         return Provider(CUDA, {"device_id": str(int(index))})
-    from onnxruntime import get_available_providers
+    from embedge.inference.onnxruntime_packages import available_providers
 
     raise InputValueError(
         f"there is no device {short(name)}; pass device='cpu', 'cuda' or 'cuda:1', or providers=[...] of those that "
-        f"this onnxruntime has: {', '.join(get_available_providers())}"
+        f"this onnxruntime has: {', '.join(available_providers())}"
     )
 
 
@@ -158,14 +158,12 @@ def _check_available(providers: tuple[Provider, ...]) -> None:
     """Raise ProviderError if this onnxruntime lacks a provider. Every onnxruntime has the CPU."""
     if all(provider.name == CPU for provider in providers):
         return
-    from onnxruntime import get_available_providers
+    from embedge.inference.onnxruntime_packages import available_providers, provider_remedy
 
-    available = get_available_providers()
+    available = available_providers()
     for provider in providers:
         if provider.name not in available:
-            from embedge.inference.onnxruntime_packages import cuda_remedy
-
-            remedy = cuda_remedy() if provider.name == CUDA else "use one of these"
             raise ProviderError(
-                f"{provider.name} is not in this onnxruntime, which has {', '.join(available)}; {remedy}"
+                f"{provider.name} is not in this onnxruntime, which has {', '.join(available)}; "
+                f"{provider_remedy(provider.name)}"
             )

@@ -18,6 +18,8 @@ from embedge.inference.token_batch import TokenBatch
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from embedge.inference.node_assignment import Advice
+
 # To install another one of the packages that share ONNX Runtime's files would take its providers away.
 _PACKAGE = getattr(ort, "package_name", "onnxruntime")
 
@@ -42,11 +44,13 @@ class Session:
             either way, sums of floats are not.
         check_files: raises BundleError if the graph's files are no longer the ones that were loaded first. Called when
             they are loaded again.
+        advice: gives the end of errors about a provider that does not run the graph, or only a part of it: what to do.
         on_parsed: called once ONNX Runtime has parsed the graph. It needs Python's global interpreter lock (GIL) for
             this call, and for nothing that is left of the load.
 
     Raises:
-        ProviderError: the first provider did not start; there is no silent fallback to the CPU.
+        ProviderError: the first provider did not start, or it leaves heavy nodes of the graph to the CPU; there is no
+            silent fallback to the CPU.
         BundleError: ONNX Runtime cannot load the graph, or the graph lacks an output or has one of another dimension.
     """
 
@@ -60,6 +64,7 @@ class Session:
         run_as_is: bool,
         prepacked: bool = True,
         check_files: Callable[[], None] = lambda: None,
+        advice: Advice = lambda opened: "remove device and providers to run on the CPU",
         on_parsed: Callable[[], None] = lambda: None,
     ) -> None:
         self.prepacked = prepacked
@@ -69,6 +74,7 @@ class Session:
         self._outputs = outputs
         self._run_as_is = run_as_is
         self._check_files = check_files
+        self._advice = advice
         self._open(on_parsed)
         self._process = os.getpid()
         self._check_declared_outputs()
@@ -86,10 +92,13 @@ class Session:
             )
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
             if self._providers[0].name != CPU:
-                from embedge.inference.provider_errors import provider_error
+                from embedge.inference.node_assignment import cannot_open  # the CPU does not need it
+                from embedge.inference.provider_errors import not_started
 
-                if at_fault := provider_error(error, self._providers[0]):
-                    raise at_fault from error
+                first = self._providers[0]
+                raise not_started(error, first) or cannot_open(
+                    error, graph=self._graph, provider=first.name, advice=self._advice
+                ) from error
             raise BundleError(
                 f"ONNX Runtime {ort.__version__} cannot load {self._graph} ({_first_line(error)}); "
                 f"free memory if it ran out, else run `pip install -U {_PACKAGE}` or export the bundle again"
@@ -100,6 +109,10 @@ class Session:
                 f"{self._providers[0].name} did not start, ONNX Runtime fell back to {started[0]}; call "
                 "onnxruntime.set_default_logger_severity(0) to log the reason, or remove providers to run on the CPU"
             )
+        if started[0] != CPU:
+            from embedge.inference.node_assignment import check_assignment  # the CPU does not need it
+
+            check_assignment(self._session, graph=self._graph, provider=started[0], advice=self._advice)
 
     def _session_options(self) -> ort.SessionOptions:
         options = ort.SessionOptions()
@@ -111,6 +124,10 @@ class Session:
         options.enable_mem_pattern = False
         if not self.prepacked:
             options.add_session_config_entry("session.disable_prepacking", "1")
+        if self._providers[0].name != CPU:
+            from embedge.inference.node_assignment import RECORD_ASSIGNMENT  # the CPU does not need it
+
+            options.add_session_config_entry(RECORD_ASSIGNMENT, "1")
         options.log_severity_level = 4  # fatal only: every error is raised, too
         level = ort.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_DISABLE_ALL if self._run_as_is else level.ORT_ENABLE_ALL
