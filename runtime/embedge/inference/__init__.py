@@ -7,7 +7,9 @@ Where to start reading: ``load`` opens a bundle, and ``engine`` does the steps o
    and ``word_boundary``. ``truncation`` reports texts that are too long.
 3. ``plan`` puts texts of equal length into batches.
 4. ``workers`` runs the batches on sessions (``session``). ``run_times`` helps it to choose between one core for each
-   batch and all cores for one batch; ``cpu`` counts the cores, and ``providers`` names ONNX Runtime's providers.
+   batch and all cores for one batch; ``cpu`` counts the cores. ``providers`` reads which of ONNX Runtime's providers
+   the caller asks for. For another one than the CPU, ``provider_options`` has embedge's options, ``cuda`` finds what
+   CUDA needs, ``provider_errors`` says why a provider did not start, and ``onnxruntime_packages`` how to get one.
 5. ``collectors`` take the output, and ``pool`` or ``sparse`` turns it into the result. ``errstate`` ignores numpy's
    floating-point errors.
 

@@ -3,6 +3,7 @@
 The last tests run the real onnxruntime-gpu in a process of its own, with a driver that a C compiler makes here.
 """
 
+import ctypes
 import multiprocessing
 import os
 import shutil
@@ -154,6 +155,15 @@ needs_gpu_package = pytest.mark.skipif(
     reason="needs onnxruntime-gpu on Linux",
 )
 
+
+def has_driver() -> bool:
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
 FAKE_DRIVER = """
 #include <stdlib.h>
 static int from(const char *name, int other) { const char *value = getenv(name); return value ? atoi(value) : other; }
@@ -195,7 +205,7 @@ def open_with(bundle: Bundle, *, card: int = 0, **environment: str) -> tuple[str
 
 
 @needs_gpu_package
-@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="needs a machine without an NVIDIA driver")
+@pytest.mark.skipif(has_driver(), reason="needs a machine without an NVIDIA driver")
 def test_without_a_driver_there_is_one_line(tiny_bundle: Bundle) -> None:
     stdout, stderr = open_with(tiny_bundle, LD_LIBRARY_PATH="")
     assert stdout == ""
@@ -233,3 +243,10 @@ def test_libraries_that_are_missing_are_one_line(tiny_bundle: Bundle, fake_drive
         assert 'install "onnxruntime-gpu[cuda,cudnn]"`' in last
     else:
         assert f"ProviderError: {CUDA} did not start (CUDA failure" in last
+
+
+@pytest.mark.cuda
+@needs_gpu_package
+@pytest.mark.skipif(not has_driver(), reason="needs an NVIDIA card")
+def test_a_card_is_used_without_a_word(tiny_bundle: Bundle) -> None:
+    assert open_with(tiny_bundle) == ("", "")

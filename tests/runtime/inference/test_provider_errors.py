@@ -28,12 +28,13 @@ REFUSED = (
     "Reading network: Check 'false' failed at src/frontends/onnx/frontend/src/frontend.cpp:221:\nFrontEnd API failed "
     "with GeneralFailure:\nOpenVINO does not support the following ONNX operations: com.microsoft.MultiHeadAttention\n"
 )
-# Put together from bfc_arena.cc and cuda_call.cc of ONNX Runtime 1.24
+# The end is what onnxruntime 1.32 raises on a CPU if memory runs out in a run; the start is that of an error at load.
 ARENA = (
     "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Exception during initialization: "
-    "/onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:376 void* onnxruntime::BFCArena::AllocateRawInternal("
-    "size_t, bool) Failed to allocate memory for requested buffer of size 93763584\n"
+    "/onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:360 void* onnxruntime::BFCArena::AllocateRawInternal("
+    "size_t, bool, onnxruntime::Stream*) Failed to allocate memory for requested buffer of size 93763584\n"
 )
+# The words are those of bfc_arena.cc.
 LIMITED = ARENA.replace(
     "Failed to allocate memory for requested buffer of size 93763584",
     "Available memory of 1000 is smaller than requested bytes of 93763584",
