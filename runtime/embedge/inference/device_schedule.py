@@ -10,11 +10,11 @@ from embedge.inference.options import CallOptions
 from embedge.inference.padded_plan import plan_padded_batches
 from embedge.inference.pipeline import chunk_by_characters, run_ahead
 from embedge.inference.plan import Batch
-from embedge.inference.tokens import Tokens
 
 Chunk = TypeVar("Chunk")
+Prepared = TypeVar("Prepared")
 
-_AHEAD = 2  # chunks that are tokenised ahead of the one that runs
+_AHEAD = 2  # chunks that are prepared ahead of the one that runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,12 @@ class DeviceSchedule:
     pad_id: int
 
     def chunks(self, lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
-        """Yield chunks of about as many characters as the tokens of one batch have."""
+        """Yield chunks of some batches each, of which the first is small."""
         return chunk_by_characters(lengths)
 
-    def tokenised(self, chunks: Iterator[Chunk], tokenise: Callable[[Chunk], Tokens]) -> Iterator[Tokens]:
-        """Yield the tokens of each chunk; later chunks are tokenised meanwhile."""
-        return run_ahead(chunks, tokenise, ahead=_AHEAD)
+    def prepared(self, chunks: Iterator[Chunk], prepare: Callable[[Chunk], Prepared]) -> Iterator[Prepared]:
+        """Yield ``prepare(chunk)`` of each chunk; later chunks are prepared meanwhile."""
+        return run_ahead(chunks, prepare, ahead=_AHEAD)
 
     def plan(self, token_counts: Sequence[int], options: CallOptions) -> Sequence[Batch]:
         """Return padded batches of texts of similar length."""

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
+def _ignore(count: int) -> None:
+    """Advance no progress bar."""
+
+
 class Engine:
     """A bundle's manifest, tokeniser and sessions, and the way from texts to results.
 
@@ -65,14 +69,15 @@ class Engine:
             InputValueError: as for ``encode``.
         """
         truncation, tokenise = Truncation(self._manifest.max_tokens, options.call.on_truncate), self.tokeniser.encode
-        windows = self._schedule.tokenised(
-            _windows(source, window), lambda taken: tokenise(taken[1], prefix=options.prefix, start=taken[0])
+        prepared = self._schedule.prepared(
+            _windows(source, window),
+            lambda taken: self._plan(tokenise(taken[1], prefix=options.prefix, start=taken[0]), options.call),
         )
         try:
-            for tokens in windows:
+            for tokens, plan in prepared:
                 truncation.add(tokens)
                 collector = self._vector_collector(len(tokens), options)
-                self._run_batches(tokens, 0, collector, options.call, _ignore)
+                self._run_batches(tokens, plan, collector)
                 yield from collector.result()
         except GeneratorExit:  # the caller closes the stream before its end
             with suppress(TruncationWarning):  # if warnings are errors: nobody could catch one raised here
@@ -139,32 +144,38 @@ class Engine:
         Raises:
             BundleError: the graph fails, or gives NaN or infinity.
         """
+        schedule, start = self._schedule, 0
         truncation = Truncation(self._manifest.max_tokens, options.on_truncate, kind=kind)
-        start = 0
+        chunks = schedule.chunks(lengths)
         with progress(len(lengths), options.show_progress_bar) as advance:
-            for tokens in self._schedule.tokenised(self._schedule.chunks(lengths), tokenise):
+            for tokens, plan in schedule.prepared(chunks, lambda chunk: self._plan(tokenise(chunk), options)):
                 truncation.add(tokens)
                 if start + len(tokens) == len(lengths):  # before the run on a CPU, where all are tokenised first
                     truncation.warn()
-                self._run_batches(tokens, start, collector, options, advance)
+                self._run_batches(tokens, plan, collector, start=start, advance=advance)
                 start += len(tokens)
         return collector.result()
+
+    def _plan(self, tokens: Tokens, options: CallOptions) -> tuple[Tokens, Sequence[Batch]]:
+        """Return the tokens with their batches."""
+        return tokens, self._schedule.plan(tokens.counts.tolist(), options)
 
     def _run_batches(
         self,
         tokens: Tokens,
-        start: int,
-        collector: Collector[Result],
-        options: CallOptions,
-        advance: Callable[[int], object],
+        plan: Sequence[Batch],
+        collector: Collector[Any],
+        *,
+        start: int = 0,
+        advance: Callable[[int], object] = _ignore,
     ) -> None:
-        """Put texts into batches, and run these on the workers.
+        """Run batches on the workers.
 
         Args:
-            tokens: the texts' tokens.
-            start: position of the first text in the input.
+            tokens: the tokens of some texts.
+            plan: their batches.
             collector: stores the output.
-            options: the options of the call.
+            start: position of the first text in the input.
             advance: called with the number of texts that are done.
         """
         pad_id = self._schedule.pad_id
@@ -178,7 +189,7 @@ class Engine:
                 raise session.not_finite(collector.output, token_batch) from error
             advance(len(batch.members))
 
-        self._workers.run(self._schedule.plan(tokens.counts.tolist(), options), run_batch)
+        self._workers.run(plan, run_batch)
 
 
 def _windows(source: Iterator[Any], window: int) -> Iterator[tuple[int, list[str]]]:
@@ -187,10 +198,6 @@ def _windows(source: Iterator[Any], window: int) -> Iterator[tuple[int, list[str
     while texts := take_texts(source, window, start):
         yield start, texts
         start += len(texts)
-
-
-def _ignore(count: int) -> None:
-    """Advance no progress bar."""
 
 
 def _token_vectors(ids: NDArray[np.integer[Any]], vectors: NDArray[np.float32]) -> NDArray[np.float32]:

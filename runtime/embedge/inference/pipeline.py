@@ -12,30 +12,35 @@ from embedge.background import BackgroundTask
 Chunk = TypeVar("Chunk")
 Result = TypeVar("Result")
 
-# Characters of a chunk: some 16k tokens of English, as many as a batch has. The first chunk is a quarter of that,
-# because the card waits for it.
-_CHARACTERS = 65_536
-_FIRST_CHARACTERS = _CHARACTERS // 4
+# Characters of a chunk. The card waits for the first one, so it is small: some 4k tokens of English. Each one after it
+# has twice as many, and takes about as long to tokenise as the card needs for the one before. The largest has some 64k
+# tokens, so that there are several batches of texts of similar length.
+_FIRST_CHARACTERS = 16_384
+_CHARACTERS = 262_144
 
 
 def chunk_by_characters(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Yield the first and end position of each chunk of texts, of which these are the lengths in characters.
 
-    >>> list(chunk_by_characters([10_000, 10_000, 40_000, 40_000, 5]))
+    >>> list(chunk_by_characters([10_000, 10_000, 20_000, 20_000, 5]))
     [(0, 2), (2, 4), (4, 5)]
     """
     first = characters = 0
+    limit = _FIRST_CHARACTERS
     for end, length in enumerate(lengths, 1):
         characters += length
-        if characters >= (_FIRST_CHARACTERS if first == 0 else _CHARACTERS):
+        if characters >= limit:
             yield first, end
             first, characters = end, 0
+            limit = min(2 * limit, _CHARACTERS)
     if first < len(lengths):
         yield first, len(lengths)
 
 
 def run_ahead(chunks: Iterator[Chunk], function: Callable[[Chunk], Result], *, ahead: int) -> Iterator[Result]:
-    """Yield ``function(chunk)`` of each chunk, in order, while later ones are computed on threads of their own.
+    """Yield ``function(chunk)`` of each chunk, in order, while later ones are computed on another thread.
+
+    They are computed one after the other: two at a time would only make the caller wait longer for the first.
 
     The chunks are taken on the caller's thread, because an iterator may belong to it (a cursor of sqlite3 does). An
     error is raised where the result would have been, after the results of all chunks before it.
@@ -56,7 +61,7 @@ def run_ahead(chunks: Iterator[Chunk], function: Callable[[Chunk], Result], *, a
             except Exception as error:  # raised when the chunks before it are done
                 failure = error
                 break
-            waiting.append(BackgroundTask(partial(function, chunk)))
+            waiting.append(BackgroundTask(partial(_compute, function, chunk, waiting[-1] if waiting else None)))
             if len(waiting) > ahead:
                 yield waiting.popleft().result()
         while waiting:
@@ -66,3 +71,10 @@ def run_ahead(chunks: Iterator[Chunk], function: Callable[[Chunk], Result], *, a
             task.wait()
     if failure is not None:
         raise failure
+
+
+def _compute(function: Callable[[Chunk], Result], chunk: Chunk, before: BackgroundTask[Result] | None) -> Result:
+    """Return ``function(chunk)`` once the chunk before it is done."""
+    if before is not None:
+        before.wait()
+    return function(chunk)

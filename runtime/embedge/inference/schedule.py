@@ -7,9 +7,9 @@ from typing import Protocol, TypeVar
 
 from embedge.inference.options import CallOptions
 from embedge.inference.plan import Batch, plan_batches
-from embedge.inference.tokens import Tokens
 
 Chunk = TypeVar("Chunk")
+Prepared = TypeVar("Prepared")
 
 
 class Schedule(Protocol):
@@ -22,8 +22,8 @@ class Schedule(Protocol):
     def chunks(self, lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
         """Yield the first and end position of each chunk of texts, whose lengths in characters are given."""
 
-    def tokenised(self, chunks: Iterator[Chunk], tokenise: Callable[[Chunk], Tokens]) -> Iterator[Tokens]:
-        """Yield the tokens of each chunk, in order."""
+    def prepared(self, chunks: Iterator[Chunk], prepare: Callable[[Chunk], Prepared]) -> Iterator[Prepared]:
+        """Yield ``prepare(chunk)`` of each chunk, in order: its tokens and its batches."""
 
     def plan(self, token_counts: Sequence[int], options: CallOptions) -> Sequence[Batch]:
         """Return the batches of one chunk."""
@@ -42,9 +42,9 @@ class CpuSchedule:
         """Yield one chunk with all texts."""
         yield 0, len(lengths)
 
-    def tokenised(self, chunks: Iterator[Chunk], tokenise: Callable[[Chunk], Tokens]) -> Iterator[Tokens]:
-        """Yield the tokens of each chunk when the caller asks for them."""
-        return map(tokenise, chunks)
+    def prepared(self, chunks: Iterator[Chunk], prepare: Callable[[Chunk], Prepared]) -> Iterator[Prepared]:
+        """Yield ``prepare(chunk)`` of each chunk when the caller asks for it."""
+        return map(prepare, chunks)
 
     def plan(self, token_counts: Sequence[int], options: CallOptions) -> Sequence[Batch]:
         """Return batches of texts of equal token count."""
