@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import chain, islice
 from typing import TypeVar
 
 from embedge.background import BackgroundTask
@@ -50,17 +51,29 @@ def run_ahead(chunks: Iterator[Chunk], function: Callable[[Chunk], Result], *, a
         function: called on another thread.
         ahead: how many chunks, at most, are being computed or waiting for the caller beyond the one that he has.
     """
-    waiting: deque[BackgroundTask[Result]] = deque()
-    failure: Exception | None = None
+    failures: list[Exception] = []
+    source = _until_failure(chunks, failures)
+    first_two = list(islice(source, 2))
+    if len(first_two) == 1:
+        yield function(first_two[0])  # a thread would only take time
+    else:
+        yield from _run_on_thread(chain(first_two, source), function, ahead)
+    if failures:
+        raise failures[0]
+
+
+def _until_failure(chunks: Iterator[Chunk], failures: list[Exception]) -> Iterator[Chunk]:
+    """Yield the chunks; an error ends them, and is put into the list."""
     try:
-        while True:
-            try:
-                chunk = next(chunks)
-            except StopIteration:
-                break
-            except Exception as error:  # raised when the chunks before it are done
-                failure = error
-                break
+        yield from chunks
+    except Exception as error:
+        failures.append(error)
+
+
+def _run_on_thread(chunks: Iterator[Chunk], function: Callable[[Chunk], Result], ahead: int) -> Iterator[Result]:
+    waiting: deque[BackgroundTask[Result]] = deque()
+    try:
+        for chunk in chunks:
             waiting.append(BackgroundTask(partial(_compute, function, chunk, waiting[-1] if waiting else None)))
             if len(waiting) > ahead:
                 yield waiting.popleft().result()
@@ -69,8 +82,6 @@ def run_ahead(chunks: Iterator[Chunk], function: Callable[[Chunk], Result], *, a
     finally:
         for task in waiting:  # the caller stopped early; no thread outlives the call
             task.wait()
-    if failure is not None:
-        raise failure
 
 
 def _compute(function: Callable[[Chunk], Result], chunk: Chunk, before: BackgroundTask[Result] | None) -> Result:

@@ -113,3 +113,10 @@ def test_the_first_chunk_is_computed_before_the_second_begins() -> None:
         return number
 
     assert list(run_ahead(iter(range(20)), alone, ahead=4)) == list(range(20))
+
+
+def test_a_chunk_alone_needs_no_thread() -> None:
+    """A query's time counts in milliseconds."""
+    threads = list(run_ahead(iter([1]), lambda number: threading.current_thread(), ahead=2))
+    assert threads == [threading.current_thread()]
+    assert list(run_ahead(iter([]), lambda number: number, ahead=2)) == []
