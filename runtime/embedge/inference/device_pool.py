@@ -134,11 +134,17 @@ def _open(graph: Path, provider: Provider) -> ort.InferenceSession:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.enable_mem_pattern = False  # it would keep a plan for each shape that was ever run
     options.log_severity_level = 4  # fatal only: every error is raised, too
-    # A mean is taken in float32. TF32, which is CUDA's default for products, has 10 bits of fraction instead of 23.
-    exact = {"use_tf32": "0"} if provider.name == CUDA else {}
-    providers = [(provider.name, {**provider.options, **exact})]
+    settings = dict(provider.options)
+    if provider.name == CUDA:
+        # A mean is taken in float32. TF32, which is CUDA's default for products, has 10 bits of fraction instead of 23.
+        settings["use_tf32"] = "0"
+        # The first card is the default. ONNX Runtime since 1.26 prints a warning where it is named.
+        if settings.get("device_id") == "0":
+            del settings["device_id"]
     try:
-        session = ort.InferenceSession(str(graph), options, providers=providers, enable_fallback=False)
+        session = ort.InferenceSession(
+            str(graph), options, providers=[(provider.name, settings)], enable_fallback=False
+        )
         problem = None if session.get_providers()[0] == provider.name else "ONNX Runtime fell back to the CPU"
     except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
         problem = next(iter(str(error).splitlines()), type(error).__name__)

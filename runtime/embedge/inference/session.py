@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # A parent process's sessions, in a forked child. They are never destroyed: their destructor would wait for threads that
 # the child does not have.
-_SESSIONS_OF_PARENT: list[ort.InferenceSession | DevicePool | None] = []
+_SESSIONS_OF_PARENT: list[ort.InferenceSession] = []
 # What ONNX Runtime's errors say if memory ran out: its arena, its arena at the limit `gpu_mem_limit`, CUDA and C++.
 _OUT_OF_MEMORY = ("Failed to allocate memory", "is smaller than requested bytes", "out of memory", "bad_alloc")
 
@@ -128,10 +128,9 @@ class Session:
             BundleError: the files are gone, or are those of another graph.
         """
         if os.getpid() != self._process:
-            _SESSIONS_OF_PARENT.extend([self._session, self._device_pool])
+            _SESSIONS_OF_PARENT.append(self._session)
             self._open()
             self._check_files()
-            self._device_pool = self._open_device_pool()
             self._process = os.getpid()
 
     def _check_declared_outputs(self) -> None:

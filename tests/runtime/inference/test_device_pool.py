@@ -1,4 +1,7 @@
-"""device_pool.py, on the CPU: the same code and the same graphs as on a card, compared with numpy's pooling."""
+"""device_pool.py, compared with the definitions of pooling in float64.
+
+Without a card, the CPU runs the same code and the same graphs.
+"""
 
 import subprocess
 import sys
@@ -25,19 +28,50 @@ from embedge.inference.providers import CPU, CUDA, Provider
 from embedge.inference.token_batch import TokenBatch
 
 ROW = device_pool._GRAPHS / "row.onnx"
+# A graph that gives the hidden states of all tokens, float32 [batch, tokens, 16].
+ALL_TOKENS = Path(__file__).parents[2] / "golden" / "format-1" / "before-0.1.0" / "onnx" / "model.onnx"
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 ANYTHING = st.floats(width=32, allow_nan=True, allow_infinity=True)
 
 
+@pytest.fixture(scope="module", params=[CPU, pytest.param(CUDA, marks=pytest.mark.cuda)])
+def provider(request: pytest.FixtureRequest) -> Provider:
+    if request.param == CPU:
+        return Provider(CPU)
+    if not starts_cuda():
+        pytest.skip("needs an NVIDIA card and onnxruntime-gpu")
+    return Provider(CUDA, {"use_tf32": "0"})
+
+
+def starts_cuda() -> bool:
+    if CUDA not in ort.get_available_providers():
+        return False
+    ort.preload_dlls()
+    return bool(ort.InferenceSession(str(ROW), providers=[CUDA]).get_providers()[0] == CUDA)
+
+
+class MadeUp:
+    """Pools hidden states that a test makes up, instead of a model's."""
+
+    def __init__(self, provider: Provider, pooling: Pooling) -> None:
+        self._memory = "cuda" if provider.name == CUDA else "cpu"
+        self._pool = DevicePool(ort.InferenceSession(str(ROW), providers=[CPU]), provider, pooling)
+
+    def __call__(self, hidden: NDArray[np.float32], counts: list[int] | None = None) -> NDArray[np.float32]:
+        """Return the vectors, float32 [batch, dimension]."""
+        batch = TokenBatch(
+            range(len(hidden)), np.zeros(hidden.shape[:2], np.int64), None if counts is None else np.array(counts)
+        )
+        value = ort.OrtValue.ortvalue_from_numpy(hidden, self._memory, 0)
+        pooled = self._pool.pool(DeviceTensor(value, hidden.dtype, hidden.shape), batch)
+        assert pooled.dtype == np.float32
+        assert pooled.shape == (len(hidden), 1, hidden.shape[2])
+        return pooled[:, 0]
+
+
 @pytest.fixture(scope="module")
-def pools() -> dict[Pooling, DevicePool]:
-    """For each pooling; they pool hidden states that the tests make up, and run no graph of a model."""
-    session = ort.InferenceSession(str(ROW), providers=[CPU])
-    return {pooling: DevicePool(session, Provider(CPU), pooling) for pooling in POOLINGS}
-
-
-def on_device(hidden: NDArray[np.float32]) -> DeviceTensor:
-    return DeviceTensor(ort.OrtValue.ortvalue_from_numpy(hidden), hidden.dtype, hidden.shape)
+def pools(provider: Provider) -> dict[Pooling, MadeUp]:
+    return {pooling: MadeUp(provider, pooling) for pooling in POOLINGS}
 
 
 def expected(hidden: NDArray[np.float32], counts: list[int], pooling: Pooling) -> NDArray[np.float64]:
@@ -60,31 +94,41 @@ def batches(draw: st.DrawFn) -> tuple[NDArray[np.float32], list[int]]:
 @pytest.mark.parametrize("pooling", POOLINGS)
 @given(batch=batches())
 def test_padding_is_not_read(
-    pools: dict[Pooling, DevicePool], pooling: Pooling, batch: tuple[NDArray[np.float32], list[int]]
+    pools: dict[Pooling, MadeUp], pooling: Pooling, batch: tuple[NDArray[np.float32], list[int]]
 ) -> None:
     hidden, counts = batch
-    tokens = TokenBatch(range(len(counts)), np.zeros(hidden.shape[:2], np.int64), np.array(counts))
-    found = pools[pooling].pool(on_device(hidden), tokens)
-    assert found.dtype == np.float32
-    assert found.shape == (len(counts), 1, hidden.shape[2])
-    np.testing.assert_allclose(found[:, 0], expected(hidden, counts, pooling), atol=2e-6)
+    np.testing.assert_allclose(pools[pooling](hidden, counts), expected(hidden, counts, pooling), atol=2e-6)
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
-def test_a_batch_without_padding_needs_no_counts(pools: dict[Pooling, DevicePool], pooling: Pooling) -> None:
-    hidden = np.random.default_rng(0).standard_normal((4, 7, 16)).astype(np.float32)
-    found = pools[pooling].pool(on_device(hidden), TokenBatch(range(4), np.zeros((4, 7), np.int64)))
-    np.testing.assert_allclose(found[:, 0], pool(hidden, pooling), atol=1e-6)
+def test_a_batch_without_padding_needs_no_counts(pools: dict[Pooling, MadeUp], pooling: Pooling) -> None:
+    hidden = np.random.default_rng(0).standard_normal((4, 512, 16)).astype(np.float32)
+    np.testing.assert_allclose(pools[pooling](hidden), pool(hidden, pooling), atol=1e-6)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_token_that_is_no_number_makes_its_own_text_no_number(pools: dict[Pooling, DevicePool], value: float) -> None:
+def test_a_token_that_is_no_number_makes_its_own_text_no_number(pools: dict[Pooling, MadeUp], value: float) -> None:
     hidden = np.ones((3, 4, 8), np.float32)
     hidden[1, 2, 5] = value
-    tokens = TokenBatch(range(3), np.zeros((3, 4), np.int64), np.array([4, 3, 2]))
-    found = pools["mean"].pool(on_device(hidden), tokens)[:, 0]
+    found = pools["mean"](hidden, [4, 3, 2])
     assert np.argwhere(~np.isfinite(found)).tolist() == [[1, 5]]
     np.testing.assert_array_equal(found[1, 5], np.float32(value))
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_a_graph_gives_padded_texts_the_vectors_that_each_has_alone(provider: Provider, pooling: Pooling) -> None:
+    session, alone = (
+        ort.InferenceSession(str(ALL_TOKENS), providers=[(p.name, dict(p.options))]) for p in (provider, Provider(CPU))
+    )
+    device_pool = DevicePool(session, provider, pooling)
+    for counts in ([3], [5, 5], [9, 3, 7, 4], [2, 30]):
+        ids = np.random.default_rng(0).integers(5, 20, (len(counts), max(counts)))
+        batch = TokenBatch(range(len(counts)), ids, np.array(counts))
+        found = device_pool.pool(device_pool.hidden_states(batch), batch)
+        for row, count in enumerate(counts):
+            own = ids[row : row + 1, :count]
+            hidden = alone.run(None, {"input_ids": own, "attention_mask": np.ones_like(own)})[0]
+            np.testing.assert_allclose(found[row], expected(hidden, [count], pooling), atol=1e-5)
 
 
 def test_the_graphs_are_the_ones_that_their_script_makes() -> None:
@@ -96,9 +140,10 @@ def test_the_graphs_are_the_ones_that_their_script_makes() -> None:
     assert FOLDER == device_pool._GRAPHS
 
 
-def test_a_card_is_asked_for_by_its_number_and_without_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", ["0", "1"])
+def test_a_card_is_asked_for_by_its_number_and_without_tf32(monkeypatch: pytest.MonkeyPatch, number: str) -> None:
     """What ONNX Runtime is told, without a card; the other options are the caller's."""
-    given_options = {"device_id": "1", "gpu_mem_limit": "1000", "use_tf32": "1"}
+    given_options = {"device_id": number, "gpu_mem_limit": "1000", "use_tf32": "1"}
     opened: list[Any] = []
     bound: list[Any] = []
 
@@ -116,21 +161,23 @@ def test_a_card_is_asked_for_by_its_number_and_without_tf32(monkeypatch: pytest.
     found = DevicePool(session, Provider(CUDA, given_options), "mean").hidden_states(
         TokenBatch([0], np.zeros((1, 2), np.int64))
     )
-    assert opened == [[(CUDA, given_options | {"use_tf32": "0"})]]
-    assert bound == [("last_hidden_state", "cuda", 1)]
+    wanted = {"device_id": "1", "gpu_mem_limit": "1000", "use_tf32": "0"}
+    if number == "0":  # the default
+        del wanted["device_id"]
+    assert opened == [[(CUDA, wanted)]]
+    assert bound == [("last_hidden_state", "cuda", int(number))]
     assert found.dtype == np.float32
     assert found.shape == (1, 2, 3)
 
 
 def test_no_card_is_no_pooling_on_the_cpu_instead() -> None:
     """ONNX Runtime itself would go on, on the CPU: where CUDA's libraries are missing, or it was built without CUDA."""
-    session = ort.InferenceSession(str(ROW), providers=[CPU])
+    if starts_cuda():
+        pytest.skip("needs a machine without an NVIDIA card")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # ONNX Runtime's, about the provider
-        if ort.InferenceSession(str(ROW), providers=[CUDA]).get_providers()[0] == CUDA:
-            pytest.skip("needs a machine without a CUDA card")
+        warnings.simplefilter("ignore")  # as above
         with pytest.raises(ProviderError, match=r"CUDAExecutionProvider did not open .*mean\.onnx .*; free memory"):
-            DevicePool(session, Provider(CUDA), "mean")
+            MadeUp(Provider(CUDA), "mean")
 
 
 def test_a_cpu_imports_none_of_it(tiny_bundle: Bundle) -> None:

@@ -1,11 +1,8 @@
 """session.py with device_pool.py: hidden states that stay on the device. A CPU stands in for the card."""
 
-import multiprocessing
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,7 +12,6 @@ from embedge import Bundle, BundleError, Embedder
 from embedge.bundle.manifest import BATCH, HIDDEN, READ_TOKENS, TOKENS, Pooling, Shape
 from embedge.inference import session as session_module
 from embedge.inference.device_pool import DevicePool
-from embedge.inference.pool import pool
 from embedge.inference.providers import CPU, CPU_ONLY
 from embedge.inference.session import Session
 from embedge.inference.token_batch import TokenBatch
@@ -25,7 +21,6 @@ from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from constant_graph import graph_of
 
-POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 WIDTH = 4
 BATCH_OF_2 = TokenBatch(range(2), np.array([[2, 5, 3], [2, 6, 0]]), np.array([3, 2]))
 
@@ -35,41 +30,8 @@ def cpu_as_card(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_module, "CUDA", CPU)
 
 
-@pytest.fixture(scope="module")
-def mean_bundle(
-    export: Callable[..., Bundle], make_checkpoint: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
-) -> Bundle:
-    """Its graphs give the hidden states of all tokens."""
-    checkpoint = make_checkpoint("mean", pooling="mean")
-    return export(checkpoint, tmp_path_factory.mktemp("bundles") / "mean", precisions=("fp32",), verify=False)
-
-
 def open_session(graph: Path, pooling: Pooling | None, shape: Shape = (BATCH, READ_TOKENS, WIDTH)) -> Session:
     return Session(graph, threads=1, providers=CPU_ONLY, outputs={HIDDEN: shape}, run_as_is=True, pooling=pooling)
-
-
-def padded(lengths: list[int]) -> TokenBatch:
-    random = np.random.default_rng(len(lengths))
-    counts = np.array(lengths)
-    ids = random.integers(5, 30, (len(lengths), max(lengths)))
-    ids[np.arange(max(lengths)) >= counts[:, None]] = 0
-    return TokenBatch(range(len(lengths)), ids, counts)
-
-
-@pytest.mark.usefixtures("cpu_as_card")
-@pytest.mark.parametrize("pooling", POOLINGS)
-def test_a_padded_batch_gives_the_vectors_of_each_text_alone(mean_bundle: Bundle, pooling: Pooling) -> None:
-    shape = (BATCH, TOKENS, 32)
-    graph = mean_bundle.graph("fp32")
-    on_device, on_host = open_session(graph, pooling, shape), open_session(graph, None, shape)
-    for lengths in ([3], [5, 5], [9, 3, 7, 4], [2, 30]):
-        batch = padded(lengths)
-        found = on_device.run(batch, HIDDEN)
-        assert found.shape == (len(lengths), 1, 32)
-        for row, count in enumerate(lengths):
-            hidden = on_host.run(TokenBatch([row], batch.ids[row : row + 1, :count]), HIDDEN)
-            assert hidden.shape == (1, count, 32)
-            np.testing.assert_allclose(found[row], pool(hidden, pooling), atol=1e-5)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "lasttoken"])
@@ -171,24 +133,3 @@ def test_pooling_that_fails_is_an_error_of_the_run(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(DevicePool, "pool", fail)
     with pytest.raises(BundleError, match=r"\(CUDA failure 2: out of memory\); memory ran out, so lower batch_tokens$"):
         session.run(BATCH_OF_2, HIDDEN)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
-@pytest.mark.usefixtures("cpu_as_card")
-def test_a_forked_child_pools_with_sessions_of_its_own(mean_bundle: Bundle) -> None:
-    session = open_session(mean_bundle.graph("fp32"), "mean", (BATCH, TOKENS, 32))
-    _INHERITED["session"] = session
-    expected = session.run(BATCH_OF_2, HIDDEN)
-    with multiprocessing.get_context("fork").Pool(1) as processes:
-        found, pool_of_child = processes.apply_async(_run_inherited).get(timeout=20)
-    np.testing.assert_array_equal(found, expected)
-    assert pool_of_child != id(session._device_pool)
-
-
-_INHERITED: dict[str, Session] = {}  # by the child; an argument would be pickled
-
-
-def _run_inherited() -> tuple[NDArray[np.float32], int]:
-    session = _INHERITED["session"]
-    return session.run(BATCH_OF_2, HIDDEN), id(session._device_pool)
