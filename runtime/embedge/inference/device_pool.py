@@ -101,7 +101,7 @@ class DevicePool:
 def _counts(batch: TokenBatch) -> NDArray[np.int64]:
     """The number of tokens of each text, int64 [batch]."""
     texts, tokens = batch.ids.shape
-    return np.full(texts, tokens) if batch.counts is None else batch.counts
+    return np.full(texts, tokens, np.int64) if batch.counts is None else batch.counts
 
 
 def _first_row(batch: TokenBatch) -> Inputs:

@@ -6,6 +6,7 @@ Without a card, the CPU runs the same code and the same graphs.
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
@@ -129,6 +130,20 @@ def test_a_graph_gives_padded_texts_the_vectors_that_each_has_alone(provider: Pr
             own = ids[row : row + 1, :count]
             hidden = alone.run(None, {"input_ids": own, "attention_mask": np.ones_like(own)})[0]
             np.testing.assert_allclose(found[row], expected(hidden, [count], pooling), atol=1e-5)
+
+
+def test_threads_may_share_it(provider: Provider) -> None:
+    session = ort.InferenceSession(str(ALL_TOKENS), providers=[(provider.name, dict(provider.options))])
+    device_pool = DevicePool(session, provider, "mean")
+    batches = [TokenBatch(range(n), np.full((n, 3 * n), 4 + n), np.arange(1, n + 1)) for n in range(1, 11)] * 8
+
+    def vectors(batch: TokenBatch) -> NDArray[np.float32]:
+        return device_pool.pool(device_pool.hidden_states(batch), batch)
+
+    alone = list(map(vectors, batches))
+    with ThreadPoolExecutor(4) as threads:
+        for found, own in zip(threads.map(vectors, batches), alone, strict=True):
+            np.testing.assert_array_equal(found, own)
 
 
 def test_the_graphs_are_the_ones_that_their_script_makes() -> None:
