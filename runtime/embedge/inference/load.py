@@ -123,6 +123,7 @@ class _GraphSessions:
             # On a CPU, fp16 needs ONNX Runtime to fold the casts of its weights.
             run_as_is=record.exporter == "native" and self._precision != "fp16",
             prepacked=prepacked,
+            pooling=self._bundle.manifest.pooling,
             check_files=self._check_unchanged,
             on_parsed=on_parsed,
         )
