@@ -19,7 +19,8 @@ from benchmarks.report.machine_info import Machine, describe, this_machine
 from benchmarks.report.tables import align, write_json
 from embedge.bundle.manifest import Side
 from embedge.errors import InputValueError
-from embedge.inference.tokenise import Tokeniser, Tokens
+from embedge.inference.tokenise import Tokeniser
+from embedge.inference.tokens import Tokens
 
 _PROMPT = "query: "
 

@@ -22,12 +22,12 @@ import campaign.kills
 import campaign.pickles
 import embedge.hub.pull
 import embedge.inference.collectors
-import embedge.inference.tokenise
 from campaign.kinds import KINDS, NEEDED
 from campaign.program import Campaign, prepare, table
 from campaign.trial import Bench, run_trial
 from campaign.watch import Ended, watch
 from embedge import Bundle, Embedder
+from embedge.inference.special_tokens import SpecialTokens
 
 # Of each kind so many, which take some seconds; the campaign itself runs for minutes.
 TRIALS = {
@@ -77,13 +77,13 @@ def _longer_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _a_token_less(monkeypatch: pytest.MonkeyPatch) -> None:
-    compact = embedge.inference.tokenise._compact
-    monkeypatch.setattr(embedge.inference.tokenise, "_compact", lambda ids: compact(ids)[:-1])
+    add = SpecialTokens.add
+    monkeypatch.setattr(SpecialTokens, "add", lambda *arguments: add(*arguments)[:-1])
 
 
 def _batch_matters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        embedge.inference.collectors, "pool", lambda hidden, pooling: hidden[:, 0] + np.float32(len(hidden))
+        embedge.inference.collectors, "pool", lambda hidden, pooling, counts: hidden[:, 0] + np.float32(len(hidden))
     )
 
 

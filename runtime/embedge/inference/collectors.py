@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from embedge.bundle.manifest import HIDDEN, SCORES, Pooling
 from embedge.inference.options import RANGED, OutputPrecision, VectorOptions
 from embedge.inference.pool import convert, normalise, pool
+from embedge.inference.token_batch import TokenBatch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,12 +28,12 @@ class Collector(Protocol[Result]):
 
     output: str
 
-    def store(self, members: Sequence[int], values: NDArray[np.float32]) -> None:
+    def store(self, batch: TokenBatch, values: NDArray[np.float32]) -> None:
         """Store the output of one batch; no two threads store the same text.
 
         Args:
-            members: positions of the batch's texts in the input.
-            values: the graph's output for them, float32 [batch, ...].
+            batch: the batch, with the positions of its texts in the input.
+            values: the graph's output for it, float32 [batch, ...]; what it has for padding is not read.
 
         Raises:
             FloatingPointError: a value is NaN or infinity.
@@ -57,14 +58,14 @@ class VectorCollector:
         empty = convert(np.empty((0, options.dimension), np.float32), self._stored)
         self._vectors = np.empty((count, *empty.shape[1:]), empty.dtype)
 
-    def store(self, members: Sequence[int], values: NDArray[np.float32]) -> None:
+    def store(self, batch: TokenBatch, values: NDArray[np.float32]) -> None:
         """Store the vectors of one batch; see ``Collector``."""
-        vectors = pool(values, self._pooling)[:, : self._options.dimension]
+        vectors = pool(values, self._pooling, batch.counts)[:, : self._options.dimension]
         if self._options.normalize:
             vectors = normalise(vectors)
         elif not np.isfinite(vectors).all():
             raise FloatingPointError("NaN or infinity in a vector")
-        self._vectors[list(members)] = convert(vectors, self._stored)
+        self._vectors[list(batch.members)] = convert(vectors, self._stored)
 
     def result(self) -> NDArray[Any]:
         """Return the vectors [count, ...]."""
@@ -78,9 +79,9 @@ class ScoreCollector:
         self.output = SCORES
         self._scores = np.empty(count, np.float32)
 
-    def store(self, members: Sequence[int], values: NDArray[np.float32]) -> None:
+    def store(self, batch: TokenBatch, values: NDArray[np.float32]) -> None:
         """Store the logits of one batch; see ``Collector``."""
-        self._scores[list(members)] = values[:, 0]
+        self._scores[list(batch.members)] = values[:, 0]
 
     def result(self) -> NDArray[np.float32]:
         """Return the logits [count]."""
@@ -91,27 +92,28 @@ class ListCollector(Generic[Row]):
     """A list with one result for each text, of whatever type.
 
     Args:
-        ids: token ids of all texts.
+        count: number of texts.
         output: name of the graph's output.
         convert_row: makes the result of one text from its token ids [tokens] and its output [tokens, ...].
     """
 
     def __init__(
         self,
-        ids: Sequence[NDArray[np.integer[Any]]],
+        count: int,
         output: str,
         convert_row: Callable[[NDArray[np.integer[Any]], NDArray[np.float32]], Row],
     ) -> None:
         self.output = output
-        self._ids = ids
+        self._count = count
         self._convert_row = convert_row
         self._rows: dict[int, Row] = {}
 
-    def store(self, members: Sequence[int], values: NDArray[np.float32]) -> None:
+    def store(self, batch: TokenBatch, values: NDArray[np.float32]) -> None:
         """Store the results of one batch; see ``Collector``."""
-        for member, value in zip(members, values, strict=True):
-            self._rows[member] = self._convert_row(self._ids[member], value)
+        counts = [batch.ids.shape[1]] * len(values) if batch.counts is None else batch.counts.tolist()
+        for member, ids, value, count in zip(batch.members, batch.ids, values, counts, strict=True):
+            self._rows[member] = self._convert_row(ids[:count], value[:count])
 
     def result(self) -> list[Row]:
         """Return the results, one for each text."""
-        return [self._rows[member] for member in range(len(self._ids))]
+        return [self._rows[member] for member in range(self._count)]

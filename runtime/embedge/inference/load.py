@@ -24,6 +24,7 @@ from embedge.inference.providers import CPU, Provider
 
 if TYPE_CHECKING:
     from embedge.inference.engine import Engine
+    from embedge.inference.schedule import Schedule
     from embedge.inference.session import Session
     from embedge.inference.tokenise import Tokeniser
 
@@ -65,10 +66,19 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[Provid
         raise
     check.result()
     from embedge.inference.engine import Engine
+    from embedge.inference.schedule import CpuSchedule
     from embedge.inference.workers import Workers
 
     workers = Workers(session, sessions, cores=threads, parallel=parallel, session_per_core=session_per_core)
-    return Engine(bundle.manifest, tokeniser, workers)
+    return Engine(bundle.manifest, tokeniser, workers, CpuSchedule() if parallel else _device_schedule(bundle))
+
+
+def _device_schedule(bundle: Bundle) -> "Schedule":
+    """The schedule of a GPU."""
+    from embedge.inference.device_schedule import DeviceSchedule  # imported here, because a CPU does not need it
+    from embedge.inference.pad_token import read_pad_id
+
+    return DeviceSchedule(max_tokens=bundle.manifest.max_tokens, pad_id=read_pad_id(bundle))
 
 
 def _with_defaults(providers: tuple[Provider, ...], precision: Precision) -> tuple[Provider, ...]:
@@ -122,6 +132,7 @@ class _GraphSessions:
             # On a CPU, fp16 needs ONNX Runtime to fold the casts of its weights. Other providers need it to fuse nodes.
             run_as_is=self._providers[0].name == CPU and record.exporter == "native" and self._precision != "fp16",
             prepacked=prepacked,
+            pooling=self._bundle.manifest.pooling,
             check_files=self._check_unchanged,
             advice=self._advise,
             on_parsed=on_parsed,

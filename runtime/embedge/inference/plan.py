@@ -1,4 +1,4 @@
-"""Token counts to batches. A pure function of the counts: it sees neither texts nor sessions."""
+"""Token counts to batches for a CPU. A pure function of the counts: it sees neither texts nor sessions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,8 @@ class Batch:
     """Texts that one session run embeds together.
 
     Attributes:
-        tokens: token count of each of its texts; the same for all, so a batch has neither padding nor mask.
+        tokens: number of tokens of a row. On a CPU it is the token count of each of the texts, so a batch has neither
+            padding nor mask. For a GPU (see ``padded_plan``) it is at least the largest token count.
         members: positions of its texts in the input.
     """
 
@@ -22,7 +23,7 @@ class Batch:
 
     @property
     def total_tokens(self) -> int:
-        """Number of tokens of all its texts."""
+        """Number of tokens of all its rows."""
         return self.tokens * len(self.members)
 
 

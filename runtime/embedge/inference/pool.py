@@ -25,12 +25,13 @@ _LEAST_SQUARE = np.float32(2**24) * np.finfo(np.float32).tiny
 _FEW = 100  # vectors; sentence-transformers warns below the same number
 
 
-def pool(hidden: NDArray[np.float32], pooling: Pooling) -> NDArray[np.float32]:
+def pool(hidden: NDArray[np.float32], pooling: Pooling, counts: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
     """Return one vector for each text, from the hidden states of its tokens.
 
     Args:
-        hidden: float32 [batch, tokens, dimension], without padding.
+        hidden: float32 [batch, tokens, dimension]; or [batch, 1, dimension] if the graph gives only what pooling reads.
         pooling: ``"cls"`` takes the first token, ``"mean"`` the mean of all tokens, ``"last"`` the last token.
+        counts: number of tokens of each text, int64 [batch]; what follows them is padding. None if no text is padded.
 
     Returns:
         float32 [batch, dimension].
@@ -38,13 +39,20 @@ def pool(hidden: NDArray[np.float32], pooling: Pooling) -> NDArray[np.float32]:
     >>> hidden = np.array([[[1, 2], [3, 6]]], np.float32)
     >>> [pool(hidden, p).tolist() for p in ("cls", "mean", "last")]
     [[[1.0, 2.0]], [[2.0, 4.0]], [[3.0, 6.0]]]
+    >>> [pool(hidden, p, np.int64([1])).tolist() for p in ("cls", "mean", "last")]
+    [[[1.0, 2.0]], [[1.0, 2.0]], [[1.0, 2.0]]]
     """
     if pooling == "cls":
         return hidden[:, 0]
+    if counts is None or hidden.shape[1] == 1:
+        if pooling == "last":
+            return hidden[:, -1]
+        mean: NDArray[np.float32] = hidden.mean(axis=1)
+        return mean
     if pooling == "last":
-        return hidden[:, -1]
-    mean: NDArray[np.float32] = hidden.mean(axis=1)
-    return mean
+        return hidden[np.arange(len(hidden)), counts - 1]
+    # Row by row: padding may hold anything, NaN too, and the sum of the rows together would be no faster.
+    return np.stack([row[:count].mean(axis=0) for row, count in zip(hidden, counts.tolist(), strict=True)])
 
 
 def normalise(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnxruntime as ort
 
-from embedge.bundle.manifest import BATCH, HIDDEN, READ_TOKENS, TOKENS, Shape
+from embedge.bundle.manifest import BATCH, HIDDEN, READ_TOKENS, TOKENS, Pooling, Shape
 from embedge.errors import BundleError, ProviderError
 from embedge.inference.providers import CPU, CUDA, Provider
 from embedge.inference.token_batch import TokenBatch
@@ -18,6 +18,7 @@ from embedge.inference.token_batch import TokenBatch
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from embedge.inference.device_pool import DevicePool, DeviceTensor
     from embedge.inference.node_assignment import Advice
 
 # To install another one of the packages that share ONNX Runtime's files would take its providers away.
@@ -26,6 +27,8 @@ _PACKAGE = getattr(ort, "package_name", "onnxruntime")
 # A parent process's sessions, in a forked child. They are never destroyed: their destructor would wait for threads that
 # the child does not have.
 _SESSIONS_OF_PARENT: list[ort.InferenceSession] = []
+# What ONNX Runtime's errors say if memory ran out: its arena, its arena at the limit `gpu_mem_limit`, CUDA and C++.
+_OUT_OF_MEMORY = ("Failed to allocate memory", "is smaller than requested bytes", "out of memory", "bad_alloc")
 
 
 class Session:
@@ -42,6 +45,8 @@ class Session:
             Without it, every run rearranges them again; but the session opens in a third of the time, and all sessions
             of a process share the one copy of the weights that is mapped into memory. Integer products are the same
             either way, sums of floats are not.
+        pooling: how the hidden states are pooled. On CUDA, ``run`` then pools them on the card, unless the graph gives
+            one token of each text only. Elsewhere, and if it is None, ``run`` returns them as they are.
         check_files: raises BundleError if the graph's files are no longer the ones that were loaded first. Called when
             they are loaded again.
         advice: gives the end of errors about a provider that does not run the graph, or only a part of it: what to do.
@@ -63,6 +68,7 @@ class Session:
         outputs: Mapping[str, Shape],
         run_as_is: bool,
         prepacked: bool = True,
+        pooling: Pooling | None = None,
         check_files: Callable[[], None] = lambda: None,
         advice: Advice = lambda opened: "remove device and providers to run on the CPU",
         on_parsed: Callable[[], None] = lambda: None,
@@ -73,11 +79,13 @@ class Session:
         self._threads = threads
         self._outputs = outputs
         self._run_as_is = run_as_is
+        self._pooling = pooling
         self._check_files = check_files
         self._advice = advice
         self._open(on_parsed)
         self._process = os.getpid()
         self._check_declared_outputs()
+        self._device_pool = self._open_device_pool()
 
     def _open(self, on_parsed: Callable[[], None] = lambda: None) -> None:
         providers = _prepare(self._providers)
@@ -169,8 +177,21 @@ class Session:
                     "download or export the bundle again"
                 )
 
+    def _open_device_pool(self) -> DevicePool | None:
+        """Return what pools hidden states on a GPU; None where the plain run copies no more than one row of a text."""
+        if self._pooling is None or self._providers[0].name != CUDA or HIDDEN not in self._outputs:
+            return None
+        shape = next(output.shape for output in self._session.get_outputs() if output.name == HIDDEN)
+        if list(shape or [])[1:2] == [1]:
+            return None
+        from embedge.inference.device_pool import DevicePool  # imported here, because a CPU does not need it
+
+        return DevicePool(self._session, self._providers[0], self._pooling)
+
     def run(self, batch: TokenBatch, output: str) -> NDArray[np.float32]:
         """Run a batch and return one output of the graph: float32 [batch, ...].
+
+        Hidden states that were pooled on a GPU are float32 [batch, 1, dimension], without padding.
 
         Args:
             batch: the token ids of some texts.
@@ -181,26 +202,44 @@ class Session:
                 ``last_hidden_state``.
         """
         self.reopen_after_fork()
-        ids = batch.ids
-        feed = {"input_ids": ids, "attention_mask": batch.mask}
+        if self._device_pool is not None and output == HIDDEN:
+            return self._run_and_pool(self._device_pool, batch)
+        feed = {"input_ids": batch.ids, "attention_mask": batch.mask}
         try:
             values: NDArray[np.float32] = self._session.run([output], feed)[0]
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
-            raise BundleError(
-                f"{self._graph} failed on {ids.shape[0]} x {ids.shape[1]} tokens ({_first_line(error)}); "
-                "lower batch_tokens if memory ran out, else export the bundle again"
-            ) from error
-        self._check_output(values, output, *ids.shape)
+            raise self._run_failed(error, batch) from error
+        self._check_output(values, output, *batch.ids.shape)
         # Hidden states are not checked here: pooling may read only some of them, and the vectors are checked instead.
         if output != HIDDEN and not np.isfinite(values).all():
             raise self.not_finite(output, batch)
         return values
 
-    def _check_output(self, values: NDArray[np.float32], output: str, batch: int, tokens: int) -> None:
+    def _run_and_pool(self, device_pool: DevicePool, batch: TokenBatch) -> NDArray[np.float32]:
+        try:
+            hidden = device_pool.hidden_states(batch)
+        except Exception as error:  # as above
+            raise self._run_failed(error, batch) from error
+        self._check_output(hidden, HIDDEN, *batch.ids.shape)
+        try:
+            return device_pool.pool(hidden, batch)
+        except Exception as error:
+            raise self._run_failed(error, batch) from error
+
+    def _run_failed(self, error: Exception, batch: TokenBatch) -> BundleError:
+        texts, tokens = batch.ids.shape
+        if any(words in str(error) for words in _OUT_OF_MEMORY):
+            remedy = "memory ran out, so lower batch_tokens"
+        else:
+            remedy = "lower batch_tokens if memory ran out, else export the bundle again"
+        return BundleError(f"{self._graph} failed on {texts} x {tokens} tokens ({_first_line(error)}); {remedy}")
+
+    def _check_output(self, values: NDArray[np.float32] | DeviceTensor, output: str, batch: int, tokens: int) -> None:
         """Raise BundleError for another type or shape: numpy would broadcast a single row to many texts."""
         shape = self._outputs[output]
-        if not isinstance(values, np.ndarray) or values.dtype != np.float32 or not _fits(values, shape, batch, tokens):
-            kind = f"{values.dtype} {list(values.shape)}" if isinstance(values, np.ndarray) else type(values).__name__
+        dtype = getattr(values, "dtype", None)  # an output that is no tensor is a list or a dictionary
+        if dtype != np.float32 or not _fits(values.shape, shape, batch, tokens):
+            kind = type(values).__name__ if dtype is None else f"{dtype} {list(values.shape)}"
             sizes = {BATCH: batch, TOKENS: tokens, READ_TOKENS: tokens}
             expected = [sizes[size] if isinstance(size, str) else size for size in shape]
             raise BundleError(
@@ -231,11 +270,11 @@ def _prepare(providers: tuple[Provider, ...]) -> list[tuple[str, dict[str, str]]
     return list(map(for_session, providers))
 
 
-def _fits(values: NDArray[np.float32], expected: Shape, batch: int, tokens: int) -> bool:
-    """Whether an output of ``batch`` texts of ``tokens`` tokens has the expected shape."""
-    if len(values.shape) != len(expected):
+def _fits(shape: tuple[int, ...], expected: Shape, batch: int, tokens: int) -> bool:
+    """Whether the shape of an output of ``batch`` texts of ``tokens`` tokens is the expected one."""
+    if len(shape) != len(expected):
         return False
-    for size, want in zip(values.shape, expected, strict=True):
+    for size, want in zip(shape, expected, strict=True):
         fits = (
             size == want
             or (want == BATCH and size == batch)

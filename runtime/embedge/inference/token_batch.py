@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from embedge.inference.plan import Batch
+from embedge.inference.tokens import Tokens
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -36,3 +39,31 @@ class TokenBatch:
         if self.counts is None:
             return np.ones_like(self.ids)
         return (np.arange(self.ids.shape[1]) < self.counts[:, None]).astype(np.int64)
+
+
+def make_batch(tokens: Tokens, batch: Batch, *, start: int = 0, pad_id: int = 0) -> TokenBatch:
+    """Return the token ids of a batch, padded at the end where a text is shorter than the batch.
+
+    Args:
+        tokens: the token ids of the planned texts.
+        batch: the positions of the batch's texts in ``tokens``, and its length.
+        start: position of the first text of ``tokens`` in the input.
+        pad_id: the id to pad with.
+
+    >>> tokens = Tokens(np.uint16([7, 8, 9]), np.int64([0, 2, 3]), [])
+    >>> make_batch(tokens, Batch(2, (1, 0)), pad_id=5).ids.tolist()
+    [[9, 5], [7, 8]]
+    """
+    chosen = list(batch.members)
+    members = [start + member for member in chosen] if start else chosen
+    if len(tokens) == 1 and len(tokens.values) == batch.tokens:  # one query: with as few numpy calls as possible
+        return TokenBatch(members, tokens.values[None].astype(np.int64))
+    first = tokens.starts[chosen]
+    counts = tokens.starts[1:][chosen] - first
+    places = first[:, None] + np.arange(batch.tokens)
+    if (counts == batch.tokens).all():
+        return TokenBatch(members, tokens.values[places].astype(np.int64))
+    inside = np.arange(batch.tokens) < counts[:, None]
+    ids = np.full(places.shape, pad_id, np.int64)
+    ids[inside] = tokens.values[places[inside]]
+    return TokenBatch(members, ids, counts)

@@ -7,20 +7,18 @@ library.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 from tokenizers import Encoding
 
 from embedge.errors import BundleError, InputValueError
 from embedge.inference.content_tokens import ContentTokeniser
-from embedge.inference.tokenizer_file import load_tokenizer, raise_ours
+from embedge.inference.special_tokens import SpecialTokens
+from embedge.inference.tokenizer_file import load_tokenizer
+from embedge.inference.tokens import Tokens, TokensBuilder
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from embedge.bundle.manifest import Side
 
 # So many texts at most, and so many characters, go to the tokenizer in one call: its Encoding objects take some 200
@@ -28,25 +26,6 @@ if TYPE_CHECKING:
 _CHUNK = 512
 _CHUNK_CHARACTERS = 65_536
 _MASKS = ("<mask>", "[MASK]")
-
-
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """Token ids of some texts.
-
-    Attributes:
-        ids: the ids of each text, [tokens], special tokens included, at most ``max_tokens`` of them; uint16 if the ids
-            fit, as all of BERT's do, else int32. (Python's integers would take ten times the memory or more.)
-        truncated: positions of the texts that lost their end or their start.
-        side: the end of a text that is truncated.
-        max_characters: the limit on the characters of a text, if a text was truncated because of this limit alone; else
-            None.
-    """
-
-    ids: list[NDArray[np.integer[Any]]]
-    truncated: list[int]
-    side: Side = "right"
-    max_characters: int | None = None
 
 
 class Tokeniser:
@@ -72,9 +51,9 @@ class Tokeniser:
         self._tokenizer = load_tokenizer(path)
         self._max_tokens = max_tokens
         self._side: Side = truncation_side
-        self._special_tokens = self._count_special(is_pair=False)
-        self._special_tokens_of_pair = self._count_special(is_pair=True)
-        self._max_content_tokens = max_tokens - self._special_tokens
+        self._special_tokens = SpecialTokens(self._tokenizer, path, is_pair=False)
+        self._special_tokens_of_pair = SpecialTokens(self._tokenizer, path, is_pair=True)
+        self._max_content_tokens = max_tokens - self._special_tokens.count
         if self._max_content_tokens < 1:
             raise BundleError(
                 f"{path} adds more special tokens than max_tokens ({max_tokens}) has room for; export the bundle again"
@@ -95,10 +74,8 @@ class Tokeniser:
                 are tokenised.
             BundleError: the tokenizer fails.
         """
-        ids: list[NDArray[np.integer[Any]]] = []
-        truncated: list[int] = []
-        max_characters = None
-        content_tokeniser = self._content_tokeniser
+        ids, truncated, max_characters = TokensBuilder(self._path, start), [], None
+        content_tokeniser, special_tokens = self._content_tokeniser, self._special_tokens
         for first, end in _chunks([len(text) for text in texts]):
             chunk, incomplete = content_tokeniser.shorten(texts[first:end], prefix)
             indices = range(start + first, start + len(texts))
@@ -109,36 +86,34 @@ class Tokeniser:
                 elif incomplete and index - first in incomplete:
                     truncated.append(index)
                     max_characters = content_tokeniser.max_characters
-                ids.append(self._add_special(start + index, content))
-                if not len(ids[-1]):
-                    raise InputValueError(f"text {start + index} has no tokens; remove it")
-        return Tokens(ids, truncated, self._side, max_characters)
+                ids.add(special_tokens.add(start + index, content))
+            ids.end_chunk()
+        return ids.tokens(truncated, self._side, max_characters)
 
-    def encode_pairs(self, pairs: Sequence[tuple[str, str]]) -> Tokens:
+    def encode_pairs(self, pairs: Sequence[tuple[str, str]], *, start: int = 0) -> Tokens:
         """Return the token ids of pairs of query and document, joined as the tokenizer joins pairs.
 
-        If a pair is too long, its document loses its end or its start; the query loses nothing.
+        If a pair is too long, its document loses its end or its start; the query loses nothing. ``start`` is the first
+        index in error messages.
 
         Raises:
             InputValueError: a text is not valid Unicode, or a query leaves no room for a document.
             BundleError: the tokenizer fails.
         """
-        ids: list[NDArray[np.integer[Any]]] = []
-        truncated: list[int] = []
-        max_characters = None
-        content_tokeniser = self._content_tokeniser
-        max_content_tokens = self._max_tokens - self._special_tokens_of_pair
+        ids, truncated, max_characters = TokensBuilder(self._path, start), [], None
+        content_tokeniser, special_tokens = self._content_tokeniser, self._special_tokens_of_pair
+        max_content_tokens = self._max_tokens - special_tokens.count
         for first, end in _chunks([len(query) + len(document) for query, document in pairs]):
             chunk = pairs[first:end]
-            queries, incomplete_queries = self._encode_queries(chunk, first)
+            queries, incomplete_queries = self._encode_queries(chunk, start + first)
             texts, incomplete = content_tokeniser.shorten([document for _, document in chunk])
-            documents = content_tokeniser.encode(texts, range(first, len(pairs)))
+            documents = content_tokeniser.encode(texts, range(start + first, start + len(pairs)))
             for index, ((query, _), document) in enumerate(zip(chunk, documents, strict=True), first):
                 room = max_content_tokens - len(queries[query])
                 if room < 1:
                     raise InputValueError(
-                        f"the query of pair {index} has {len(queries[query])} tokens or more, which leaves no room for "
-                        f"a document within {self._max_tokens}; shorten the query"
+                        f"the query of pair {start + index} has {len(queries[query])} tokens or more, which leaves no "
+                        f"room for a document within {self._max_tokens}; shorten the query"
                     )
                 if len(document) > room:
                     truncated.append(index)
@@ -146,8 +121,9 @@ class Tokeniser:
                 elif index - first in incomplete or query in incomplete_queries:
                     truncated.append(index)
                     max_characters = content_tokeniser.max_characters
-                ids.append(self._add_special(index, queries[query], document))
-        return Tokens(ids, truncated, self._side, max_characters)
+                ids.add(special_tokens.add(start + index, queries[query], document))
+            ids.end_chunk()
+        return ids.tokens(truncated, self._side, max_characters)
 
     def _encode_queries(
         self, pairs: Sequence[tuple[str, str]], start: int
@@ -177,25 +153,10 @@ class Tokeniser:
         counts: list[int] = []
         for first, end in _chunks([len(text) for text in texts]):
             chunk = {index: prefix + text for index, text in enumerate(texts[first:end], first)}
-            counts += (len(content) + self._special_tokens for content in self._content_tokeniser.encode_whole(chunk))
+            counts += (
+                len(content) + self._special_tokens.count for content in self._content_tokeniser.encode_whole(chunk)
+            )
         return counts
-
-    def _count_special(self, *, is_pair: bool) -> int:
-        try:
-            return int(self._tokenizer.num_special_tokens_to_add(is_pair=is_pair))
-        except BaseException as error:
-            raise_ours(error, f"{self._path} is not a tokenizer")
-
-    def _add_special(self, index: int, *contents: Encoding) -> NDArray[np.integer[Any]]:
-        """Return the ids of a text or a pair with the special tokens; ``index`` is its index in error messages."""
-        try:
-            ids = self._tokenizer.post_process(*contents).ids
-            special = self._special_tokens if len(contents) == 1 else self._special_tokens_of_pair
-            if len(ids) != special + sum(map(len, contents)):
-                raise BundleError(f"{self._path} leaves out or repeats tokens; export the bundle again")
-            return _compact(ids)
-        except BaseException as error:
-            raise_ours(error, f"{self._path} makes no token ids of text {index}")
 
 
 def _chunks(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -212,13 +173,3 @@ def _chunks(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
             first, characters = end, length
     if first < len(lengths):
         yield first, len(lengths)
-
-
-def _compact(ids: list[int]) -> NDArray[np.integer[Any]]:
-    """Return token ids in the smaller type that holds them.
-
-    >>> [_compact(ids).dtype.name for ids in ([101, 65_535], [101, 65_536], [])]
-    ['uint16', 'int32', 'uint16']
-    """
-    array = np.array(ids, np.int32)
-    return array.astype(np.uint16) if array.max(initial=0) <= np.iinfo(np.uint16).max else array

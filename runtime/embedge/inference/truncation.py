@@ -2,7 +2,7 @@
 
 from embedge.errors import InputValueError, TruncationWarning, warn
 from embedge.inference.options import OnTruncate
-from embedge.inference.tokenise import Tokens
+from embedge.inference.tokens import Tokens
 
 
 class Truncation:
@@ -26,7 +26,7 @@ class Truncation:
     def add(self, tokens: Tokens) -> None:
         """Count the truncated texts; raise InputValueError for one if ``on_truncate`` is ``error``."""
         self._positions += (self._texts + position for position in tokens.truncated)
-        self._texts += len(tokens.ids)
+        self._texts += len(tokens)
         self._max_characters = self._max_characters or tokens.max_characters
         self._lost = "their start" if tokens.side == "left" else "their end"
         if self._positions and self._on_truncate == "error":

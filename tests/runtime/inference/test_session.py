@@ -20,24 +20,12 @@ from embedge.inference.token_batch import TokenBatch
 
 pytest.importorskip("onnx", reason="needs onnx, which the extra `export` installs")
 import onnx
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, helper, numpy_helper
+
+from constant_graph import graph_of
 
 WIDTH = 4
 IDS = np.array([[2, 5, 3], [2, 6, 3]])
-
-
-def graph_of(
-    value: NDArray[np.generic], path: Path, *, declared: int = TensorProto.FLOAT, output: str = HIDDEN
-) -> Path:
-    """A graph that gives this whatever the ids are, and declares no shape."""
-    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, None) for name in ("input_ids", "attention_mask")]
-    node = helper.make_node("Identity", ["value"], [output])
-    initializer = numpy_helper.from_array(value, "value")
-    outputs = [helper.make_tensor_value_info(output, declared, None)]
-    graph = helper.make_graph([node], "g", inputs, outputs, [initializer])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    path.write_bytes(model.SerializeToString())
-    return path
 
 
 def run(graph: Path, shape: Shape = (BATCH, READ_TOKENS, WIDTH), output: str = HIDDEN) -> NDArray[np.float32]:

@@ -14,7 +14,8 @@ import tokenizer_kinds
 from embedge import Bundle, InputTypeError, InputValueError, TruncationWarning
 from embedge.bundle.manifest import Side
 from embedge.inference.input_texts import check_texts
-from embedge.inference.tokenise import Tokeniser, Tokens
+from embedge.inference.tokenise import Tokeniser
+from embedge.inference.tokens import Tokens
 from embedge.inference.truncation import Truncation
 from tokenizer_kinds import KINDS, make, precompiled
 

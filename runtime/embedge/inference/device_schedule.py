@@ -1,0 +1,47 @@
+"""How the texts of a call become batches for a GPU: padded, and tokenised beside the card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from embedge.inference.options import CallOptions
+from embedge.inference.padded_plan import plan_padded_batches
+from embedge.inference.pipeline import chunk_by_characters, run_ahead
+from embedge.inference.plan import Batch
+
+Chunk = TypeVar("Chunk")
+Prepared = TypeVar("Prepared")
+
+_AHEAD = 2  # chunks that are prepared ahead of the one that runs
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSchedule:
+    """Tokenises chunk after chunk on a thread while the card runs, and pads the texts of a batch to one length.
+
+    Attributes:
+        max_tokens: the model's limit.
+        pad_id: the token id to pad with. RoBERTa needs the right one, because it numbers the tokens that are not it.
+    """
+
+    max_tokens: int
+    pad_id: int
+
+    def chunks(self, lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """Yield chunks of some batches each, of which the first is small."""
+        return chunk_by_characters(lengths)
+
+    def prepared(self, chunks: Iterator[Chunk], prepare: Callable[[Chunk], Prepared]) -> Iterator[Prepared]:
+        """Yield ``prepare(chunk)`` of each chunk; later chunks are prepared meanwhile."""
+        return run_ahead(chunks, prepare, ahead=_AHEAD)
+
+    def plan(self, token_counts: Sequence[int], options: CallOptions) -> Sequence[Batch]:
+        """Return padded batches of texts of similar length."""
+        return plan_padded_batches(
+            token_counts,
+            max_tokens=self.max_tokens,
+            batch_tokens=options.batch_tokens,
+            batch_size=options.batch_size,
+        )

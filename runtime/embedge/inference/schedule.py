@@ -1,0 +1,51 @@
+"""How the texts of a call become batches: for the cores of a CPU, all together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, TypeVar
+
+from embedge.inference.options import CallOptions
+from embedge.inference.plan import Batch, plan_batches
+
+Chunk = TypeVar("Chunk")
+Prepared = TypeVar("Prepared")
+
+
+class Schedule(Protocol):
+    """When texts are tokenised, and how they are put into batches."""
+
+    @property
+    def pad_id(self) -> int:
+        """The token id to pad with."""
+
+    def chunks(self, lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """Yield the first and end position of each chunk of texts, whose lengths in characters are given."""
+
+    def prepared(self, chunks: Iterator[Chunk], prepare: Callable[[Chunk], Prepared]) -> Iterator[Prepared]:
+        """Yield ``prepare(chunk)`` of each chunk, in order: its tokens and its batches."""
+
+    def plan(self, token_counts: Sequence[int], options: CallOptions) -> Sequence[Batch]:
+        """Return the batches of one chunk."""
+
+
+class CpuSchedule:
+    """Tokenises all texts, then puts texts of equal length into batches.
+
+    The more texts there are, the more of them have the same length. And tokenizers uses all cores, as the session does,
+    so one would only take the cores of the other.
+    """
+
+    pad_id = 0  # not used: nothing is padded
+
+    def chunks(self, lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """Yield one chunk with all texts."""
+        yield 0, len(lengths)
+
+    def prepared(self, chunks: Iterator[Chunk], prepare: Callable[[Chunk], Prepared]) -> Iterator[Prepared]:
+        """Yield ``prepare(chunk)`` of each chunk when the caller asks for it."""
+        return map(prepare, chunks)
+
+    def plan(self, token_counts: Sequence[int], options: CallOptions) -> Sequence[Batch]:
+        """Return batches of texts of equal token count."""
+        return plan_batches(token_counts, batch_tokens=options.batch_tokens, batch_size=options.batch_size)
