@@ -20,7 +20,7 @@ from embedge.background import BackgroundTask, Semaphore
 from embedge.bundle.directory import Bundle
 from embedge.bundle.manifest import TOKENIZER, Precision
 from embedge.errors import EmbedgeError
-from embedge.inference.providers import CPU, Provider
+from embedge.inference.providers import CPU, CPU_ONLY, CUDA, Provider
 
 if TYPE_CHECKING:
     from embedge.inference.engine import Engine
@@ -41,7 +41,8 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[Provid
     Raises:
         BundleCorruptError: the tokenizer or the graph is not the one that was exported.
         BundleError: the tokenizer or the graph cannot be used.
-        ProviderError: the first provider did not start, or runs only a part of the graph; the message says what to do.
+        ProviderError: the first provider did not start, runs only a part of the graph, or computes other values than
+            the CPU.
     """
     sessions = _GraphSessions(bundle, precision, _with_defaults(providers, precision))
     sessions.check_sizes()
@@ -65,6 +66,8 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[Provid
         check.result()  # a changed file explains all other errors
         raise
     check.result()
+    if providers[0].name not in (CPU, CUDA):
+        sessions.compare_with_cpu(session, threads=threads)
     from embedge.inference.engine import Engine
     from embedge.inference.schedule import CpuSchedule
     from embedge.inference.workers import Workers
@@ -143,6 +146,15 @@ class _GraphSessions:
         session = self.open_first(threads=threads, prepacked=prepacked)
         self._check_unchanged()
         return session
+
+    def compare_with_cpu(self, session: "Session", *, threads: int) -> None:
+        """Raise ProviderError if the session computes other values than one on the CPU."""
+        from embedge.inference.provider_probe import compare_with_cpu  # the CPU does not need it
+
+        manifest, graph = self._bundle.manifest, self._bundle.graph(self._precision)
+        on_cpu = _GraphSessions(self._bundle, self._precision, CPU_ONLY).open(threads=threads, prepacked=False)
+        name = self._providers[0].name
+        compare_with_cpu(session, on_cpu, manifest.outputs, provider=name, graph=graph, max_tokens=manifest.max_tokens)
 
     def _advise(self, opened: bool) -> str:
         from embedge.inference.provider_advice import advise  # only errors need it

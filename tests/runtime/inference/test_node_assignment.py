@@ -220,8 +220,8 @@ def test_the_cpu_s_load_does_not_import_the_check(tiny_bundle: Bundle) -> None:
             "Failed to get a WebGPU adapter: No supported adapters",
         ),
         (
-            "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running If node. Name:'a' "
-            "Status Message: Non-zero status code returned while running MultiHeadAttention node. Name:'b' "
+            "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running If node. "
+            "Name:'a' Status Message: Non-zero status code returned while running MultiHeadAttention node. Name:'b' "
             "Status Message: input `key_padding_mask` not implemented for webgpu",
             "input `key_padding_mask` not implemented for webgpu",
         ),
