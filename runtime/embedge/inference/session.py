@@ -1,9 +1,9 @@
-"""One ONNX Runtime session: options, providers and threads; run one batch and check the output."""
+"""One ONNX Runtime session: run one batch and check the output; load the graph again in a forked child."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,9 @@ import numpy as np
 import onnxruntime as ort
 
 from embedge.bundle.manifest import BATCH, HIDDEN, READ_TOKENS, TOKENS, Pooling, Shape
-from embedge.errors import BundleError, ProviderError
-from embedge.inference.providers import CPU, CUDA, Provider
+from embedge.errors import BundleError
+from embedge.inference.open_session import SessionFactory, first_line
+from embedge.inference.providers import CUDA, Provider
 from embedge.inference.token_batch import TokenBatch
 
 if TYPE_CHECKING:
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
     from embedge.inference.device_pool import DevicePool, DeviceTensor
     from embedge.inference.node_assignment import Advice
-
-# To install another one of the packages that share ONNX Runtime's files would take its providers away.
-_PACKAGE = getattr(ort, "package_name", "onnxruntime")
 
 # A parent process's sessions, in a forked child. They are never destroyed: their destructor would wait for threads that
 # the child does not have.
@@ -76,70 +74,19 @@ class Session:
         self.prepacked = prepacked
         self._graph = graph
         self._providers = providers
-        self._threads = threads
         self._outputs = outputs
-        self._run_as_is = run_as_is
         self._pooling = pooling
         self._check_files = check_files
-        self._advice = advice
+        self._factory = SessionFactory(
+            graph=graph, threads=threads, providers=providers, run_as_is=run_as_is, prepacked=prepacked, advice=advice
+        )
         self._open(on_parsed)
         self._process = os.getpid()
         self._check_declared_outputs()
         self._device_pool = self._open_device_pool()
 
     def _open(self, on_parsed: Callable[[], None] = lambda: None) -> None:
-        providers = _prepare(self._providers)
-        try:
-            self._session = ort.InferenceSession(
-                str(self._graph),
-                self._session_options(),
-                providers=providers,
-                disabled_optimizers=_NoDisabledOptimizers(on_parsed),
-                # The fallback would try other providers after an error, and print a note about it to stdout.
-                enable_fallback=False,
-            )
-        except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
-            if self._providers[0].name != CPU:
-                from embedge.inference.node_assignment import cannot_open  # the CPU does not need it
-                from embedge.inference.provider_errors import not_started
-
-                first = self._providers[0]
-                raise not_started(error, first) or cannot_open(
-                    error, graph=self._graph, provider=first.name, advice=self._advice
-                ) from error
-            raise BundleError(
-                f"ONNX Runtime {ort.__version__} cannot load {self._graph} ({_first_line(error)}); "
-                f"free memory if it ran out, else run `pip install -U {_PACKAGE}` or export the bundle again"
-            ) from error
-        started = self._session.get_providers()
-        if started[0] != self._providers[0].name:
-            raise ProviderError(
-                f"{self._providers[0].name} did not start, ONNX Runtime fell back to {started[0]}; call "
-                "onnxruntime.set_default_logger_severity(0) to log the reason, or remove providers to run on the CPU"
-            )
-        if started[0] != CPU:
-            from embedge.inference.node_assignment import check_assignment  # the CPU does not need it
-
-            check_assignment(self._session, graph=self._graph, provider=started[0], advice=self._advice)
-
-    def _session_options(self) -> ort.SessionOptions:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.inter_op_num_threads = 1
-        # Threads spin while a run has work for them, but not after it: other sessions and processes want the cores.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        # Memory patterns keep a plan for each shape that was ever run. They gain nothing here, and fragment memory.
-        options.enable_mem_pattern = False
-        if not self.prepacked:
-            options.add_session_config_entry("session.disable_prepacking", "1")
-        if self._providers[0].name != CPU:
-            from embedge.inference.node_assignment import RECORD_ASSIGNMENT  # the CPU does not need it
-
-            options.add_session_config_entry(RECORD_ASSIGNMENT, "1")
-        options.log_severity_level = 4  # fatal only: every error is raised, too
-        level = ort.GraphOptimizationLevel
-        options.graph_optimization_level = level.ORT_DISABLE_ALL if self._run_as_is else level.ORT_ENABLE_ALL
-        return options
+        self._session = self._factory.open(on_parsed)
 
     def reopen_after_fork(self) -> None:
         """In a forked child, load the graph again: a session's threads do not survive a fork.
@@ -232,7 +179,7 @@ class Session:
             remedy = "memory ran out, so lower batch_tokens"
         else:
             remedy = "lower batch_tokens if memory ran out, else export the bundle again"
-        return BundleError(f"{self._graph} failed on {texts} x {tokens} tokens ({_first_line(error)}); {remedy}")
+        return BundleError(f"{self._graph} failed on {texts} x {tokens} tokens ({first_line(error)}); {remedy}")
 
     def _check_output(self, values: NDArray[np.float32] | DeviceTensor, output: str, batch: int, tokens: int) -> None:
         """Raise BundleError for another type or shape: numpy would broadcast a single row to many texts."""
@@ -256,20 +203,6 @@ class Session:
         )
 
 
-def _prepare(providers: tuple[Provider, ...]) -> list[tuple[str, dict[str, str]]]:
-    """Return the providers as ONNX Runtime takes them, after what CUDA needs has been found and loaded."""
-    if all(provider.name == CPU for provider in providers):
-        return [provider.argument for provider in providers]
-    from embedge.inference.provider_options import for_session
-
-    for provider in providers:
-        if provider.name == CUDA:
-            from embedge.inference.cuda import prepare_cuda
-
-            prepare_cuda(provider)
-    return list(map(for_session, providers))
-
-
 def _fits(shape: tuple[int, ...], expected: Shape, batch: int, tokens: int) -> bool:
     """Whether the shape of an output of ``batch`` texts of ``tokens`` tokens is the expected one."""
     if len(shape) != len(expected):
@@ -284,20 +217,3 @@ def _fits(shape: tuple[int, ...], expected: Shape, batch: int, tokens: int) -> b
         if not fits:
             return False
     return True
-
-
-def _first_line(error: BaseException) -> str:
-    """The first line of an error's message; the name of its type if it has no message."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
-class _NoDisabledOptimizers(list[str]):
-    """An empty list of optimisers to disable. ONNX Runtime iterates over it once it has parsed the graph."""
-
-    def __init__(self, on_parsed: Callable[[], None]) -> None:
-        super().__init__()
-        self._on_parsed = on_parsed
-
-    def __iter__(self) -> Iterator[str]:
-        self._on_parsed()
-        return super().__iter__()
