@@ -80,12 +80,7 @@ class Model:
         return f"{type(self).__name__}({', '.join(parts)})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (type(self), str(self._bundle.path), self._precision, self._provider_arguments, self._threads)
-
-    @property
-    def _provider_arguments(self) -> tuple[ProviderArgument, ...]:
-        """The providers as an argument that opens the same model again, the number of the card included."""
-        return tuple(provider.argument if provider.options else provider.name for provider in self._providers)
+        return _reopen, (type(self), str(self._bundle.path), self._precision, provider_arguments(self), self._threads)
 
     @property
     def bundle(self) -> Bundle:
@@ -116,6 +111,11 @@ class Model:
     def max_tokens(self) -> int:
         """The largest number of tokens of an input, special tokens and prompt included; a longer input is truncated."""
         return self._manifest.max_tokens
+
+
+def provider_arguments(model: Model) -> tuple[ProviderArgument, ...]:
+    """Return a model's providers as the argument that loads it again on the same device, with the same options."""
+    return tuple(provider.argument if provider.options else provider.name for provider in model._providers)
 
 
 def _reopen(
