@@ -46,8 +46,9 @@ def only(bundle: Bundle, folder: Path, *precisions: str) -> Path:
 
 def test_a_model_runs_on_the_cpu_unless_told(tiny_bundle: Bundle) -> None:
     expected = Embedder(tiny_bundle.path).encode("the cat")
-    for options in ({}, {"device": "cpu"}, {"device": "cpu", "providers": [CPU]}, {"providers": [(CPU, {})]}):
-        model = Embedder(tiny_bundle.path, **options)  # type: ignore[arg-type]
+    ways: list[dict[str, Any]] = [{}, {"device": "cpu"}, {"device": "cpu", "providers": [CPU]}, {"providers": [CPU]}]
+    for options in ways:
+        model = Embedder(tiny_bundle.path, **options)
         assert (model.device, model.providers, model.precision) == ("cpu", (CPU,), "int8")
         assert "device" not in repr(model)
         np.testing.assert_array_equal(model.encode("the cat", device="cpu"), expected)
