@@ -14,6 +14,7 @@ from embedge.hub.resolve import resolve
 from embedge.inference.cpu import usable_cores
 from embedge.inference.load import load_engine
 from embedge.inference.options import check_count
+from embedge.inference.prepare import prepare_providers
 from embedge.inference.providers import CPU, ProviderArgument, choose_providers, device_of
 
 # The order in which a model without ``precision`` tries the precisions of its bundle. Beside the CPU, int8 is only for
@@ -42,6 +43,7 @@ class Model:
         # Stored as passed, not lowered to this machine's cores: a pickle may be loaded on a machine with more cores.
         self._threads = check_count("threads", threads)
         self._providers = choose_providers(device, providers)
+        prepare_providers(self._providers)  # before a bundle is downloaded or exported for a card that is not there
         on_cpu = self._providers[0].name == CPU
         bundle = resolve(
             model,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import onnxruntime as ort
 
 from embedge.errors import BundleError, ProviderError
-from embedge.inference.providers import CPU, CUDA, Provider
+from embedge.inference.prepare import prepare_providers
+from embedge.inference.providers import CPU, Provider
 
 if TYPE_CHECKING:
     from embedge.inference.node_assignment import Advice
@@ -103,16 +104,12 @@ class SessionFactory:
 
 
 def _prepare(providers: tuple[Provider, ...]) -> list[tuple[str, dict[str, str]]]:
-    """Return the providers as ONNX Runtime takes them, after what CUDA needs has been found and loaded."""
+    """Return the providers as ONNX Runtime takes them, after what they need has been found and loaded."""
     if all(provider.name == CPU for provider in providers):
         return [provider.argument for provider in providers]
     from embedge.inference.provider_options import for_session
 
-    for provider in providers:
-        if provider.name == CUDA:
-            from embedge.inference.cuda import prepare_cuda
-
-            prepare_cuda(provider)
+    prepare_providers(providers)
     return list(map(for_session, providers))
 
 

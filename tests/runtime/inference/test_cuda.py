@@ -17,10 +17,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from embedge import Bundle, ProviderError
+from embedge import Bundle, Embedder, ProviderError, Reranker
 from embedge.bundle.manifest import HIDDEN
 from embedge.inference import cuda
-from embedge.inference.providers import CPU_ONLY, CUDA, Provider
+from embedge.inference.providers import CPU, CPU_ONLY, CUDA, Provider
 from embedge.inference.session import Session
 from embedge.inference.token_batch import TokenBatch
 
@@ -61,6 +61,17 @@ def on(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_cuda_that_lacks_nothing_is_no_error(on: Any, card: str | None) -> None:
     """ONNX Runtime itself refuses what is no number."""
     on(driver(), card=card)
+
+
+@pytest.mark.parametrize("kind", [Embedder, Reranker])
+def test_no_driver_is_an_error_before_a_bundle_is_looked_for(
+    monkeypatch: pytest.MonkeyPatch, kind: type[Embedder] | type[Reranker]
+) -> None:
+    """Which would be downloaded, or exported, for nothing: there is no such bundle."""
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
+    monkeypatch.setattr(cuda, "_DRIVER_LIBRARY", "libnosuch.so.1")
+    with pytest.raises(ProviderError, match=r"no NVIDIA driver here \(.*libnosuch.*; install the driver"):
+        kind("someone/nosuch", device="cuda")
 
 
 @pytest.mark.parametrize(
