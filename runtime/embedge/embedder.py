@@ -19,7 +19,7 @@ from embedge.inference.options import (
     check_count,
     check_prefix,
 )
-from embedge.inference.providers import CPU
+from embedge.inference.providers import ProviderArgument
 from embedge.inference.sentence_transformers_keywords import check_arrays, check_device, choose_normalize
 from embedge.model import Model
 
@@ -44,15 +44,18 @@ class Embedder(Model):
 
     Args:
         model: a recipe's name, a hub id, or a bundle's path.
-        precision: the graph's precision: ``"int8"``, ``"fp32"`` or ``"fp16"``. None takes the first of these that the
-            bundle has; with CUDA, the first of fp16, fp32 and int8.
-        providers: ONNX Runtime execution providers, such as ``["CUDAExecutionProvider", "CPUExecutionProvider"]``; None
-            means the CPU. A provider that is not available is an error; there is no silent fallback.
-        threads: the largest number of cores to use. None uses all that this process may use (CPU affinity and cgroup
-            quota); a larger number is lowered to that.
+        precision: the graph's precision: ``"int8"``, ``"fp32"`` or ``"fp16"``. On the CPU, None takes the first of
+            these that the bundle has. On any other device it takes fp16, or fp32 where the bundle has no fp16; if the
+            cached bundle has neither, fp16 is downloaded or exported, and the precisions that it has stay.
+        providers: the long form of ``device``: ONNX Runtime's execution providers, the preferred one first. Each is a
+            name, or a pair of a name and its options: ``("CUDAExecutionProvider", {"gpu_mem_limit": 2 << 30})``. None
+            takes those of ``device``.
+        threads: the largest number of CPU cores to use. None uses all that this process may use (CPU affinity and
+            cgroup quota); a larger number is lowered to that. With a GPU, these cores tokenise.
         cache_dir: folder of the bundles; None means ``$EMBEDGE_HOME``, or else the platform's cache folder.
         local_files_only: never use the network.
-        device: sentence-transformers' keyword; ``"cpu"`` is accepted. Choose other devices with ``providers``.
+        device: what the model runs on: ``"cpu"``, ``"cuda"``, or ``"cuda:1"`` for the second GPU. None means the CPU,
+            or the first of ``providers``. A device that is not available is an error; there is no silent fallback.
 
     Raises:
         BundleNotFoundError: there is no such bundle; the message says how to get one.
@@ -60,10 +63,10 @@ class Embedder(Model):
         BundleCorruptError: a file is not the one that was exported.
         BundleError: the bundle is a reranker.
         PrecisionNotFoundError: the bundle lacks the precision; the message has the command that adds it.
-        ProviderError: a provider is not available or did not start.
+        ProviderError: a device or provider is not available, did not start, or would leave work to the CPU.
         InputTypeError: an argument has the wrong type.
-        InputValueError: ``precision`` is none of the three, ``threads`` is less than 1, or ``providers`` do not run on
-            ``device``.
+        InputValueError: ``precision`` is none of the three, ``threads`` is less than 1, there is no such ``device``, or
+            ``providers`` do not run on it.
 
     Several threads may call it. It can be pickled, as a path and options; the bundle must exist where it is unpickled.
     A forked child may call it, as multiprocessing's workers do. But a forked child that ends with ``sys.exit`` waits
@@ -77,13 +80,12 @@ class Embedder(Model):
         model: str | PathLike[str] = "bge-small-en-v1.5",
         *,
         precision: Precision | None = None,
-        providers: Sequence[str] | None = None,
+        providers: Sequence[ProviderArgument] | None = None,
         threads: int | None = None,
         cache_dir: str | PathLike[str] | None = None,
         local_files_only: bool = False,
         device: str | None = None,
     ) -> None:
-        check_device(device, providers or (CPU,))
         super().__init__(
             model,
             precision=precision,
@@ -91,10 +93,11 @@ class Embedder(Model):
             threads=threads,
             cache_dir=cache_dir,
             local_files_only=local_files_only,
+            device=device,
         )
 
     def __repr__(self) -> str:
-        return f"Embedder({self._manifest.model!r}, precision={self._precision!r}, dimension={self.dimension})"
+        return self._describe(f"dimension={self.dimension}")
 
     @property
     def dimension(self) -> int:
@@ -146,7 +149,7 @@ class Embedder(Model):
                 longer text is truncated: its vector is that of the characters that are read.
             prompt: text to put in front of every input; ``prompt_name`` is then ignored.
             prompt_name: name of one of ``prompts``. Without both, the checkpoint's default prompt, if it has one.
-            batch_tokens: token budget of one session run; None takes a good value for a CPU.
+            batch_tokens: token budget of one session run; None takes a good value for the device.
             normalize: scale vectors to length 1 (L2). None does what the model was trained for: it scales, unless the
                 checkpoint has no ``Normalize`` module, as in a few models.
             truncate_dim: return only so many dimensions, the first ones, cut off before the vectors are scaled; for
@@ -157,13 +160,13 @@ class Embedder(Model):
             show_progress_bar: show a progress bar on stderr; None shows one if the work is long and stderr is a
                 terminal.
             on_truncate: what to do about texts longer than ``max_tokens``: ``"ignore"``, ``"warn"`` or ``"error"``.
-            batch_size: the largest number of texts in one session run; ``batch_tokens`` limits it, too. No vector
-                depends on it.
+            batch_size: the largest number of texts in one session run; ``batch_tokens`` limits it, too. On the CPU, no
+                vector depends on it.
             normalize_embeddings: sentence-transformers' name of ``normalize``. As there, False has no effect on a model
                 with a ``Normalize`` module, which scales its vectors in any case.
             convert_to_numpy: sentence-transformers' keyword; must be True, because vectors are numpy arrays.
             convert_to_tensor: sentence-transformers' keyword; must be False.
-            device: sentence-transformers' keyword; None, or ``"cpu"`` if the model runs on the CPU.
+            device: sentence-transformers' keyword; None, or the model's own device, which you choose when you load it.
 
         Returns:
             float32 [n, dimension]; [dimension] for one string; [0, dimension] for empty input. ``"int8"`` and
@@ -176,7 +179,7 @@ class Embedder(Model):
                 option has a wrong value.
         """
         check_arrays(convert_to_numpy, convert_to_tensor)
-        check_device(device, self.providers)
+        check_device(device, self.device)
         options = VectorOptions.check(
             self._manifest,
             prompt=prompt,

@@ -14,11 +14,13 @@ from embedge.hub.resolve import resolve
 from embedge.inference.cpu import usable_cores
 from embedge.inference.load import load_engine
 from embedge.inference.options import check_count
-from embedge.inference.providers import CPU_ONLY, CUDA, check_providers
+from embedge.inference.prepare import prepare_providers
+from embedge.inference.providers import CPU, ProviderArgument, choose_providers, device_of
 
-# The order in which a model without ``precision`` tries the precisions of its bundle.
+# The order in which a model without ``precision`` tries the precisions of its bundle. Beside the CPU, int8 is only for
+# who asks for it by name: CUDA, for one, lacks the operators of its graph, and would leave them to the CPU.
 _PREFERRED_ON_CPU: tuple[Precision, ...] = ("int8", "fp32", "fp16")
-_PREFERRED_ON_CUDA: tuple[Precision, ...] = ("fp16", "fp32", "int8")
+_PREFERRED_ELSEWHERE: tuple[Precision, ...] = ("fp16", "fp32")
 _KINDS: Mapping[Task, str] = {"embed": "an embedder", "rerank": "a reranker"}
 
 
@@ -32,15 +34,24 @@ class Model:
         model: str | PathLike[str],
         *,
         precision: Precision | None,
-        providers: Sequence[str] | None,
+        providers: Sequence[ProviderArgument] | None,
         threads: int | None,
         cache_dir: str | PathLike[str] | None,
         local_files_only: bool,
+        device: str | None,
     ) -> None:
         # Stored as passed, not lowered to this machine's cores: a pickle may be loaded on a machine with more cores.
         self._threads = check_count("threads", threads)
-        self._providers = CPU_ONLY if providers is None else check_providers(providers)
-        bundle = resolve(model, precision=precision, cache_dir=cache_dir, local_files_only=local_files_only)
+        self._providers = choose_providers(device, providers)
+        prepare_providers(self._providers)  # before a bundle is downloaded or exported for a card that is not there
+        on_cpu = self._providers[0].name == CPU
+        bundle = resolve(
+            model,
+            precision=precision,
+            preferred=None if on_cpu else _PREFERRED_ELSEWHERE,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+        )
         if bundle.manifest.task != self._task:
             task = bundle.manifest.task
             raise BundleError(
@@ -51,9 +62,7 @@ class Model:
         # directory may have changed by then.
         self._bundle = replace(bundle, path=bundle.path.absolute())
         self._manifest = self._bundle.manifest
-        preferred = (
-            _PREFERRED_ON_CUDA if any(provider.name == CUDA for provider in self._providers) else _PREFERRED_ON_CPU
-        )
+        preferred = _PREFERRED_ON_CPU if on_cpu else _PREFERRED_ELSEWHERE
         self._precision = self._bundle.pick_precision(precision, preferred=preferred)
         cores = usable_cores()
         self._engine = load_engine(
@@ -63,8 +72,17 @@ class Model:
             threads=min(self._threads or cores, cores),
         )
 
+    def __repr__(self) -> str:
+        return self._describe()
+
+    def _describe(self, *more: str) -> str:
+        """Return the text for ``repr``: the device is left out if it is the CPU."""
+        where = () if self.device == "cpu" else (f"device={self.device!r}",)
+        parts = (repr(self._manifest.model), f"precision={self._precision!r}", *more, *where)
+        return f"{type(self).__name__}({', '.join(parts)})"
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (type(self), str(self._bundle.path), self._precision, self.providers, self._threads)
+        return _reopen, (type(self), str(self._bundle.path), self._precision, provider_arguments(self), self._threads)
 
     @property
     def bundle(self) -> Bundle:
@@ -77,13 +95,18 @@ class Model:
         return self._precision
 
     @property
+    def device(self) -> str:
+        """What the model runs on: ``"cpu"``, ``"cuda:0"``, or for other devices the name of the first provider."""
+        return device_of(self._providers)
+
+    @property
     def providers(self) -> tuple[str, ...]:
-        """Names of the ONNX Runtime execution providers, in the order in which they were passed."""
+        """Names of the ONNX Runtime execution providers, the preferred one first."""
         return tuple(provider.name for provider in self._providers)
 
     @property
     def threads(self) -> int | None:
-        """The largest number of cores to use, as passed; None means all that this process may use."""
+        """The largest number of CPU cores to use, as passed; None means all that this process may use."""
         return self._threads
 
     @property
@@ -92,7 +115,21 @@ class Model:
         return self._manifest.max_tokens
 
 
+def provider_arguments(model: Model) -> tuple[ProviderArgument, ...]:
+    """Return a model's providers as the argument that loads it again on the same device, with the same options."""
+    return tuple(provider.argument if provider.options else provider.name for provider in model._providers)
+
+
 def _reopen(
-    kind: type[Model], path: str, precision: Precision, providers: tuple[str, ...], threads: int | None
+    kind: type[Model], path: str, precision: Precision, providers: tuple[ProviderArgument, ...], threads: int | None
 ) -> Model:
-    return kind(path, precision=precision, providers=providers, threads=threads, cache_dir=None, local_files_only=True)
+    """Open a pickled model. Pickles of embedge 0.1.0 call this, too: it must keep its name and its arguments."""
+    return kind(
+        path,
+        precision=precision,
+        providers=providers,
+        threads=threads,
+        cache_dir=None,
+        local_files_only=True,
+        device=None,
+    )

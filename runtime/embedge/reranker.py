@@ -10,6 +10,7 @@ from embedge.bundle.manifest import Precision
 from embedge.errors import InputTypeError, short
 from embedge.inference.input_texts import check_iterable, take_texts
 from embedge.inference.options import CallOptions, OnTruncate, check_bool, check_count
+from embedge.inference.providers import ProviderArgument
 from embedge.model import Model
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Reranker(Model):
         threads: see ``Embedder``.
         cache_dir: see ``Embedder``.
         local_files_only: see ``Embedder``.
+        device: see ``Embedder``.
 
     Several threads may call it; it can be pickled, and used in a forked process, as an ``Embedder`` can.
     """
@@ -51,10 +53,11 @@ class Reranker(Model):
         model: str | PathLike[str] = "bge-reranker-base",
         *,
         precision: Precision | None = None,
-        providers: Sequence[str] | None = None,
+        providers: Sequence[ProviderArgument] | None = None,
         threads: int | None = None,
         cache_dir: str | PathLike[str] | None = None,
         local_files_only: bool = False,
+        device: str | None = None,
     ) -> None:
         super().__init__(
             model,
@@ -63,10 +66,8 @@ class Reranker(Model):
             threads=threads,
             cache_dir=cache_dir,
             local_files_only=local_files_only,
+            device=device,
         )
-
-    def __repr__(self) -> str:
-        return f"Reranker({self._manifest.model!r}, precision={self._precision!r})"
 
     @overload
     def score(  # type: ignore[overload-overlap]  # a pair is an iterable of strings, which are sequences of strings
@@ -85,13 +86,14 @@ class Reranker(Model):
     ) -> NDArray[np.float32] | np.float32:
         """Return how well each document answers its query; higher is better.
 
-        The scores are logits, without a fixed range. Each is the same, bit for bit, whatever the other pairs are.
+        The scores are logits, without a fixed range. On the CPU, each is the same, bit for bit, whatever the other
+        pairs are.
 
         Args:
             pairs: pairs of query and document; or one pair, a tuple of two strings.
             normalize: map the scores to between 0 and 1, with the sigmoid. High scores may become equal; ``rank`` sorts
                 by the logits.
-            batch_tokens: token budget of one session run; None takes a good value for a CPU.
+            batch_tokens: token budget of one session run; None takes a good value for the device.
             show_progress_bar: show a progress bar on stderr; None shows one if the work is long and stderr is a
                 terminal.
             on_truncate: what to do about pairs longer than ``max_tokens``: ``"ignore"``, ``"warn"`` or ``"error"``.

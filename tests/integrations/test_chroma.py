@@ -1,5 +1,6 @@
 """chroma.py: a collection that is kept, reopened by another process, and asked with the query prompt."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import chromadb
 from chromadb.api.types import EmbeddingFunction
 
 from embedge.integrations.chroma import EmbedgeEmbeddingFunction
+from no_card import CPU, CUDA, pretend_cuda
 
 
 def test_vectors_are_the_embedders(tiny: Embedder) -> None:
@@ -38,7 +40,8 @@ def test_every_argument_is_kept(tiny_bundle: Bundle) -> None:
     arguments: dict[str, Any] = {
         "model": str(tiny_bundle.path),
         "precision": "fp32",
-        "providers": ["CPUExecutionProvider"],
+        "device": "cpu",
+        "providers": [["CPUExecutionProvider", {}]],
         "threads": 1,
         "cache_dir": "cache",
         "local_files_only": True,
@@ -53,6 +56,25 @@ def test_every_argument_is_kept(tiny_bundle: Bundle) -> None:
     assert function.get_config() == arguments
     EmbedgeEmbeddingFunction.validate_config(arguments)
     assert EmbedgeEmbeddingFunction.build_from_config(arguments).get_config() == arguments
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_a_collection_keeps_the_device_and_the_options_of_providers(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, is_open: bool
+) -> None:
+    """Chroma stores them as JSON. A collection may be reopened on another device."""
+    asked = pretend_cuda(monkeypatch)
+    options: dict[str, Any] = {"device": "cuda:1", "providers": [(CUDA, {"use_tf32": 1}), CPU]}
+    function = EmbedgeEmbeddingFunction(
+        Embedder(tiny_bundle.path, **options) if is_open else tiny_bundle.path, **({} if is_open else options)
+    )
+    config = json.loads(json.dumps(function.get_config()))
+    again = EmbedgeEmbeddingFunction.build_from_config(config)
+    assert again.get_config() == config
+    assert again.default_space() == "cosine"  # loads the model
+    cuda, cpu = asked[-1]["providers"]
+    assert (cuda.name, dict(cuda.options), cpu.name) == (CUDA, {"device_id": "1", "use_tf32": "1"}, CPU)
+    again.validate_config_update(config, {**config, "device": None, "providers": None})
 
 
 def test_functions_of_the_same_options_share_the_model(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,8 +126,9 @@ def test_a_collections_model_stays(tiny_bundle: Bundle) -> None:
     function.validate_config_update({**config, "normalize": True}, config)
     with pytest.raises(InputValueError, match="made with normalize=False, found normalize=None"):
         function.validate_config_update({**config, "normalize": False}, config)
-    with pytest.raises(InputValueError, match="unknown options device;"):
-        EmbedgeEmbeddingFunction.validate_config({"device": "cpu"})
+    function.validate_config_update(config, {**config, "device": "cuda"})
+    with pytest.raises(InputValueError, match="unknown options backend;"):
+        EmbedgeEmbeddingFunction.validate_config({"backend": "onnx"})
 
 
 def test_the_error_of_a_model_that_is_nowhere_comes_when_it_is_needed(tmp_path: Path) -> None:

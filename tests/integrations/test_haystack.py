@@ -18,6 +18,7 @@ from haystack.components.retrievers.in_memory import InMemoryEmbeddingRetriever
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 
 from embedge.integrations.haystack import EmbedgeDocumentEmbedder, EmbedgeRanker, EmbedgeTextEmbedder
+from no_card import CPU, CUDA, pretend_cuda
 
 DOCUMENTS = [
     Document(content="a dog", meta={"title": "the cat", "year": 1}),
@@ -57,7 +58,8 @@ def test_every_argument_is_saved_and_read_again(kind: Any, tiny_bundle: Bundle) 
     arguments: dict[str, Any] = {
         "model": str(tiny_bundle.path),
         "precision": "fp32",
-        "providers": ["CPUExecutionProvider"],
+        "device": "cpu",
+        "providers": [["CPUExecutionProvider", {}]],
         "threads": 1,
         "cache_dir": "cache",
         "local_files_only": True,
@@ -85,6 +87,24 @@ def test_a_saved_pipeline_embeds_the_same(tiny_bundle: Bundle) -> None:
     inputs = {"query": {"text": "cat"}, "documents": {"documents": DOCUMENTS}}
     again = Pipeline.loads(pipeline.dumps(), allowed_modules=["embedge.integrations.haystack"])
     assert again.run(inputs) == pipeline.run(inputs)
+
+
+def test_a_saved_pipeline_keeps_the_device_and_the_options_of_providers(
+    tiny_bundle: Bundle, reranker: Reranker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a loaded model, and of one that is not; a pipeline is saved as YAML, which has no pairs."""
+    asked = pretend_cuda(monkeypatch)
+    options: dict[str, Any] = {"device": "cuda:1", "providers": [(CUDA, {"use_tf32": 1}), CPU], "precision": "int8"}
+    pipeline = Pipeline()
+    pipeline.add_component("query", EmbedgeTextEmbedder(Embedder(tiny_bundle.path, **options)))
+    pipeline.add_component("documents", EmbedgeDocumentEmbedder(tiny_bundle.path, **options))
+    pipeline.add_component("ranker", EmbedgeRanker(reranker.bundle.path, **options))
+    Pipeline.loads(pipeline.dumps(), allowed_modules=["embedge.integrations.haystack"]).warm_up()
+    assert len(asked) == 4
+    for loaded in asked:
+        cuda, cpu = loaded["providers"]
+        assert (cuda.name, dict(cuda.options)) == (CUDA, {"device_id": "1", "use_tf32": "1"})
+        assert cpu.name == CPU
 
 
 def test_a_pipeline_loads_in_a_process_that_knows_its_components_by_their_names_alone(tiny_bundle: Bundle) -> None:

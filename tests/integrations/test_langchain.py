@@ -20,6 +20,7 @@ from langchain_tests.integration_tests import EmbeddingsIntegrationTests
 from langchain_tests.unit_tests import EmbeddingsUnitTests
 
 from embedge.integrations.langchain import EmbedgeEmbeddings, EmbedgeRerank
+from no_card import CPU, CUDA, pretend_cuda
 
 
 class TestStandardUnit(EmbeddingsUnitTests):
@@ -93,6 +94,27 @@ def test_the_event_loop_goes_on(tiny: Embedder, monkeypatch: pytest.MonkeyPatch)
 def test_a_pickle_embeds(tiny: Embedder) -> None:
     again = pickle.loads(pickle.dumps(EmbedgeEmbeddings(tiny, normalize=False)))
     assert again.embed_documents(["the cat"]) == tiny.encode(["the cat"], normalize=False).tolist()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"device": "cuda:1", "providers": [(CUDA, {"use_tf32": 1}), CPU]},
+        {"providers": [[CUDA, {"device_id": "1", "use_tf32": True}], CPU]},
+    ],
+)
+def test_a_device_and_options_reach_the_models(
+    tiny_bundle: Bundle, reranker: Reranker, monkeypatch: pytest.MonkeyPatch, options: Any
+) -> None:
+    asked = pretend_cuda(monkeypatch)
+    embeddings = EmbedgeEmbeddings(tiny_bundle.path, **options)
+    pickle.loads(pickle.dumps(embeddings))
+    EmbedgeRerank(model=reranker.bundle.path, precision="int8", **options)
+    assert len(asked) == 3
+    for loaded in asked:
+        cuda, cpu = loaded["providers"]
+        assert (cuda.name, dict(cuda.options)) == (CUDA, {"device_id": "1", "use_tf32": "1"})
+        assert cpu.name == CPU
 
 
 def test_bad_input_is_an_error_of_embedge(tiny: Embedder, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from llama_index.core.ingestion import IngestionPipeline
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
 from embedge.integrations.llama_index import EmbedgeEmbedding, EmbedgeRerank
+from no_card import CPU, CUDA, pretend_cuda
 
 
 def test_vectors_are_the_embedders(tiny: Embedder) -> None:
@@ -95,6 +96,28 @@ def test_a_saved_model_is_the_same(tiny_bundle: Bundle) -> None:
         assert again.to_dict() == model.to_dict()
         assert again.get_query_embedding("cat") == model.get_query_embedding("cat")
         assert pickle.loads(pickle.dumps(model)).get_query_embedding("cat") == model.get_query_embedding("cat")
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_a_saved_model_keeps_its_device_and_the_options_of_its_providers(
+    tiny_bundle: Bundle, reranker: Reranker, monkeypatch: pytest.MonkeyPatch, is_open: bool
+) -> None:
+    asked = pretend_cuda(monkeypatch)
+    options: dict[str, Any] = {"device": "cuda:1", "providers": [(CUDA, {"use_tf32": 1}), CPU], "precision": "int8"}
+    faces: list[tuple[Any, Any, Path]] = [
+        (EmbedgeEmbedding, Embedder, tiny_bundle.path),
+        (EmbedgeRerank, Reranker, reranker.bundle.path),
+    ]
+    for face, kind, path in faces:
+        model = face(kind(path, **options)) if is_open else face(path, **options)
+        again = face.from_dict(json.loads(json.dumps(model.to_dict())))
+        assert again.to_dict() == model.to_dict()
+        pickle.loads(pickle.dumps(model))
+    assert len(asked) >= 6  # LlamaIndex opens a reranker twice when it is unpickled
+    for loaded in asked:
+        cuda, cpu = loaded["providers"]
+        assert (cuda.name, dict(cuda.options)) == (CUDA, {"device_id": "1", "use_tf32": "1"})
+        assert cpu.name == CPU
 
 
 def test_bad_input_is_an_error_of_embedge(tiny: Embedder, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from embedge import Bundle, Embedder, InputTypeError, InputValueError, MissingEx
 from embedge.integrations.encoding import Encoding
 from embedge.integrations.extra import needs_extra
 from embedge.integrations.source import ModelSource
+from no_card import CPU, CUDA, pretend_cuda
 
 
 def test_a_name_is_opened_with_its_options(tiny_bundle: Bundle) -> None:
@@ -24,7 +25,14 @@ def test_an_open_model_is_taken_as_it_is(tiny: Embedder) -> None:
 
 
 @pytest.mark.parametrize(
-    "late", [{"precision": "int8"}, {"threads": 1}, {"providers": ["CPUExecutionProvider"]}, {"local_files_only": True}]
+    "late",
+    [
+        {"precision": "int8"},
+        {"threads": 1},
+        {"device": "cpu"},
+        {"providers": ["CPUExecutionProvider"]},
+        {"local_files_only": True},
+    ],
 )
 def test_an_open_model_takes_no_options(tiny: Embedder, late: Any) -> None:
     with pytest.raises(InputValueError, match=f"loaded already, found {next(iter(late))} beside it"):
@@ -45,11 +53,38 @@ def test_a_config_goes_through_json_and_opens_the_same_model(tiny_bundle: Bundle
     assert again.__reduce__() == model.__reduce__()
 
 
+@pytest.mark.parametrize("is_open", [True, False])
+@pytest.mark.parametrize(
+    ("options", "providers"),
+    [
+        ({"device": "cuda"}, [CUDA, CPU]),
+        ({"device": "cuda:1"}, [[CUDA, {"device_id": "1"}], CPU]),
+        ({"providers": [(CUDA, {"device_id": 1, "use_tf32": True}), CPU]}, None),
+        ({"device": "cuda:1", "providers": [(CUDA, {"use_tf32": "1"})]}, None),
+    ],
+)
+def test_a_config_keeps_the_device_and_the_providers_options(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, is_open: bool, options: Any, providers: Any
+) -> None:
+    """Through JSON, which has lists where the options had pairs."""
+    asked = pretend_cuda(monkeypatch)
+    named = ModelSource(model=tiny_bundle.path, **options)
+    model = named.open(Embedder)
+    config = json.loads(json.dumps((ModelSource(model=model) if is_open else named).config()))
+    again = ModelSource(**config).open(Embedder)
+    assert again.device == model.device
+    assert again.__reduce__() == model.__reduce__()
+    assert asked[0]["providers"] == asked[1]["providers"]
+    if is_open and providers:
+        assert (config["device"], config["providers"]) == (None, providers)
+
+
 def test_a_config_keeps_what_was_asked_for() -> None:
     source = ModelSource(model=Path("a"), cache_dir=Path("b"), local_files_only=True)
     assert source.config() == {
         "model": "a",
         "precision": None,
+        "device": None,
         "providers": None,
         "threads": None,
         "cache_dir": "b",

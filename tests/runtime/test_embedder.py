@@ -132,7 +132,7 @@ def test_an_option_of_another_type_is_refused(tiny: Embedder, option: str, value
             {"CPUExecutionProvider": {}},
             "must be a list of names, found {'CPUExecutionProvider': {}}",
         ),
-        ("providers", [1], "providers must be names, found 1"),
+        ("providers", [1], r"providers must be names or pairs \(name, options\), found 1"),
         ("providers", {"CPUExecutionProvider"}, "providers must be a list of names, found {'CPUExecutionProvider'}"),
         ("threads", 1.5, "threads must be a whole number, found 1.5"),
         ("threads", "2", "threads must be a whole number, found '2'"),

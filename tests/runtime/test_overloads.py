@@ -32,6 +32,18 @@ def typed_calls(model: Embedder, reranker: Reranker, texts: list[str], more: Ite
     reranker.score([("a", "b")], top_k=3)  # type: ignore[call-overload]
 
 
+def typed_models(names: list[str], pairs: list[tuple[str, dict[str, str]]]) -> None:
+    """Constructors for mypy, never run: providers are names, ONNX Runtime's pairs, or both."""
+    Embedder("a", providers=[("CUDAExecutionProvider", {"device_id": 1, "use_tf32": True}), "CPUExecutionProvider"])
+    Reranker("a", device="cuda", providers=(("CUDAExecutionProvider", {"gpu_mem_limit": "2147483648"}),))
+    Embedder("a", providers=names)
+    Reranker("a", providers=pairs)
+    assert_type(Embedder("a").device, str)
+    assert_type(Reranker("a").providers, tuple[str, ...])
+    Embedder("a", device=1)  # type: ignore[arg-type]
+    Reranker("a", providers=[("CUDAExecutionProvider", 1)])  # type: ignore[list-item]
+
+
 OF_TEXTS = ["prompt", "prompt_name", "batch_tokens", "show_progress_bar", "on_truncate"]
 
 

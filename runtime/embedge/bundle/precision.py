@@ -44,7 +44,9 @@ def pick_precision(
         if name in manifest.precisions:
             return name
     present = ", ".join(name for name in PRECISIONS if name in manifest.precisions) or "no known precision"
-    raise PrecisionNotFoundError(f"{where} holds {present}, not {wanted[0]}; run `{command(wanted[0])}` to get it")
+    raise PrecisionNotFoundError(
+        f"{where} holds {present}, not {' or '.join(wanted)}; run `{command(wanted[0])}` to get it"
+    )
 
 
 def pick_precisions(

@@ -9,6 +9,7 @@ import click
 
 from embedge.bundle.manifest import Precision
 from embedge.command.options import (
+    device_option,
     format_option,
     input_option,
     local_files_only_option,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 @click.option(
     "--truncate-dim", type=click.IntRange(min=1), metavar="N", help="Keep only the first N dimensions of each vector."
 )
+@device_option
 @threads_option
 @local_files_only_option
 def embed(
@@ -61,6 +63,7 @@ def embed(
     precision: Precision | None,
     output_precision: Literal["float32", "binary", "ubinary"],
     truncate_dim: int | None,
+    device: str,
     threads: int | None,
     local_files_only: bool,
 ) -> None:
@@ -78,6 +81,7 @@ def embed(
       embedge embed "a sentence" "another"
       embedge embed --query "how do I bake bread?"
       embedge embed -i passages.jsonl -o passages.npy
+      embedge embed -i passages.jsonl -o passages.npy --device cuda
       cat texts.txt | embedge embed > vectors.jsonl
       zcat passages.jsonl.gz | embedge embed --format jsonl -o passages.npz
     """
@@ -85,7 +89,9 @@ def embed(
     with opened as items, open_writer(output) as writer:
         from embedge.embedder import Embedder
 
-        embedder = Embedder(model, precision=precision, threads=threads, local_files_only=local_files_only)
+        embedder = Embedder(
+            model, precision=precision, device=device, threads=threads, local_files_only=local_files_only
+        )
         writer.begin(embedder.encode([], truncate_dim=truncate_dim, precision=output_precision))
         shows_vectors = output in (None, "-") and is_terminal(sys.stdout)  # a bar would break into their lines
         with progress(None, False if shows_vectors else None) as advance:

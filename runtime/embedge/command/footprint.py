@@ -13,6 +13,7 @@ from embedge.bundle.directory import Bundle
 from embedge.bundle.manifest import MANIFEST, TOKENIZER
 from embedge.command.installed_packages import find_packages, installed_files
 from embedge.hub.cache import cached_bundles, open_local
+from embedge.inference.onnxruntime_packages import installed_packages
 
 # The packages that a process imports if it gives a bundle's path to Embedder. Their other requirements are for the hub,
 # for the `embedge` command and its progress bars, or for parts of onnxruntime that embedding does not use.
@@ -162,9 +163,14 @@ def _package(name: str, found: Distribution) -> Package:
     return Package(
         name=name,
         version=found.version,
-        size=Size(installed=installed, trimmed=trimmed, needed=trimmed if name in IMPORTED else 0),
+        size=Size(installed=installed, trimmed=trimmed, needed=trimmed if _is_imported(name) else 0),
         deletable={pattern: size for pattern, size in deletable.items() if size},
     )
+
+
+def _is_imported(name: str) -> bool:
+    """Whether embedding imports a package; a build of ONNX Runtime for a GPU has another name than the one for CPUs."""
+    return name in IMPORTED or any(build.name == name for build in installed_packages())
 
 
 def _bundle_files(bundle: Bundle) -> BundleFiles:

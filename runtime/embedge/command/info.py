@@ -42,8 +42,8 @@ def info(footprint: bool, model: str | None, as_json: bool) -> None:
     """Print versions and system information for a bug report.
 
     The output has the versions of embedge, Python and the packages that it needs, the processor's int8 instructions,
-    the cores, the ONNX Runtime providers, and the bundles in the cache. With --footprint it shows instead the
-    size of each package and bundle that you deploy, and which files you can delete.
+    the cores, the ONNX Runtime providers, the NVIDIA cards, and the bundles in the cache. With --footprint it shows
+    instead the size of each package and bundle that you deploy, and which files you can delete.
 
     \b
     Examples:
@@ -74,38 +74,42 @@ def _describe(manifest: Manifest) -> str:
 
 
 def _info() -> None:
-    shown = {escape(name): escape(value) for name, value in (_versions() | _machine() | _cache_lines()).items()}
+    rows = {**_versions(), **_machine(), **_onnxruntime_rows(), **_card_rows(), **_cache_lines()}
+    shown = {escape(name): escape(value) for name, value in rows.items()}
     width = max(map(len, shown))
     for name, value in shown.items():
         click.echo(f"{name:<{width}}  {value}")
 
 
-def _versions() -> dict[str, str]:
-    import platform
+def _installed(package: str) -> str:
     from importlib.metadata import PackageNotFoundError, version
 
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _versions() -> dict[str, str]:
+    import platform
+
+    from embedge.inference.onnxruntime_packages import installed_packages
     from embedge.version import __version__
 
-    def installed(package: str) -> str:
-        try:
-            return version(package)
-        except PackageNotFoundError:
-            return "not installed"
-
-    packages = ("onnxruntime", "tokenizers", "numpy", "huggingface_hub", "onnx", "optimum-onnx", "torch")
+    builds = {package.name: package.version for package in installed_packages()}
+    packages = ("tokenizers", "numpy", "huggingface_hub", "onnx", "optimum-onnx", "torch")
     return {
         "embedge": f"{__version__} ({Path(__file__).parent.parent})",
         "python": f"{platform.python_version()} {platform.python_implementation()}",
         "system": platform.platform(),
-        **{package: installed(package) for package in packages},
+        **(builds or {"onnxruntime": "not installed"}),
+        **{package: _installed(package) for package in packages},
     }
 
 
 def _machine() -> dict[str, str]:
-    """The processor, the cores that the process may use, and the ONNX Runtime providers."""
+    """The processor, and the cores that the process may use."""
     import platform
-
-    import onnxruntime
 
     from embedge.inference import cpu
 
@@ -114,5 +118,53 @@ def _machine() -> dict[str, str]:
     return {
         "processor": f"{platform.machine()}, {instructions}",
         "cores": f"{cpu.usable_cores()} usable" + (f" (cgroup quota {quota:g})" if quota is not None else ""),
-        "providers": ", ".join(onnxruntime.get_available_providers()),
     }
+
+
+def _onnxruntime_rows() -> dict[str, str]:
+    """The providers, and what is wrong with the packages that provide onnxruntime."""
+    from embedge.inference.onnxruntime_packages import available_providers, installed_packages, several
+
+    try:
+        rows = {"providers": ", ".join(available_providers())}
+    except (EmbedgeError, ImportError) as error:  # a bug report needs this error, too
+        return {"providers": f"none: {error}"}
+    conflict = several(installed_packages())
+    return {**rows, "conflict": conflict} if conflict else rows
+
+
+def _card_rows() -> dict[str, str]:
+    """The NVIDIA cards, and the CUDA that onnxruntime was built for."""
+    import os
+
+    from embedge.command.graphics_card import find_cards, too_old
+
+    cards, note = find_cards()
+    rows = {f"gpu {card.index}": str(card) for card in cards} | ({"gpu": note} if note else {})
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    rows |= {"CUDA_VISIBLE_DEVICES": visible or "empty: it hides every card"} if visible is not None else {}
+    cuda = _cuda_of_the_build()
+    if cuda is None:
+        return rows
+    old = too_old(cards[0].driver, cuda) if cards else None
+    return {**rows, "cuda": f"{cuda} in this onnxruntime, {_cuda_libraries(cuda)}", **({"driver": old} if old else {})}
+
+
+def _cuda_of_the_build() -> str | None:
+    """The version of CUDA that onnxruntime was built for; None for a build without CUDA."""
+    from importlib import import_module
+
+    try:  # the module is not documented, and other builds than Microsoft's may lack it
+        version = getattr(import_module("onnxruntime.capi.build_and_package_info"), "cuda_version", None)
+    except ImportError:
+        return None
+    return str(version) if version else None
+
+
+def _cuda_libraries(cuda: str) -> str:
+    """The two largest of NVIDIA's libraries, if pip installed them. A system's own are not looked for."""
+    major = cuda.partition(".")[0]
+    # Since CUDA 13, the packages have no such ending; cuDNN's keeps it.
+    names = (f"nvidia-cublas-cu{major}" if major in ("11", "12") else "nvidia-cublas", f"nvidia-cudnn-cu{major}")
+    found = [f"{name} {_installed(name)}" for name in names]
+    return ", ".join(found).replace(" not installed", " not installed by pip")

@@ -8,6 +8,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from embedge.errors import EmbedgeError
+from embedge.inference.onnxruntime_packages import installed_packages
 
 _RUNTIME = Path(__file__).parent.parent
 
@@ -26,7 +27,10 @@ def find_packages(root: str) -> tuple[dict[str, Distribution], tuple[str, ...]]:
         try:
             found[name] = distribution(name)
         except PackageNotFoundError:
-            missing[name] = None
+            builds = installed_packages() if name == "onnxruntime" else ()
+            waiting += [(build.name, "") for build in builds]  # onnxruntime-gpu, for one, takes its place
+            if not builds:
+                missing[name] = None
             continue
         for requirement in map(Requirement, found[name].requires or ()):
             if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):

@@ -15,7 +15,17 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Function], Function]
 
 precision_option = click.option(
-    "--precision", type=click.Choice(PRECISIONS), help="Precision of the model. Default: int8 if the bundle has it."
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    help="Precision of the model. Default: int8 if the bundle has it; on a GPU fp16, else fp32.",
+)
+device_option = click.option(
+    "--device",
+    metavar="DEVICE",
+    default="cpu",
+    show_default=True,
+    help="Where the model runs: cpu, cuda, or cuda:1 for the second GPU. cuda needs an NVIDIA GPU and "
+    "`pip install 'onnxruntime-gpu[cuda,cudnn]'` instead of onnxruntime.",
 )
 threads_option = click.option(
     "--threads", type=click.IntRange(min=1), metavar="N", help="Number of CPU cores to use. Default: all."

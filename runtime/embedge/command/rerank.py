@@ -4,6 +4,7 @@ import click
 
 from embedge.bundle.manifest import Precision
 from embedge.command.options import (
+    device_option,
     format_option,
     input_option,
     local_files_only_option,
@@ -31,6 +32,7 @@ from embedge.text_files import Format
     help="Apply the sigmoid, so that scores are between 0 and 1. Default: logits. The order is the same.",
 )
 @precision_option
+@device_option
 @threads_option
 @local_files_only_option
 def rerank(
@@ -42,6 +44,7 @@ def rerank(
     top_k: int | None,
     normalize: bool,
     precision: Precision | None,
+    device: str,
     threads: int | None,
     local_files_only: bool,
 ) -> None:
@@ -61,7 +64,7 @@ def rerank(
         items = list(lines)
     from embedge.reranker import Reranker
 
-    reranker = Reranker(model, precision=precision, threads=threads, local_files_only=local_files_only)
+    reranker = Reranker(model, precision=precision, device=device, threads=threads, local_files_only=local_files_only)
     for index, score in reranker.rank(query, [item.text for item in items], top_k=top_k, normalize=normalize):
         item = items[index]
         head = {"index": index} if item.id is None else {"index": index, "id": item.id}

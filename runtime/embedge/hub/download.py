@@ -6,8 +6,8 @@ from pathlib import Path
 
 from embedge.bundle.commit import read_commit, write_commit
 from embedge.bundle.directory import Bundle
-from embedge.bundle.manifest import LARGEST_MANIFEST, MANIFEST, PRECISIONS, Manifest
-from embedge.bundle.precision import pick_precisions
+from embedge.bundle.manifest import LARGEST_MANIFEST, MANIFEST, PRECISIONS, Manifest, Precision
+from embedge.bundle.precision import pick_precision, pick_precisions
 from embedge.bundle.remedy import export_command
 from embedge.bundle.staging import existing_bundle, lock_destination, report_write_errors, staging
 from embedge.bundle.write_files import local_blocks, select_precisions, write_bundle
@@ -55,7 +55,9 @@ def _bundle_of_commit(commit: str, destination: Path, precisions: Sequence[str] 
     return bundle if read_commit(destination) == commit else None  # another process may have replaced it meanwhile
 
 
-def download(snapshot: Snapshot, destination: Path, *, precisions: Sequence[str] | None) -> Bundle:
+def download(
+    snapshot: Snapshot, destination: Path, *, precisions: Sequence[str] | None, preferred: Sequence[Precision] = ()
+) -> Bundle:
     """Download a repository's bundle, or the files that the bundle at the destination lacks.
 
     A bundle of another revision is replaced. Of the graphs, only the precisions that are asked for are downloaded,
@@ -65,7 +67,9 @@ def download(snapshot: Snapshot, destination: Path, *, precisions: Sequence[str]
     Args:
         snapshot: a commit of a repository with a manifest.
         destination: the bundle's directory.
-        precisions: the precisions of the graphs; None is int8, or the only one that the repository has.
+        precisions: the precisions of the graphs; None is the first of ``preferred`` that the repository has; without
+            ``preferred`` int8, or the only one that it has.
+        preferred: download the first of these that the repository has, too.
 
     Raises:
         HubError: the hub cannot be reached, refuses or fails.
@@ -76,7 +80,12 @@ def download(snapshot: Snapshot, destination: Path, *, precisions: Sequence[str]
     where = f"{snapshot.hub_id} on the hub"
     text = _read_manifest(snapshot, where)
     offered = Manifest.from_json(text, where=f"{MANIFEST} of {where}")
-    wanted = pick_precisions(offered, precisions, where=where, command=partial(export_command, offered))
+    command = partial(export_command, offered)
+    wanted: tuple[Precision, ...] = ()
+    if precisions or not preferred:
+        wanted = pick_precisions(offered, precisions, where=where, command=command)
+    if preferred:
+        wanted = (*wanted, pick_precision(offered, None, where=where, command=command, preferred=preferred))
     with report_write_errors(destination), lock_destination(destination):
         existing = existing_bundle(destination)
         present = existing.manifest.precisions if existing else {}

@@ -10,12 +10,21 @@ from pathlib import Path
 from embedge.bundle.cache_paths import cache_home, cached_path
 from embedge.bundle.commit import read_commit
 from embedge.bundle.directory import Bundle
-from embedge.bundle.manifest import MANIFEST
+from embedge.bundle.manifest import MANIFEST, PRECISIONS, Precision
 from embedge.bundle.paths import is_dir
-from embedge.errors import BundleError, BundleNotFoundError, CheckpointError, HubError, MissingExtraError
-from embedge.hub.client import find_snapshot
+from embedge.bundle.remedy import adding_command
+from embedge.errors import (
+    BundleError,
+    BundleNotFoundError,
+    CheckpointError,
+    HubError,
+    MissingExtraError,
+    PrecisionNotFoundError,
+)
+from embedge.hub.client import Snapshot, find_snapshot
 from embedge.hub.download import download
 from embedge.hub.exporter import load_exporter
+from embedge.progress import log_step
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +33,20 @@ class Request:
 
     Attributes:
         name: a recipe's name or a hub id.
-        precisions: the precisions of the graphs; None is int8, or the only one that the hub has.
+        precisions: the precisions of the graphs; None is the first of ``preferred`` that can be had.
         cache_dir: the cache; see ``cache_home``.
         local_files_only: do not use the network.
+        preferred: precisions of which one is enough, the best one first. The exporter can make each of them, a bundle
+            on the hub may lack some.
+        adds_to: the cached bundle that has none of ``preferred``, to add one. Its own precisions stay.
     """
 
     name: str
     precisions: Sequence[str] | None
     cache_dir: str | PathLike[str] | None
     local_files_only: bool = False
+    preferred: Sequence[Precision] = ()
+    adds_to: Bundle | None = None
 
 
 def obtain(request: Request) -> Bundle:
@@ -41,9 +55,14 @@ def obtain(request: Request) -> Bundle:
     Raises:
         BundleNotFoundError: the hub holds no bundle and none can be exported here.
         BundleError: the cache cannot be written, or the hub's bundle cannot be used.
+        PrecisionNotFoundError: the hub's bundle lacks a precision, or none can be added to the cached bundle.
     """
+    if request.adds_to:
+        held, wanted = _names(request.adds_to), " or ".join(request.preferred)
+        log_step(f"{'adding':<11}{wanted} to {request.adds_to.path}, which holds {held}")
     hub_failure: HubError | ModuleNotFoundError | None = None
-    if "/" in request.name and not request.local_files_only and not is_dir(Path(request.name)):
+    is_hub_id = "/" in request.name and (request.adds_to is not None or not is_dir(Path(request.name)))
+    if is_hub_id and not request.local_files_only:
         place = cached_path(request.name, request.cache_dir)
         try:
             snapshot = find_snapshot(request.name, read_commit(place))
@@ -51,8 +70,20 @@ def obtain(request: Request) -> Bundle:
             hub_failure = error
         else:
             if MANIFEST in snapshot.files:
-                return download(snapshot, place, precisions=request.precisions)
+                return _download(request, snapshot, place)
     return _export(request, hub_failure)
+
+
+def _download(request: Request, snapshot: Snapshot, place: Path) -> Bundle:
+    if request.adds_to is None:
+        return download(snapshot, place, precisions=request.precisions, preferred=request.preferred)
+    try:
+        # By naming the cached bundle's precisions, none is lost if the hub has another bundle by now.
+        held = tuple(request.adds_to.manifest.precisions)
+        return download(snapshot, place, precisions=held, preferred=request.preferred)
+    except PrecisionNotFoundError:
+        request.adds_to.pick_precision(None, preferred=request.preferred)  # raises the error with the command to type
+        raise
 
 
 def _export(request: Request, hub_failure: Exception | None) -> Bundle:
@@ -62,10 +93,12 @@ def _export(request: Request, hub_failure: Exception | None) -> Bundle:
         # An exporter would take a directory's name for a checkpoint. But "ckpt" must mean the same as "./ckpt", which
         # is the path of a bundle. A recipe's name always means the recipe, whatever is in the current directory.
         if is_dir(Path(request.name)) and not exporter.knows(request.name):
+            if request.adds_to:
+                raise CheckpointError(f"{request.name} is a directory, not a checkpoint's name")
             return Bundle.open(request.name)
         return exporter.export(
             request.name,
-            precisions=request.precisions or ("int8",),
+            precisions=request.precisions or request.preferred[:1] or ("int8",),
             cache_dir=request.cache_dir,
             local_files_only=request.local_files_only,
             hub_failure=hub_failure,
@@ -80,6 +113,8 @@ def _export_errors(request: Request, hub_failure: Exception | None) -> Iterator[
         yield
     except CheckpointError as error:
         reason = hub_failure if hub_failure and isinstance(error.__cause__, HubError) else error
+        if request.adds_to:
+            raise _not_added(request, request.adds_to, reason) from error
         raise BundleNotFoundError(
             f"no bundle of {name!r} in {cache_home(cache_dir)}, and it cannot be exported: {reason}; "
             "or copy a bundle's directory to this machine and give its path"
@@ -92,6 +127,8 @@ def _export_errors(request: Request, hub_failure: Exception | None) -> Iterator[
     except ImportError as error:
         if not isinstance(error, MissingExtraError | ModuleNotFoundError):
             raise
+        if request.adds_to:
+            raise _not_added(request, request.adds_to, hub_failure or error) from error
         raise BundleNotFoundError(_three_ways(request, hub_failure, error)) from error
 
 
@@ -106,3 +143,26 @@ def _three_ways(request: Request, hub_failure: Exception | None, missing: Import
         f"(2) run `embedge export {shlex.quote(request.name)}` on a machine with a network, "
         "(3) copy a bundle's directory to this machine and give its path"
     )
+
+
+def _not_added(request: Request, cached: Bundle, reason: Exception) -> PrecisionNotFoundError:
+    """Return the error for a cached bundle to which no precision can be added, with the command to type."""
+    wanted = request.preferred[0]
+    command = f"`{adding_command(cached.manifest, wanted, cached.path)}`"
+    if read_commit(cached.path):
+        cause = "local_files_only forbids to download it" if request.local_files_only else _fact(reason)
+    else:
+        cause = f"it cannot be exported here ({_fact(reason)})"
+        command = f"`pip install 'embedge[export]'`, then {command}" if isinstance(reason, ImportError) else command
+    held = _names(cached)
+    return PrecisionNotFoundError(f"{cached.path} holds {held}, not {wanted}, and {cause}; run {command}")
+
+
+def _names(bundle: Bundle) -> str:
+    """The names of a bundle's precisions."""
+    return ", ".join(name for name in PRECISIONS if name in bundle.manifest.precisions)
+
+
+def _fact(error: Exception) -> str:
+    """The first part of an error's message, without the advice."""
+    return str(error).partition("; ")[0]

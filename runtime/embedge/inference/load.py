@@ -20,7 +20,7 @@ from embedge.background import BackgroundTask, Semaphore
 from embedge.bundle.directory import Bundle
 from embedge.bundle.manifest import TOKENIZER, Precision
 from embedge.errors import EmbedgeError
-from embedge.inference.providers import CPU, Provider
+from embedge.inference.providers import CPU, CPU_ONLY, CUDA, Provider
 
 if TYPE_CHECKING:
     from embedge.inference.engine import Engine
@@ -41,9 +41,10 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[Provid
     Raises:
         BundleCorruptError: the tokenizer or the graph is not the one that was exported.
         BundleError: the tokenizer or the graph cannot be used.
-        ProviderError: the first provider did not start.
+        ProviderError: the first provider did not start, runs only a part of the graph, or computes other values than
+            the CPU.
     """
-    sessions = _GraphSessions(bundle, precision, providers)
+    sessions = _GraphSessions(bundle, precision, _with_defaults(providers, precision))
     sessions.check_sizes()
     check = BackgroundTask(sessions.check)
     import embedge.inference.session  # noqa: F401  # numpy and onnxruntime, before the next thread wants the GIL
@@ -65,6 +66,8 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[Provid
         check.result()  # a changed file explains all other errors
         raise
     check.result()
+    if providers[0].name not in (CPU, CUDA):
+        sessions.compare_with_cpu(session, threads=threads)
     from embedge.inference.engine import Engine
     from embedge.inference.schedule import CpuSchedule
     from embedge.inference.workers import Workers
@@ -79,6 +82,15 @@ def _device_schedule(bundle: Bundle) -> "Schedule":
     from embedge.inference.pad_token import read_pad_id
 
     return DeviceSchedule(max_tokens=bundle.manifest.max_tokens, pad_id=read_pad_id(bundle))
+
+
+def _with_defaults(providers: tuple[Provider, ...], precision: Precision) -> tuple[Provider, ...]:
+    """Return the providers with embedge's own options, which the CPU does not need."""
+    if all(provider.name == CPU for provider in providers):
+        return providers
+    from embedge.inference.provider_options import with_defaults
+
+    return with_defaults(providers, precision)
 
 
 def _read_tokeniser(bundle: Bundle, is_opening: Semaphore, is_parsed: Semaphore) -> "Tokeniser":
@@ -120,11 +132,12 @@ class _GraphSessions:
             threads=threads,
             providers=self._providers,
             outputs=self._bundle.manifest.outputs,
-            # On a CPU, fp16 needs ONNX Runtime to fold the casts of its weights.
-            run_as_is=record.exporter == "native" and self._precision != "fp16",
+            # On a CPU, fp16 needs ONNX Runtime to fold the casts of its weights. Other providers need it to fuse nodes.
+            run_as_is=self._providers[0].name == CPU and record.exporter == "native" and self._precision != "fp16",
             prepacked=prepacked,
             pooling=self._bundle.manifest.pooling,
             check_files=self._check_unchanged,
+            advice=self._advise,
             on_parsed=on_parsed,
         )
 
@@ -133,6 +146,20 @@ class _GraphSessions:
         session = self.open_first(threads=threads, prepacked=prepacked)
         self._check_unchanged()
         return session
+
+    def compare_with_cpu(self, session: "Session", *, threads: int) -> None:
+        """Raise ProviderError if the session computes other values than one on the CPU."""
+        from embedge.inference.provider_probe import compare_with_cpu  # the CPU does not need it
+
+        manifest, graph = self._bundle.manifest, self._bundle.graph(self._precision)
+        on_cpu = _GraphSessions(self._bundle, self._precision, CPU_ONLY).open(threads=threads, prepacked=False)
+        name = self._providers[0].name
+        compare_with_cpu(session, on_cpu, manifest.outputs, provider=name, graph=graph, max_tokens=manifest.max_tokens)
+
+    def _advise(self, opened: bool) -> str:
+        from embedge.inference.provider_advice import advise  # only errors need it
+
+        return advise(self._bundle, self._precision, self._providers[0].name, opened=opened)
 
     def _check_unchanged(self) -> None:
         if self._identify_files() != self._identity:

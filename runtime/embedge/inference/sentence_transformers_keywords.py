@@ -3,11 +3,8 @@
 A value that embedge does not support raises an error that says what to write instead. No value is silently ignored.
 """
 
-from collections.abc import Sequence
-
 from embedge.errors import InputValueError
 from embedge.inference.options import check_bool
-from embedge.inference.providers import CPU, CUDA
 
 
 def choose_normalize(
@@ -58,16 +55,16 @@ def check_arrays(convert_to_numpy: bool, convert_to_tensor: bool) -> None:
         )
 
 
-def check_device(device: object, providers: Sequence[str]) -> None:
+def check_device(device: object, of_model: str) -> None:
     """Raise InputValueError if the model does not run on the device.
 
     Args:
         device: None, a name such as ``"cpu"``, or a torch device, whose ``str`` is its name.
-        providers: the model's ONNX Runtime execution providers.
+        of_model: the model's device, such as ``"cpu"`` or ``"cuda:0"``, which ``"cuda"`` names, too.
     """
-    if device is None or (str(device) == "cpu" and tuple(providers) == (CPU,)):
+    if device is None or str(device) == of_model or (str(device) == "cuda" and of_model == "cuda:0"):
         return
     raise InputValueError(
-        f"this model runs on {', '.join(providers)}, found device={str(device)!r}; choose the device when you load "
-        f"the model: Embedder(model) for the CPU, Embedder(model, providers=[{CUDA!r}, {CPU!r}]) for CUDA"
+        f"this model runs on {of_model}, found device={str(device)!r}; choose the device when you load the model: "
+        "Embedder(model) for the CPU, Embedder(model, device='cuda') for CUDA"
     )

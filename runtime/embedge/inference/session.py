@@ -1,9 +1,9 @@
-"""One ONNX Runtime session: options, providers and threads; run one batch and check the output."""
+"""One ONNX Runtime session: run one batch and check the output; load the graph again in a forked child."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,8 @@ import numpy as np
 import onnxruntime as ort
 
 from embedge.bundle.manifest import BATCH, HIDDEN, READ_TOKENS, TOKENS, Pooling, Shape
-from embedge.errors import BundleError, ProviderError
+from embedge.errors import BundleError
+from embedge.inference.open_session import SessionFactory, first_line
 from embedge.inference.providers import CUDA, Provider
 from embedge.inference.token_batch import TokenBatch
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from embedge.inference.device_pool import DevicePool, DeviceTensor
+    from embedge.inference.node_assignment import Advice
 
 # A parent process's sessions, in a forked child. They are never destroyed: their destructor would wait for threads that
 # the child does not have.
@@ -35,8 +37,8 @@ class Session:
         threads: threads of one run.
         providers: ONNX Runtime execution providers, the preferred one first, each of them available.
         outputs: the float32 outputs that the graph must have, and their shapes; see ``Manifest.outputs``.
-        run_as_is: turn ONNX Runtime's graph optimisations off, because the graph is already fused. They would only add
-            SkipLayerNormalization, which is slower than the two nodes that it replaces, and take time at load.
+        run_as_is: turn ONNX Runtime's graph optimisations off, because the graph is already fused. On a CPU they would
+            only add SkipLayerNormalization, which is slower than the two nodes that it replaces, and take time at load.
         prepacked: rearrange the weights at load into the layout that the kernels read (ONNX Runtime's prepacking).
             Without it, every run rearranges them again; but the session opens in a third of the time, and all sessions
             of a process share the one copy of the weights that is mapped into memory. Integer products are the same
@@ -45,11 +47,13 @@ class Session:
             one token of each text only. Elsewhere, and if it is None, ``run`` returns them as they are.
         check_files: raises BundleError if the graph's files are no longer the ones that were loaded first. Called when
             they are loaded again.
+        advice: gives the end of errors about a provider that does not run the graph, or only a part of it: what to do.
         on_parsed: called once ONNX Runtime has parsed the graph. It needs Python's global interpreter lock (GIL) for
             this call, and for nothing that is left of the load.
 
     Raises:
-        ProviderError: the first provider did not start; there is no silent fallback to the CPU.
+        ProviderError: the first provider did not start, or it leaves heavy nodes of the graph to the CPU; there is no
+            silent fallback to the CPU.
         BundleError: ONNX Runtime cannot load the graph, or the graph lacks an output or has one of another dimension.
     """
 
@@ -64,71 +68,40 @@ class Session:
         prepacked: bool = True,
         pooling: Pooling | None = None,
         check_files: Callable[[], None] = lambda: None,
+        advice: Advice = lambda opened: "remove device and providers to run on the CPU",
         on_parsed: Callable[[], None] = lambda: None,
     ) -> None:
         self.prepacked = prepacked
         self._graph = graph
         self._providers = providers
-        self._threads = threads
         self._outputs = outputs
-        self._run_as_is = run_as_is
         self._pooling = pooling
         self._check_files = check_files
+        self._factory = SessionFactory(
+            graph=graph, threads=threads, providers=providers, run_as_is=run_as_is, prepacked=prepacked, advice=advice
+        )
         self._open(on_parsed)
         self._process = os.getpid()
         self._check_declared_outputs()
         self._device_pool = self._open_device_pool()
 
     def _open(self, on_parsed: Callable[[], None] = lambda: None) -> None:
-        try:
-            self._session = ort.InferenceSession(
-                str(self._graph),
-                self._session_options(),
-                providers=[(provider.name, dict(provider.options)) for provider in self._providers],
-                disabled_optimizers=_NoDisabledOptimizers(on_parsed),
-                # The fallback would try other providers after an error, and print a note about it to stdout.
-                enable_fallback=False,
-            )
-        except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
-            if type(error).__name__ == "EPFail":
-                raise ProviderError(
-                    f"{self._providers[0].name} did not start ({_first_line(error)}); "
-                    "remove providers to run on the CPU"
-                ) from error
-            raise BundleError(
-                f"ONNX Runtime {ort.__version__} cannot load {self._graph} ({_first_line(error)}); "
-                "free memory if it ran out, else run `pip install -U onnxruntime` or export the bundle again"
-            ) from error
-        started = self._session.get_providers()
-        if started[0] != self._providers[0].name:
-            raise ProviderError(
-                f"{self._providers[0].name} did not start, ONNX Runtime fell back to {started[0]}; call "
-                "onnxruntime.set_default_logger_severity(0) to log the reason, or remove providers to run on the CPU"
-            )
-
-    def _session_options(self) -> ort.SessionOptions:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.inter_op_num_threads = 1
-        # Threads spin while a run has work for them, but not after it: other sessions and processes want the cores.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        # Memory patterns keep a plan for each shape that was ever run. They gain nothing here, and fragment memory.
-        options.enable_mem_pattern = False
-        if not self.prepacked:
-            options.add_session_config_entry("session.disable_prepacking", "1")
-        options.log_severity_level = 4  # fatal only: every error is raised, too
-        level = ort.GraphOptimizationLevel
-        options.graph_optimization_level = level.ORT_DISABLE_ALL if self._run_as_is else level.ORT_ENABLE_ALL
-        return options
+        self._session = self._factory.open(on_parsed)
 
     def reopen_after_fork(self) -> None:
         """In a forked child, load the graph again: a session's threads do not survive a fork.
 
         Raises:
             BundleError: the files are gone, or are those of another graph.
+            ProviderError: the session runs on CUDA, which a child cannot use if its parent has.
         """
         if os.getpid() != self._process:
-            _SESSIONS_OF_PARENT.append(self._session)
+            if self._session not in _SESSIONS_OF_PARENT:
+                _SESSIONS_OF_PARENT.append(self._session)
+            if any(provider.name == CUDA for provider in self._providers):
+                from embedge.inference.cuda import in_forked_child
+
+                raise in_forked_child()
             self._open()
             self._check_files()
             self._process = os.getpid()
@@ -206,7 +179,7 @@ class Session:
             remedy = "memory ran out, so lower batch_tokens"
         else:
             remedy = "lower batch_tokens if memory ran out, else export the bundle again"
-        return BundleError(f"{self._graph} failed on {texts} x {tokens} tokens ({_first_line(error)}); {remedy}")
+        return BundleError(f"{self._graph} failed on {texts} x {tokens} tokens ({first_line(error)}); {remedy}")
 
     def _check_output(self, values: NDArray[np.float32] | DeviceTensor, output: str, batch: int, tokens: int) -> None:
         """Raise BundleError for another type or shape: numpy would broadcast a single row to many texts."""
@@ -244,20 +217,3 @@ def _fits(shape: tuple[int, ...], expected: Shape, batch: int, tokens: int) -> b
         if not fits:
             return False
     return True
-
-
-def _first_line(error: BaseException) -> str:
-    """The first line of an error's message; the name of its type if it has no message."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
-class _NoDisabledOptimizers(list[str]):
-    """An empty list of optimisers to disable. ONNX Runtime iterates over it once it has parsed the graph."""
-
-    def __init__(self, on_parsed: Callable[[], None]) -> None:
-        super().__init__()
-        self._on_parsed = on_parsed
-
-    def __iter__(self) -> Iterator[str]:
-        self._on_parsed()
-        return super().__iter__()

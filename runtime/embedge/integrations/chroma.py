@@ -21,6 +21,7 @@ from typing import Any
 from embedge import Embedder, OnTruncate, Precision
 from embedge.bundle.manifest import Similarity
 from embedge.errors import InputValueError
+from embedge.inference.providers import ProviderArgument
 from embedge.integrations.encoding import Encoding
 from embedge.integrations.extra import needs_extra
 from embedge.integrations.source import ModelSource
@@ -46,15 +47,17 @@ class EmbedgeEmbeddingFunction(EmbeddingFunction[Embeddable]):
         model: the name of a recipe, a hub id, the path of a bundle, or a loaded ``Embedder``, whose path the collection
             stores.
         precision: ``"int8"``, ``"fp32"`` or ``"fp16"``, the graph's precision; None takes the first that the bundle
-            holds, in this order, or with CUDA in the order fp16, fp32, int8.
-        providers: ONNX Runtime execution providers, such as ``["CUDAExecutionProvider", "CPUExecutionProvider"]``; None
-            is the CPU.
+            holds, in this order, or on a GPU fp16, then fp32.
+        device: what the model runs on: ``"cpu"``, ``"cuda"``, or ``"cuda:1"`` for the second GPU; None is the CPU, or
+            the first of ``providers``.
+        providers: the long form of ``device``: ONNX Runtime execution providers, each a name or a pair of a name and
+            its options, such as ``("CUDAExecutionProvider", {"gpu_mem_limit": 2 << 30})``; None is those of ``device``.
         threads: the largest number of cores to use; None uses all that the process may use.
         cache_dir: the folder of downloaded bundles; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
         local_files_only: never use the network.
         query_prompt: text that is put in front of each query; None uses the model's own prompt, "" uses none.
         document_prompt: text that is put in front of each document; None uses the model's own, "" uses none.
-        batch_tokens: how many tokens run through the model at once; None is a good value for a CPU.
+        batch_tokens: how many tokens run through the model at once; None is a good value for the device.
         normalize: scale vectors to length 1; None does what the model was trained for.
         truncate_dim: keep only the first dimensions, this many; None keeps all.
         on_truncate: what to do if a text is longer than the model reads: ``"warn"``, ``"ignore"`` or ``"error"``.
@@ -65,7 +68,8 @@ class EmbedgeEmbeddingFunction(EmbeddingFunction[Embeddable]):
         model: str | PathLike[str] | Embedder = "bge-small-en-v1.5",
         *,
         precision: Precision | None = None,
-        providers: Sequence[str] | None = None,
+        device: str | None = None,
+        providers: Sequence[ProviderArgument] | None = None,
         threads: int | None = None,
         cache_dir: str | PathLike[str] | None = None,
         local_files_only: bool = False,
@@ -88,6 +92,7 @@ class EmbedgeEmbeddingFunction(EmbeddingFunction[Embeddable]):
         self._source = ModelSource(
             model=model,
             precision=precision,
+            device=device,
             providers=providers,
             threads=threads,
             cache_dir=cache_dir,

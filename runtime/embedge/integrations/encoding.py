@@ -22,7 +22,7 @@ class Encoding:
     Attributes:
         query_prompt: text that is put in front of each query; None uses the model's own prompt, "" uses none.
         document_prompt: text that is put in front of each document; None uses the model's own, "" uses none.
-        batch_tokens: how many tokens run through the model at once; None is a good value for a CPU.
+        batch_tokens: how many tokens run through the model at once; None is a good value for the device.
         normalize: scale vectors to length 1; None does what the model was trained for.
         truncate_dim: keep only the first dimensions, this many; None keeps all.
         show_progress_bar: show a progress bar for documents; queries never have one.

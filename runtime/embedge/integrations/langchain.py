@@ -18,6 +18,7 @@ from os import PathLike
 from typing import Any
 
 from embedge import Embedder, OnTruncate, Precision, Reranker
+from embedge.inference.providers import ProviderArgument
 from embedge.integrations.encoding import Encoding
 from embedge.integrations.extra import needs_extra
 from embedge.integrations.source import ModelSource
@@ -35,15 +36,17 @@ class EmbedgeEmbeddings(Embeddings):
     Args:
         model: the name of a recipe, a hub id, the path of a bundle, or a loaded ``Embedder``.
         precision: ``"int8"``, ``"fp32"`` or ``"fp16"``, the graph's precision; None takes the first that the bundle
-            holds, in this order, or with CUDA in the order fp16, fp32, int8.
-        providers: ONNX Runtime execution providers, such as ``["CUDAExecutionProvider", "CPUExecutionProvider"]``; None
-            is the CPU.
+            holds, in this order, or on a GPU fp16, then fp32.
+        device: what the model runs on: ``"cpu"``, ``"cuda"``, or ``"cuda:1"`` for the second GPU; None is the CPU, or
+            the first of ``providers``.
+        providers: the long form of ``device``: ONNX Runtime execution providers, each a name or a pair of a name and
+            its options, such as ``("CUDAExecutionProvider", {"gpu_mem_limit": 2 << 30})``; None is those of ``device``.
         threads: the largest number of cores to use; None uses all that the process may use.
         cache_dir: the folder of downloaded bundles; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
         local_files_only: never use the network.
         query_prompt: text that is put in front of each query; None uses the model's own prompt, "" uses none.
         document_prompt: text that is put in front of each document; None uses the model's own, "" uses none.
-        batch_tokens: how many tokens run through the model at once; None is a good value for a CPU.
+        batch_tokens: how many tokens run through the model at once; None is a good value for the device.
         normalize: scale vectors to length 1; None does what the model was trained for.
         truncate_dim: keep only the first dimensions, this many; None keeps all.
         show_progress_bar: show a progress bar for documents; None shows one if the work is long and stderr is a
@@ -59,7 +62,8 @@ class EmbedgeEmbeddings(Embeddings):
         model: str | PathLike[str] | Embedder = "bge-small-en-v1.5",
         *,
         precision: Precision | None = None,
-        providers: Sequence[str] | None = None,
+        device: str | None = None,
+        providers: Sequence[ProviderArgument] | None = None,
         threads: int | None = None,
         cache_dir: str | PathLike[str] | None = None,
         local_files_only: bool = False,
@@ -83,6 +87,7 @@ class EmbedgeEmbeddings(Embeddings):
         self._embedder = ModelSource(
             model=model,
             precision=precision,
+            device=device,
             providers=providers,
             threads=threads,
             cache_dir=cache_dir,
@@ -110,14 +115,16 @@ class EmbedgeRerank(BaseDocumentCompressor):
         model: the name of a recipe, a hub id, the path of a bundle, or a loaded ``Reranker``.
         top_n: how many documents to return; None returns all.
         precision: ``"int8"``, ``"fp32"`` or ``"fp16"``, the graph's precision; None takes the first that the bundle
-            holds, in this order, or with CUDA in the order fp16, fp32, int8.
-        providers: ONNX Runtime execution providers, such as ``["CUDAExecutionProvider", "CPUExecutionProvider"]``; None
-            is the CPU.
+            holds, in this order, or on a GPU fp16, then fp32.
+        device: what the model runs on: ``"cpu"``, ``"cuda"``, or ``"cuda:1"`` for the second GPU; None is the CPU, or
+            the first of ``providers``.
+        providers: the long form of ``device``: ONNX Runtime execution providers, each a name or a pair of a name and
+            its options, such as ``("CUDAExecutionProvider", {"gpu_mem_limit": 2 << 30})``; None is those of ``device``.
         threads: the largest number of cores to use; None uses all that the process may use.
         cache_dir: the folder of downloaded bundles; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
         local_files_only: never use the network.
         normalize: return scores between 0 and 1, by the sigmoid; False returns logits.
-        batch_tokens: how many tokens run through the model at once; None is a good value for a CPU.
+        batch_tokens: how many tokens run through the model at once; None is a good value for the device.
         on_truncate: what to do if a pair is longer than the model reads: ``"warn"``, ``"ignore"`` or ``"error"``.
 
     Raises:
@@ -129,7 +136,8 @@ class EmbedgeRerank(BaseDocumentCompressor):
     model: str | PathLike[str] | Reranker = "bge-reranker-base"
     top_n: int | None = Field(default=3, ge=1)
     precision: Precision | None = None
-    providers: Sequence[str] | None = None
+    device: str | None = None
+    providers: Sequence[ProviderArgument] | None = None
     threads: int | None = None
     cache_dir: str | PathLike[str] | None = None
     local_files_only: bool = False
@@ -143,6 +151,7 @@ class EmbedgeRerank(BaseDocumentCompressor):
         self._reranker = ModelSource(
             model=self.model,
             precision=self.precision,
+            device=self.device,
             providers=self.providers,
             threads=self.threads,
             cache_dir=self.cache_dir,

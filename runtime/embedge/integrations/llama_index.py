@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from embedge import Embedder, InputValueError, OnTruncate, Precision, Reranker
+from embedge.inference.providers import ProviderArgument
 from embedge.integrations.encoding import Encoding
 from embedge.integrations.extra import needs_extra
 from embedge.integrations.source import ModelSource
@@ -42,15 +43,17 @@ class EmbedgeEmbedding(BaseEmbedding):
     Args:
         model_name: the name of a recipe, a hub id, the path of a bundle, or a loaded ``Embedder``.
         precision: ``"int8"``, ``"fp32"`` or ``"fp16"``, the graph's precision; None takes the first that the bundle
-            holds, in this order, or with CUDA in the order fp16, fp32, int8.
-        providers: ONNX Runtime execution providers, such as ``["CUDAExecutionProvider", "CPUExecutionProvider"]``; None
-            is the CPU.
+            holds, in this order, or on a GPU fp16, then fp32.
+        device: what the model runs on: ``"cpu"``, ``"cuda"``, or ``"cuda:1"`` for the second GPU; None is the CPU, or
+            the first of ``providers``.
+        providers: the long form of ``device``: ONNX Runtime execution providers, each a name or a pair of a name and
+            its options, such as ``("CUDAExecutionProvider", {"gpu_mem_limit": 2 << 30})``; None is those of ``device``.
         threads: the largest number of cores to use; None uses all that the process may use.
         cache_dir: the folder of downloaded bundles; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
         local_files_only: never use the network.
         query_instruction: text that is put in front of each query; None uses the model's own prompt, "" uses none.
         text_instruction: text that is put in front of each document; None uses the model's own, "" uses none.
-        batch_tokens: how many tokens run through the model at once; None is a good value for a CPU.
+        batch_tokens: how many tokens run through the model at once; None is a good value for the device.
         normalize: scale vectors to length 1; None does what the model was trained for.
         truncate_dim: keep only the first dimensions, this many; None keeps all.
         on_truncate: what to do if a text is longer than the model reads: ``"warn"``, ``"ignore"`` or ``"error"``.
@@ -65,7 +68,10 @@ class EmbedgeEmbedding(BaseEmbedding):
     """
 
     precision: Precision | None = Field(default=None, description="Precision of the graph.")
-    providers: Sequence[str] | None = Field(default=None, description="ONNX Runtime execution providers.")
+    device: str | None = Field(default=None, description="What the model runs on: cpu, cuda or cuda:1.")
+    providers: Sequence[ProviderArgument] | None = Field(
+        default=None, description="ONNX Runtime execution providers, by name or with options."
+    )
     threads: int | None = Field(default=None, description="The largest number of cores to use.")
     cache_dir: str | None = Field(default=None, description="The folder of downloaded bundles.")
     local_files_only: bool = Field(default=False, description="Never use the network.")
@@ -82,7 +88,8 @@ class EmbedgeEmbedding(BaseEmbedding):
         model_name: str | PathLike[str] | Embedder = "bge-small-en-v1.5",
         *,
         precision: Precision | None = None,
-        providers: Sequence[str] | None = None,
+        device: str | None = None,
+        providers: Sequence[ProviderArgument] | None = None,
         threads: int | None = None,
         cache_dir: str | PathLike[str] | None = None,
         local_files_only: bool = False,
@@ -100,6 +107,7 @@ class EmbedgeEmbedding(BaseEmbedding):
         source = ModelSource(
             model=model_name,
             precision=precision,
+            device=device,
             providers=providers,
             threads=threads,
             cache_dir=cache_dir,
@@ -170,14 +178,16 @@ class EmbedgeRerank(BaseNodePostprocessor):
         model: the name of a recipe, a hub id, the path of a bundle, or a loaded ``Reranker``.
         top_n: how many nodes to return.
         precision: ``"int8"``, ``"fp32"`` or ``"fp16"``, the graph's precision; None takes the first that the bundle
-            holds, in this order, or with CUDA in the order fp16, fp32, int8.
-        providers: ONNX Runtime execution providers, such as ``["CUDAExecutionProvider", "CPUExecutionProvider"]``; None
-            is the CPU.
+            holds, in this order, or on a GPU fp16, then fp32.
+        device: what the model runs on: ``"cpu"``, ``"cuda"``, or ``"cuda:1"`` for the second GPU; None is the CPU, or
+            the first of ``providers``.
+        providers: the long form of ``device``: ONNX Runtime execution providers, each a name or a pair of a name and
+            its options, such as ``("CUDAExecutionProvider", {"gpu_mem_limit": 2 << 30})``; None is those of ``device``.
         threads: the largest number of cores to use; None uses all that the process may use.
         cache_dir: the folder of downloaded bundles; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
         local_files_only: never use the network.
         normalize: return scores between 0 and 1, by the sigmoid; False returns logits.
-        batch_tokens: how many tokens run through the model at once; None is a good value for a CPU.
+        batch_tokens: how many tokens run through the model at once; None is a good value for the device.
         on_truncate: what to do if a pair is longer than the model reads: ``"warn"``, ``"ignore"`` or ``"error"``.
         keep_retrieval_score: store the retriever's score in the metadata, as ``retrieval_score``.
         callback_manager: for LlamaIndex's ``BaseNodePostprocessor``.
@@ -189,7 +199,10 @@ class EmbedgeRerank(BaseNodePostprocessor):
     model: str = Field(description="Name or path of the reranker.")
     top_n: int = Field(default=2, ge=1, description="How many nodes to return.")
     precision: Precision | None = Field(default=None, description="Precision of the graph.")
-    providers: Sequence[str] | None = Field(default=None, description="ONNX Runtime execution providers.")
+    device: str | None = Field(default=None, description="What the model runs on: cpu, cuda or cuda:1.")
+    providers: Sequence[ProviderArgument] | None = Field(
+        default=None, description="ONNX Runtime execution providers, by name or with options."
+    )
     threads: int | None = Field(default=None, description="The largest number of cores to use.")
     cache_dir: str | None = Field(default=None, description="The folder of downloaded bundles.")
     local_files_only: bool = Field(default=False, description="Never use the network.")
@@ -205,7 +218,8 @@ class EmbedgeRerank(BaseNodePostprocessor):
         *,
         top_n: int = 2,
         precision: Precision | None = None,
-        providers: Sequence[str] | None = None,
+        device: str | None = None,
+        providers: Sequence[ProviderArgument] | None = None,
         threads: int | None = None,
         cache_dir: str | PathLike[str] | None = None,
         local_files_only: bool = False,
@@ -218,6 +232,7 @@ class EmbedgeRerank(BaseNodePostprocessor):
         source = ModelSource(
             model=model,
             precision=precision,
+            device=device,
             providers=providers,
             threads=threads,
             cache_dir=cache_dir,

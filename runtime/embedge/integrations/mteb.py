@@ -31,7 +31,7 @@ class EmbedgeEncoder:
     """An ``Embedder`` for mteb. Queries get the model's query prompt, documents its document prompt, other texts none.
 
     Args:
-        embedder: the model.
+        embedder: the model, on the device that you loaded it for.
         on_truncate: what to do if a text is longer than the model reads: ``"warn"``, ``"ignore"`` or ``"error"``. The
             default is not ``"warn"``: many tasks have long texts, and other models in mteb truncate them silently.
     """

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from embedge.bundle.manifest import Precision
 from embedge.errors import InputTypeError, InputValueError
-from embedge.model import Model
+from embedge.inference.providers import ProviderArgument
+from embedge.model import Model, provider_arguments
 
 if TYPE_CHECKING:
     from embedge import Embedder, Reranker
@@ -24,9 +25,11 @@ class ModelSource:
     Attributes:
         model: the name of a recipe, a hub id, or the path of a bundle; or a loaded ``Embedder`` or ``Reranker``.
         precision: ``"int8"``, ``"fp32"`` or ``"fp16"``, the graph's precision; None takes the first that the bundle
-            holds, in this order, or with CUDA in the order fp16, fp32, int8.
-        providers: ONNX Runtime execution providers, such as ``["CUDAExecutionProvider", "CPUExecutionProvider"]``; None
-            is the CPU.
+            holds, in this order, or on a GPU fp16, then fp32.
+        device: what the model runs on: ``"cpu"``, ``"cuda"``, or ``"cuda:1"`` for the second GPU; None is the CPU, or
+            the first of ``providers``.
+        providers: the long form of ``device``: ONNX Runtime execution providers, each a name or a pair of a name and
+            its options, such as ``("CUDAExecutionProvider", {"gpu_mem_limit": 2 << 30})``; None is those of ``device``.
         threads: the largest number of cores to use; None uses all that the process may use.
         cache_dir: the folder of downloaded bundles; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
         local_files_only: never use the network.
@@ -38,7 +41,8 @@ class ModelSource:
 
     model: str | PathLike[str] | Embedder | Reranker
     precision: Precision | None = None
-    providers: Sequence[str] | None = None
+    device: str | None = None
+    providers: Sequence[ProviderArgument] | None = None
     threads: int | None = None
     cache_dir: str | PathLike[str] | None = None
     local_files_only: bool = False
@@ -49,7 +53,7 @@ class ModelSource:
         kind = type(self.model).__name__
         if not isinstance(self.model, Model):
             raise InputTypeError(f"model must be a name, a path, an Embedder or a Reranker, found {kind}")
-        options = {name: getattr(self, name) for name in ("precision", "providers", "threads", "cache_dir")}
+        options = {name: getattr(self, name) for name in ("precision", "device", "providers", "threads", "cache_dir")}
         options["local_files_only"] = self.local_files_only or None
         if names := ", ".join(name for name, value in options.items() if value is not None):
             raise InputValueError(f"the {kind} is loaded already, found {names} beside it; pass {names} to {kind}(...)")
@@ -70,6 +74,7 @@ class ModelSource:
         return kind(
             self.model,  # type: ignore[arg-type]  # an Embedder for a Reranker raises InputTypeError
             precision=self.precision,
+            device=self.device,
             providers=self.providers,
             threads=self.threads,
             cache_dir=self.cache_dir,
@@ -82,7 +87,8 @@ class ModelSource:
             return {
                 "model": str(self.model.bundle.path),
                 "precision": self.model.precision,
-                "providers": list(self.model.providers),
+                "device": None,  # the providers say it
+                "providers": _as_json(provider_arguments(self.model)),
                 "threads": self.model.threads,
                 "cache_dir": None,
                 "local_files_only": True,
@@ -90,8 +96,14 @@ class ModelSource:
         return {
             "model": str(self.model),
             "precision": self.precision,
-            "providers": None if self.providers is None else list(self.providers),
+            "device": self.device,
+            "providers": None if self.providers is None else _as_json(self.providers),
             "threads": self.threads,
             "cache_dir": None if self.cache_dir is None else str(self.cache_dir),
             "local_files_only": self.local_files_only,
         }
+
+
+def _as_json(providers: Sequence[ProviderArgument]) -> list[Any]:
+    """Providers as JSON and YAML have them: a pair of a name and its options is a list of two."""
+    return [[one[0], dict(one[1])] if isinstance(one, tuple | list) else one for one in providers]

@@ -8,6 +8,7 @@ from typing import Any
 from haystack import Document, component, default_to_dict
 
 from embedge import Embedder, InputTypeError, OnTruncate, Precision
+from embedge.inference.providers import ProviderArgument
 from embedge.integrations.encoding import Encoding
 from embedge.integrations.haystack.common import MODULE, Component, read_texts
 from embedge.integrations.source import ModelSource
@@ -37,9 +38,11 @@ class EmbedgeTextEmbedder(_EmbedderComponent):
         model: the name of a recipe, a hub id, the path of a bundle, or a loaded ``Embedder``, whose path a saved
             pipeline stores.
         precision: ``"int8"``, ``"fp32"`` or ``"fp16"``, the graph's precision; None takes the first that the bundle
-            holds, in this order, or with CUDA in the order fp16, fp32, int8.
-        providers: ONNX Runtime execution providers, such as ``["CUDAExecutionProvider", "CPUExecutionProvider"]``; None
-            is the CPU.
+            holds, in this order, or on a GPU fp16, then fp32.
+        device: what the model runs on: ``"cpu"``, ``"cuda"``, or ``"cuda:1"`` for the second GPU; None is the CPU, or
+            the first of ``providers``.
+        providers: the long form of ``device``: ONNX Runtime execution providers, each a name or a pair of a name and
+            its options, such as ``("CUDAExecutionProvider", {"gpu_mem_limit": 2 << 30})``; None is those of ``device``.
         threads: the largest number of cores to use; None uses all that the process may use.
         cache_dir: the folder of downloaded bundles; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
         local_files_only: never use the network.
@@ -47,7 +50,7 @@ class EmbedgeTextEmbedder(_EmbedderComponent):
         suffix: text that is put after the query.
         normalize_embeddings: scale vectors to length 1; None does what the model was trained for.
         truncate_dim: keep only the first dimensions, this many; None keeps all.
-        batch_tokens: how many tokens run through the model at once; None is a good value for a CPU.
+        batch_tokens: how many tokens run through the model at once; None is a good value for the device.
         on_truncate: what to do if a text is longer than the model reads: ``"warn"``, ``"ignore"`` or ``"error"``.
     """
 
@@ -58,7 +61,8 @@ class EmbedgeTextEmbedder(_EmbedderComponent):
         model: str | PathLike[str] | Embedder = "bge-small-en-v1.5",
         *,
         precision: Precision | None = None,
-        providers: Sequence[str] | None = None,
+        device: str | None = None,
+        providers: Sequence[ProviderArgument] | None = None,
         threads: int | None = None,
         cache_dir: str | PathLike[str] | None = None,
         local_files_only: bool = False,
@@ -72,6 +76,7 @@ class EmbedgeTextEmbedder(_EmbedderComponent):
         self._source = ModelSource(
             model=model,
             precision=precision,
+            device=device,
             providers=providers,
             threads=threads,
             cache_dir=cache_dir,
@@ -115,9 +120,11 @@ class EmbedgeDocumentEmbedder(_EmbedderComponent):
         model: the name of a recipe, a hub id, the path of a bundle, or a loaded ``Embedder``, whose path a saved
             pipeline stores.
         precision: ``"int8"``, ``"fp32"`` or ``"fp16"``, the graph's precision; None takes the first that the bundle
-            holds, in this order, or with CUDA in the order fp16, fp32, int8.
-        providers: ONNX Runtime execution providers, such as ``["CUDAExecutionProvider", "CPUExecutionProvider"]``; None
-            is the CPU.
+            holds, in this order, or on a GPU fp16, then fp32.
+        device: what the model runs on: ``"cpu"``, ``"cuda"``, or ``"cuda:1"`` for the second GPU; None is the CPU, or
+            the first of ``providers``.
+        providers: the long form of ``device``: ONNX Runtime execution providers, each a name or a pair of a name and
+            its options, such as ``("CUDAExecutionProvider", {"gpu_mem_limit": 2 << 30})``; None is those of ``device``.
         threads: the largest number of cores to use; None uses all that the process may use.
         cache_dir: the folder of downloaded bundles; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
         local_files_only: never use the network.
@@ -129,7 +136,7 @@ class EmbedgeDocumentEmbedder(_EmbedderComponent):
         meta_fields_to_embed: names of metadata fields to put in front of the content, if a document has them.
         embedding_separator: text between the metadata fields and the content.
         truncate_dim: keep only the first dimensions, this many; None keeps all.
-        batch_tokens: how many tokens run through the model at once; None is a good value for a CPU.
+        batch_tokens: how many tokens run through the model at once; None is a good value for the device.
         on_truncate: what to do if a text is longer than the model reads: ``"warn"``, ``"ignore"`` or ``"error"``.
     """
 
@@ -140,7 +147,8 @@ class EmbedgeDocumentEmbedder(_EmbedderComponent):
         model: str | PathLike[str] | Embedder = "bge-small-en-v1.5",
         *,
         precision: Precision | None = None,
-        providers: Sequence[str] | None = None,
+        device: str | None = None,
+        providers: Sequence[ProviderArgument] | None = None,
         threads: int | None = None,
         cache_dir: str | PathLike[str] | None = None,
         local_files_only: bool = False,
@@ -157,6 +165,7 @@ class EmbedgeDocumentEmbedder(_EmbedderComponent):
         self._source = ModelSource(
             model=model,
             precision=precision,
+            device=device,
             providers=providers,
             threads=threads,
             cache_dir=cache_dir,

@@ -9,6 +9,7 @@ from haystack import Document, component, default_to_dict
 
 from embedge import OnTruncate, Precision, Reranker
 from embedge.inference.options import check_count
+from embedge.inference.providers import ProviderArgument
 from embedge.integrations.haystack.common import MODULE, Component, read_texts
 from embedge.integrations.source import ModelSource
 
@@ -22,9 +23,11 @@ class EmbedgeRanker(Component[Reranker]):
             pipeline stores.
         top_k: how many documents to return.
         precision: ``"int8"``, ``"fp32"`` or ``"fp16"``, the graph's precision; None takes the first that the bundle
-            holds, in this order, or with CUDA in the order fp16, fp32, int8.
-        providers: ONNX Runtime execution providers, such as ``["CUDAExecutionProvider", "CPUExecutionProvider"]``; None
-            is the CPU.
+            holds, in this order, or on a GPU fp16, then fp32.
+        device: what the model runs on: ``"cpu"``, ``"cuda"``, or ``"cuda:1"`` for the second GPU; None is the CPU, or
+            the first of ``providers``.
+        providers: the long form of ``device``: ONNX Runtime execution providers, each a name or a pair of a name and
+            its options, such as ``("CUDAExecutionProvider", {"gpu_mem_limit": 2 << 30})``; None is those of ``device``.
         threads: the largest number of cores to use; None uses all that the process may use.
         cache_dir: the folder of downloaded bundles; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
         local_files_only: never use the network.
@@ -32,7 +35,7 @@ class EmbedgeRanker(Component[Reranker]):
         embedding_separator: text between the metadata fields and the content.
         scale_score: return scores between 0 and 1, by the sigmoid; False returns logits.
         score_threshold: leave out documents with a lower score.
-        batch_tokens: how many tokens run through the model at once; None is a good value for a CPU.
+        batch_tokens: how many tokens run through the model at once; None is a good value for the device.
         on_truncate: what to do if a pair is longer than the model reads: ``"warn"``, ``"ignore"`` or ``"error"``.
 
     Raises:
@@ -48,7 +51,8 @@ class EmbedgeRanker(Component[Reranker]):
         *,
         top_k: int = 10,
         precision: Precision | None = None,
-        providers: Sequence[str] | None = None,
+        device: str | None = None,
+        providers: Sequence[ProviderArgument] | None = None,
         threads: int | None = None,
         cache_dir: str | PathLike[str] | None = None,
         local_files_only: bool = False,
@@ -62,6 +66,7 @@ class EmbedgeRanker(Component[Reranker]):
         self._source = ModelSource(
             model=model,
             precision=precision,
+            device=device,
             providers=providers,
             threads=threads,
             cache_dir=cache_dir,

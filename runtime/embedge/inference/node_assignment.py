@@ -1,0 +1,121 @@
+"""Check that an execution provider runs all of a graph that takes time, and not only a part of it.
+
+ONNX Runtime gives each node that a provider does not take to the CPU provider, and does not say so. Values are then
+copied to and from the CPU at every such node: an int8 graph with CUDA is right, and slower than on the CPU alone.
+
+The check reads which provider got each node, which ONNX Runtime records at load, and runs nothing. The alternative,
+``session.disable_cpu_ep_fallback``, refuses any node on the CPU. But CUDA itself gives the CPU the integers from which
+a graph computes shapes, so that it need not wait for the device to read them (``GetCpuPreferredNodes``): a graph that
+is traced by optimum in float16 has up to 86 of those. That option also refuses ``["CUDAExecutionProvider",
+"CPUExecutionProvider"]``, the usual list, and its error neither counts nor names the nodes.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from embedge.errors import ProviderError
+from embedge.inference.providers import CPU
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
+# Gives the end of an error about a provider, what to do. The argument says whether the provider opened the graph.
+Advice = Callable[[bool], str]
+# The entry of a session's configuration that makes ONNX Runtime record the assignment; since version 1.24.1.
+RECORD_ASSIGNMENT = "session.record_ep_graph_assignment_info"
+# Parts of the names of operators that do the work of an encoder: matrix products, attention, normalisation, activation
+# functions and quantisation. ONNX Runtime's fused operators have them, too: FusedMatMul, QAttention, BiasGelu,
+# EmbedLayerNormalization. The others are cheap, or compute shapes. (Add, Mul, Div, Sqrt, Cast, Gather, Slice, Concat
+# and Where do: CUDA leaves all of these to the CPU in some good graph.)
+_HEAVY = (
+    "MatMul",
+    "Gemm",
+    "Einsum",
+    "Conv",
+    "Attention",
+    "RotaryEmbedding",
+    "Softmax",
+    "Normalization",
+    "Gelu",
+    "Erf",
+    "Tanh",
+    "Relu",
+    "Sigmoid",
+    "Quantize",
+    "Dequantize",
+)
+_NAMED = 3  # operators named in a message
+
+
+def check_assignment(session: "ort.InferenceSession", *, graph: Path, provider: str, advice: Advice) -> None:
+    """Raise ProviderError if the CPU provider would run any of the graph's heavy nodes.
+
+    Args:
+        session: opened with ``RECORD_ASSIGNMENT`` set to 1.
+        graph: the ONNX file, for the message.
+        provider: the name of the preferred provider, which is not the CPU's.
+        advice: gives the end of the message.
+    """
+    nodes = _count_nodes(session, provider)
+    on_cpu = nodes.get(CPU, Counter[str]())
+    heavy = Counter({kind: count for kind, count in on_cpu.items() if is_heavy(kind)})
+    if not heavy:
+        return
+    # WebGPU changes the layout of a graph before it takes nodes, and ONNX Runtime then records only the CPU's.
+    whole = f" of the {sum(map(Counter.total, nodes.values()))}" if len(nodes) > 1 else ""
+    named = ", ".join(f"{count} {kind}" for kind, count in heavy.most_common(_NAMED))
+    raise ProviderError(
+        f"{provider} leaves {on_cpu.total()}{whole} nodes of {graph} to the CPU, among them {named}; {advice(True)}"
+    )
+
+
+def is_heavy(kind: str) -> bool:
+    """Whether a node of this operator takes time that grows with the model's width.
+
+    >>> [is_heavy(kind) for kind in ("FusedMatMul", "BiasGelu", "Gather", "Shape")]
+    [True, True, False, False]
+    """
+    return any(part in kind for part in _HEAVY)
+
+
+def _count_nodes(session: "ort.InferenceSession", provider: str) -> dict[str, Counter[str]]:
+    """How many nodes of each operator each provider runs, those in the branches of ``If`` included."""
+    counts: dict[str, Counter[str]] = {}
+    try:
+        for part in session.get_provider_graph_assignment_info():
+            counts.setdefault(part.ep_name, Counter()).update(node.op_type for node in part.get_nodes())
+    except Exception as error:  # AttributeError before 1.24.1; ONNX Runtime's exceptions share no base but Exception
+        from onnxruntime import __version__
+
+        raise ProviderError(
+            f"ONNX Runtime {__version__} does not say which nodes {provider} runs ({reason_of(error)}); "
+            "update it to 1.24.1 or later, or remove device and providers to run on the CPU"
+        ) from error
+    return counts
+
+
+def cannot_open(error: Exception, *, graph: Path, provider: str, advice: Advice) -> ProviderError:
+    """Return the error for a session that a provider other than the CPU's does not open.
+
+    Args:
+        error: ONNX Runtime's.
+        graph: the ONNX file, for the message.
+        provider: the name of the preferred provider.
+        advice: gives the end of the message.
+    """
+    return ProviderError(f"{provider} cannot open {graph} ({reason_of(error)}); {advice(False)}")
+
+
+def reason_of(error: Exception) -> str:
+    r"""Return the part of ONNX Runtime's message that says why, in one line; its C++ names say where.
+
+    The reason is the end of the last line. ONNX Runtime writes a failed check as "PLACE CONDITION was false. REASON".
+
+    >>> reason_of(RuntimeError("/a/b.cc:65 f(int) status == Success was false. Failed to get a WebGPU adapter\n"))
+    'Failed to get a WebGPU adapter'
+    """
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return re.sub(r".*( was false\. | Status Message: |\[ONNXRuntimeError\] : \d+ : \w+ : )", "", lines[-1])

@@ -1,0 +1,53 @@
+"""Why a provider other than the CPU did not start: its options, its device, or the device's memory."""
+
+from embedge.errors import ProviderError
+from embedge.inference.node_assignment import reason_of
+from embedge.inference.providers import CUDA, Provider, device_of
+
+# Parts of ONNX Runtime's messages when a device's memory runs out: of CUDA, and of ONNX Runtime's arena (bfc_arena.cc),
+# the last one because of gpu_mem_limit.
+_OUT_OF_MEMORY = ("out of memory", "Failed to allocate memory", "is smaller than requested bytes")
+# Where the part of a message begins that says what happened. Names of functions and files stand before and after it.
+_BEGINNINGS = (
+    "CUDA failure ",
+    "CUBLAS failure ",
+    "CUDNN failure ",
+    "Failed to allocate memory ",
+    "Available memory of ",
+    "Unknown provider option",
+    "Failed to parse provider option",
+)
+_LIMIT = "gpu_mem_limit"
+_ON_THE_CPU = "or remove device and providers to run on the CPU"
+
+
+def not_started(error: Exception, provider: Provider) -> ProviderError | None:
+    """Return the error for an exception of ONNX Runtime while a session opened; None if the provider has started.
+
+    ONNX Runtime raises EPFail or a plain RuntimeError if a provider does not start, and other types if it refuses the
+    graph.
+    """
+    message = str(error)
+    if any(part in message for part in _OUT_OF_MEMORY):
+        raised = f"raise {_LIMIT}, " if _LIMIT in provider.options else ""
+        listed = " that `nvidia-smi` lists" if provider.name == CUDA else ""
+        return ProviderError(
+            f"the memory of {device_of((provider,))} ran out while the model was loaded ({_reason(error)}); "
+            f"{raised}end other programs{listed}, {_ON_THE_CPU}"
+        )
+    if type(error) is RuntimeError or type(error).__name__ == "EPFail":
+        return ProviderError(f"{provider.name} did not start ({_reason(error)}); check its options, {_ON_THE_CPU}")
+    return None
+
+
+def _reason(error: Exception) -> str:
+    """Return the part of a message that says what happened.
+
+    >>> _reason(RuntimeError("/a/call.cc:129 bool f() CUDA failure 2: out of memory ; GPU=0 ; hostname=h ; file=/a"))
+    'CUDA failure 2: out of memory'
+    """
+    message = str(error)
+    starts = [start for beginning in _BEGINNINGS if (start := message.find(beginning)) >= 0]
+    if not starts:
+        return reason_of(error)
+    return message[min(starts) :].splitlines()[0].partition(" ; ")[0].rstrip(" .")
