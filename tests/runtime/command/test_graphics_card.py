@@ -134,7 +134,7 @@ def test_no_driver_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     [
         ("580.65.06", "13.0", None),
         ("595.10", "13.0", None),
-        ("570.124.06", "13.0", "CUDA 13 needs driver 580 or later, found 570.124.06; update the driver, or install "),
+        ("570.124.06", "13.0", "CUDA 13 needs driver 580 or later, found 570.124.06; update the driver, or run `"),
         ("470.57", "13.0", "CUDA 13 needs driver 580 or later, found 470.57; update the driver"),
         ("470.57", "12.8", "CUDA 12 needs driver 525 or later, found 470.57; update the driver"),
         ("570.124.06", "12.8", None),
@@ -147,4 +147,4 @@ def test_a_driver_that_is_too_old_for_cuda(driver: str, cuda: str, advice: str |
     said = too_old(driver, cuda)
     assert (said or "").startswith(advice or "")
     assert bool(said) == bool(advice)
-    assert '"onnxruntime-gpu[cuda,cudnn]<1.27"' in (said or "") or not (advice or "").endswith("install ")
+    assert 'pip install "onnxruntime-gpu[cuda,cudnn]<1.27"`' in (said or "") or not (advice or "").endswith("`")
