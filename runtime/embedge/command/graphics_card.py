@@ -6,6 +6,8 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 
+from embedge.inference.onnxruntime_packages import install_cuda
+
 # A card that sleeps (without NVIDIA's persistence daemon) takes a second or two to wake; a driver that hangs never
 # answers.
 TIME_LIMIT = 10.0  # seconds
@@ -71,7 +73,7 @@ def too_old(driver: str, cuda: str) -> str | None:
     oldest = _OLDEST_DRIVER.get(int(major)) if major.isdecimal() else None
     if oldest is None or not number.isdecimal() or int(number) >= oldest:
         return None
-    with_12 = ', or install "onnxruntime-gpu[cuda,cudnn]<1.27", which has CUDA 12' if int(number) >= 525 else ""
+    with_12 = f", or run {install_cuda('<1.27')}, which has CUDA 12" if int(number) >= _OLDEST_DRIVER[12] else ""
     return f"CUDA {major} needs driver {oldest} or later, found {driver}; update the driver{with_12}"
 
 

@@ -155,6 +155,21 @@ def provider_remedy(provider: str) -> str:
     return keep
 
 
+def install_cuda(version: str = "") -> str:
+    """Return the command that installs onnxruntime-gpu with NVIDIA's libraries; ``version`` is like ``<1.27``."""
+    return f"`{_tool(installed_packages())} install {_requirement(_GPU, version)}`"
+
+
+def _requirement(package: str, version: str = "") -> str:
+    """What to install. NVIDIA's libraries come with extras. Double quotes work in sh, PowerShell and Windows' cmd."""
+    return f'"{package}[cuda,cudnn]{version}"' if package == _GPU else package
+
+
+def _tool(packages: tuple[Package, ...]) -> str:
+    """The program to type: pip, unless uv installed one of the packages. An environment of uv has no pip."""
+    return "uv pip" if any(package.installer == "uv" for package in packages) else "pip"
+
+
 def _overwritten(packages: tuple[Package, ...]) -> str:
     return f"{' and '.join(map(str, packages))} share their files, and the one installed last has overwritten the rest"
 
@@ -162,17 +177,14 @@ def _overwritten(packages: tuple[Package, ...]) -> str:
 def _how_to_keep(wanted: str, packages: tuple[Package, ...]) -> str:
     """Return the commands that uninstall all packages and install one.
 
-    pip is the program to type, unless uv installed one of the packages: an environment of uv has no pip. In a project
-    of uv, ``uv run`` would bring onnxruntime back, because embedge requires it.
+    In a project of uv, ``uv run`` would bring onnxruntime back, because embedge requires it.
     """
-    # NVIDIA's libraries come with these extras. Double quotes work in sh, in PowerShell and in Windows' cmd.
-    install = f'"{_GPU}[cuda,cudnn]"' if wanted == _GPU else wanted
-    by_uv = any(package.installer == "uv" for package in packages)
-    if by_uv and wanted != "onnxruntime" and (Path(sys.prefix).parent / "uv.lock").exists():
+    tool, install = _tool(packages), _requirement(wanted)
+    if tool != "pip" and wanted != "onnxruntime" and (Path(sys.prefix).parent / "uv.lock").exists():
         return (
             'write exclude-dependencies = ["onnxruntime"] below [tool.uv] in pyproject.toml, then run '
             f"`uv add --no-sync {install}`, then `uv sync --reinstall-package {wanted}`"
         )
-    tool, yes = ("uv pip", "") if by_uv else ("pip", " -y")  # uv does not ask
+    yes = " -y" if tool == "pip" else ""  # uv does not ask
     names = " ".join(package.name for package in packages)
     return (f"run `{tool} uninstall{yes} {names}`, then " if names else "run ") + f"`{tool} install {install}`"

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.metadata import distribution
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from importlib.util import cache_from_source
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from click.testing import Result
 
 from commands import runner
 from embedge import Bundle, Embedder, EmbedgeError
+from embedge.command import footprint, installed_packages
 from embedge.command.footprint import (
     IMPORTED,
     Footprint,
@@ -28,6 +29,7 @@ from embedge.command.footprint import (
 from embedge.command.footprint_table import table
 from embedge.command.installed_packages import find_packages, installed_files
 from embedge.command.main import cli
+from embedge.inference import onnxruntime_packages
 
 DEPLOY = Path(__file__).parents[3] / "docs" / "deploy.md"
 TEXTS = ["the cat sat on the mat", "東京", "how do i bake bread ? " * 20]
@@ -82,6 +84,29 @@ def test_a_package_without_a_record_is_an_error(make_package: MakePackage) -> No
     make_package("fp_bare", record=False)
     with pytest.raises(EmbedgeError, match="pip install --force-reinstall fp_bare"):
         installed_files(distribution("fp_bare"))
+
+
+def test_another_build_takes_the_place_of_onnxruntime(
+    make_package: MakePackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """onnxruntime-gpu is in no requirement of embedge, and is most of what a machine with a card has to hold."""
+    make_package("app", "onnxruntime")
+    make_package("build", "plain")  # the fixture makes no names with hyphens
+    make_package("plain")
+    builds = (onnxruntime_packages.Package("build", "1.0", "pip"),)
+
+    def without_onnxruntime(name: str) -> Distribution:
+        if name == "onnxruntime":
+            raise PackageNotFoundError(name)
+        return distribution(name)
+
+    for module in (installed_packages, footprint):
+        monkeypatch.setattr(module, "installed_packages", lambda: builds)
+    monkeypatch.setattr(installed_packages, "distribution", without_onnxruntime)
+    found, missing = find_packages("app")
+    assert (sorted(found), missing) == (["app", "build", "plain"], ())
+    assert footprint._package("build", found["build"]).size.needed == 100
+    assert footprint._package("plain", found["plain"]).size.needed == 0
 
 
 def test_the_runtime_is_counted_whole_and_without_extras() -> None:

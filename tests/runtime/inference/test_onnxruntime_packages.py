@@ -22,6 +22,7 @@ from embedge.inference.onnxruntime_packages import (
     Package,
     available_providers,
     cuda_remedy,
+    install_cuda,
     installed_packages,
     provider_remedy,
     several,
@@ -147,6 +148,15 @@ def test_no_command_is_given_where_there_is_none(pretend: Install, monkeypatch: 
     assert provider_remedy("CoreMLExecutionProvider") == "use one of these"
     monkeypatch.setattr(sys, "platform", "darwin")
     assert provider_remedy("CUDAExecutionProvider") == "macOS has no CUDA, use one of these"
+
+
+def test_the_page_for_gpus_has_the_same_commands(pretend: Install) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "gpu.md").read_text(encoding="utf-8")
+    pretend("onnxruntime")
+    pretend("onnxruntime-gpu")
+    for command in re.findall("`(.+?)`", cuda_remedy()):
+        assert f"\n{command}\n" in page
+    assert install_cuda("<1.27") in page
 
 
 def test_an_empty_onnxruntime_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
