@@ -33,7 +33,8 @@ class Request:
 
     Attributes:
         name: a recipe's name or a hub id.
-        precisions: the precisions of the graphs; None is the first of ``preferred`` that can be had.
+        precisions: the precisions of the graphs; None is the first of ``preferred`` that can be had, or without
+            ``preferred`` int8, or the only one that the hub has.
         cache_dir: the cache; see ``cache_home``.
         local_files_only: do not use the network.
         preferred: precisions of which one is enough, the best one first. The exporter can make each of them, a bundle
@@ -114,7 +115,7 @@ def _export_errors(request: Request, hub_failure: Exception | None) -> Iterator[
     except CheckpointError as error:
         reason = hub_failure if hub_failure and isinstance(error.__cause__, HubError) else error
         if request.adds_to:
-            raise _not_added(request, request.adds_to, reason) from error
+            raise _not_added(request, request.adds_to, reason, hub_failure) from error
         raise BundleNotFoundError(
             f"no bundle of {name!r} in {cache_home(cache_dir)}, and it cannot be exported: {reason}; "
             "or copy a bundle's directory to this machine and give its path"
@@ -128,7 +129,7 @@ def _export_errors(request: Request, hub_failure: Exception | None) -> Iterator[
         if not isinstance(error, MissingExtraError | ModuleNotFoundError):
             raise
         if request.adds_to:
-            raise _not_added(request, request.adds_to, hub_failure or error) from error
+            raise _not_added(request, request.adds_to, error, hub_failure) from error
         raise BundleNotFoundError(_three_ways(request, hub_failure, error)) from error
 
 
@@ -145,15 +146,19 @@ def _three_ways(request: Request, hub_failure: Exception | None, missing: Import
     )
 
 
-def _not_added(request: Request, cached: Bundle, reason: Exception) -> PrecisionNotFoundError:
+def _not_added(
+    request: Request, cached: Bundle, export_failure: Exception, hub_failure: Exception | None
+) -> PrecisionNotFoundError:
     """Return the error for a cached bundle to which no precision can be added, with the command to type."""
     wanted = request.preferred[0]
     command = f"`{adding_command(cached.manifest, wanted, cached.path)}`"
-    if read_commit(cached.path):
-        cause = "local_files_only forbids to download it" if request.local_files_only else _fact(reason)
+    if read_commit(cached.path):  # a download: its name is a bundle's, of which nothing can be exported
+        offline = "local_files_only forbids to download it"
+        cause = offline if request.local_files_only else _fact(hub_failure or export_failure)
     else:
-        cause = f"it cannot be exported here ({_fact(reason)})"
-        command = f"`pip install 'embedge[export]'`, then {command}" if isinstance(reason, ImportError) else command
+        cause = f"it cannot be exported here ({_fact(export_failure)})"
+        if isinstance(export_failure, ImportError):
+            command = f"`pip install 'embedge[export]'`, then {command}"
     held = _names(cached)
     return PrecisionNotFoundError(f"{cached.path} holds {held}, not {wanted}, and {cause}; run {command}")
 

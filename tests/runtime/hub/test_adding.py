@@ -98,8 +98,9 @@ def test_the_exporter_adds_fp16_to_an_exported_bundle(hub: Hub, exported: Path) 
     assert load(None, MODEL).stdout == "fp16\n"
 
 
-def test_without_the_exporter_the_error_has_the_commands_that_add_fp16(hub: Hub, exported: Path) -> None:
-    message = error(load(hub, MODEL, before=WITHOUT_EXPORTER))
+@pytest.mark.parametrize("online", [True, False])
+def test_without_the_exporter_the_error_has_the_commands_that_add_fp16(hub: Hub, exported: Path, online: bool) -> None:
+    message = error(load(hub if online else None, MODEL, before=WITHOUT_EXPORTER))
     assert message == (
         f"{exported} holds int8, not fp16, and it cannot be exported here (onnx is not installed); "
         f"run `pip install 'embedge[export]'`, then `embedge export {MODEL} --precision fp16`"
@@ -107,6 +108,22 @@ def test_without_the_exporter_the_error_has_the_commands_that_add_fp16(hub: Hub,
     assert held(MODEL) == {"int8"}
     type_last_command(hub, message)
     assert load(None, MODEL, before=WITHOUT_EXPORTER).stdout == "fp16\n"
+
+
+def test_local_files_only_exports_from_a_checkpoint_that_is_here(hub: Hub, exported: Path) -> None:
+    """Which the first export has downloaded. Without it, the error says what is missing."""
+    hub.requests.clear()
+    assert load(hub, MODEL, "local").stdout.splitlines()[-1:] == ["fp16"]
+    assert hub.requests == []
+    shutil.rmtree(cached_path(MODEL))
+    assert run(hub, "export", MODEL, "--no-verify").returncode == 0
+    shutil.rmtree(Path(os.environ["EMBEDGE_HOME"]) / "checkpoints")
+    hub.requests.clear()
+    message = error(load(hub, MODEL, "local"))
+    assert re.search(
+        r"not fp16, and it cannot be exported here \(someone/tiny-model .*\); run `embedge export", message
+    )
+    assert hub.requests == []
 
 
 def test_a_recipes_name_gets_fp16_by_the_recipe(hub: Hub, full_bundle: Bundle, tiny_checkpoint: Path) -> None:
