@@ -8,6 +8,8 @@ Where to start reading: ``load`` opens a bundle, and ``engine`` does the steps o
 3. ``plan`` puts texts of equal length into batches.
 4. ``workers`` runs the batches on sessions (``session``). ``run_times`` helps it to choose between one core for each
    batch and all cores for one batch; ``cpu`` counts the cores, and ``providers`` names ONNX Runtime's providers.
+   A provider that is not the CPU's is checked: ``node_assignment`` finds nodes that it leaves to the CPU,
+   ``provider_probe`` compares its output with the CPU's, and ``provider_advice`` says what to do.
 5. ``collectors`` take the output, and ``pool`` or ``sparse`` turns it into the result. ``errstate`` ignores numpy's
    floating-point errors.
 

@@ -97,15 +97,16 @@ def test_shape_computations_on_the_cpu_are_no_error(on_cpu: Mapping[str, int]) -
 )
 def test_heavy_nodes_on_the_cpu_are_counted_and_named(on_cpu: Mapping[str, int], named: str) -> None:
     with pytest.raises(ProviderError, match=f"{CUDA} .*{named} do this") as raised:
-        check(recorded({CUDA: {"Add": 40}, CPU: on_cpu}))
+        check(recorded({CUDA: {"Add": 39, "MatMul": 1}, CPU: on_cpu}))
     assert "\n" not in str(raised.value)
     assert str(GRAPH) in str(raised.value)
 
 
 def test_nodes_that_were_not_recorded_are_not_part_of_a_count() -> None:
-    """ONNX Runtime records no node of WebGPU, so the number of all nodes is unknown."""
-    with pytest.raises(ProviderError, match="leaves 2 nodes of model.onnx to the CPU, among them 1 MatMul;"):
-        check(recorded({CPU: {"MatMul": 1, "Shape": 1}}))
+    """ONNX Runtime 1.27.0 records few of WebGPU's nodes, so the number of all nodes is unknown."""
+    for on_device in ({}, {"WebGpuExecutionProvider": {"Sqrt": 4, "Transpose": 4}}):
+        with pytest.raises(ProviderError, match="leaves 2 nodes of model.onnx to the CPU, among them 1 MatMul;"):
+            check(recorded({**on_device, CPU: {"MatMul": 1, "Shape": 1}}))
 
 
 def test_heavy_nodes_of_a_second_provider_are_no_error() -> None:
