@@ -1,7 +1,8 @@
 """Check that an execution provider runs all of a graph that takes time, and not only a part of it.
 
 ONNX Runtime gives each node that a provider does not take to the CPU provider, and does not say so. Values are then
-copied to and from the CPU at every such node: an int8 graph with CUDA is right, but slow (184 texts a second on an H200).
+copied to the CPU and back at every such node: an int8 graph with CUDA gives right vectors, but only 184 a second on an
+H200.
 
 The check reads which provider got each node, which ONNX Runtime records at load, and runs nothing. The alternative,
 ``session.disable_cpu_ep_fallback``, refuses any node on the CPU. But CUDA itself gives the CPU the integers from which
