@@ -8,9 +8,7 @@ Where to start reading: ``load`` opens a bundle, and ``engine`` does the steps o
 3. ``plan`` puts texts of equal length into batches.
 4. ``workers`` runs the batches on sessions (``session``; ``open_session`` opens them). ``run_times`` helps it to choose
    between one core for each batch and all cores for one batch; ``cpu`` counts the cores. ``providers`` reads which of
-   ONNX Runtime's providers the caller asks for. Only another one than the CPU needs ``provider_options`` (embedge's
-   own), ``prepare`` and ``cuda`` (a driver, a card and libraries), ``provider_errors`` (why it did not start),
-   ``node_assignment`` (what it leaves to the CPU) and ``onnxruntime_packages`` (how to get it).
+   ONNX Runtime's providers the caller asks for.
 5. ``collectors`` take the output, and ``pool`` or ``sparse`` turns it into the result. ``errstate`` ignores numpy's
    floating-point errors.
 

@@ -3,6 +3,7 @@
 from embedge.bundle.directory import Bundle
 from embedge.bundle.manifest import Precision
 from embedge.bundle.remedy import export_command
+from embedge.inference.providers import CUDA
 
 # OpenVINO (onnxruntime-openvino 1.24.1) does not know MultiHeadAttention (com.microsoft), which is in each layer of the
 # native exporter's graphs. It runs all of optimum's graphs in fp32 and fp16, but for those with FastGelu in fp32.
@@ -25,7 +26,9 @@ def advise(bundle: Bundle, precision: Precision, provider: str, *, opened: bool)
         folder = path.with_name(f"{path.name}-optimum")
         return f"run `{export_command(manifest, other, output=folder, optimum=True)}`, then load {folder}"
     if precision != "int8" or not opened:
-        return ON_CPU
+        # Since ONNX Runtime 1.25, CUDA runs all of the exporters' graphs in fp32 and fp16.
+        update = "update onnxruntime-gpu to 1.25 or later, or " if provider == CUDA and opened else ""
+        return f"{update}{ON_CPU}"
     for held in ("fp16", "fp32"):
         if held in manifest.precisions:
             return f'load it with precision="{held}"'

@@ -49,6 +49,13 @@ def test_a_part_of_a_float_graph_leaves_only_the_cpu(tiny_bundle: Bundle, precis
     assert advise(holding(tiny_bundle, precision), precision, "QNNExecutionProvider", opened=True) == ON_CPU
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_cuda_runs_a_float_graph_whole_in_later_versions(tiny_bundle: Bundle, precision: Precision) -> None:
+    message = f"update onnxruntime-gpu to 1.25 or later, or {ON_CPU}"
+    assert advise(holding(tiny_bundle, precision), precision, CUDA, opened=True) == message
+    assert advise(holding(tiny_bundle, precision), precision, CUDA, opened=False) == ON_CPU
+
+
 @pytest.mark.parametrize(("precision", "exported"), [("int8", "fp16"), ("fp16", "fp16"), ("fp32", "fp32")])
 def test_openvino_gets_optimum_s_graph_in_a_bundle_of_its_own(
     tiny_bundle: Bundle, precision: Precision, exported: str

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from embedge import Bundle, BundleError, ProviderError
+from embedge import Bundle, BundleError, Embedder, ProviderError
 from embedge.bundle.manifest import BATCH, HIDDEN, READ_TOKENS, SCORES, TOKEN_WEIGHTS, TOKENS, Shape
 from embedge.inference.provider_probe import compare_with_cpu
-from embedge.inference.providers import CPU_ONLY
+from embedge.inference.providers import CPU, CPU_ONLY
 from embedge.inference.session import Session
 from embedge.inference.token_batch import TokenBatch
 
@@ -128,3 +128,20 @@ def test_a_real_session_on_other_tokens_is_not(tiny_bundle: Bundle) -> None:
 def real_session(bundle: Bundle) -> Session:
     outputs = bundle.manifest.outputs
     return Session(bundle.graph("fp32"), threads=1, providers=CPU_ONLY, outputs=outputs, run_as_is=True)
+
+
+def test_a_load_with_another_provider_is_compared(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here the other provider is the CPU's, under another name: it opens the graph everywhere."""
+    monkeypatch.setattr("embedge.inference.load.CPU", NAME)
+    assert Embedder(tiny_bundle.path, precision="fp32").encode("the cat").shape == (32,)
+    monkeypatch.setattr("embedge.inference.provider_probe._LEAST_COSINE", 1.5)
+    with pytest.raises(ProviderError, match=r"model\.onnx wrong: its cosine to the CPU's is 1\.0"):
+        Embedder(tiny_bundle.path, precision="fp32")
+
+
+def test_a_load_on_the_cpu_or_with_cuda_is_not_compared(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embedge.inference.provider_probe._LEAST_COSINE", 1.5)
+    Embedder(tiny_bundle.path, precision="fp32")
+    monkeypatch.setattr("embedge.inference.load.CPU", NAME)
+    monkeypatch.setattr("embedge.inference.load.CUDA", CPU)
+    Embedder(tiny_bundle.path, precision="fp32")
