@@ -145,7 +145,8 @@ def _along_mixed(comparison: Comparison, texts: Mapping[str, Sequence[str]], cou
     own = next(built for built in comparison.peers if built.peer.name == comparison.own)
     click.echo(f"{count:,} mixed texts", err=True)
     part, rates, memory = count // _PARTS, [], []
-    with MemoryGrowth(own.kit.device) as growth, PeerProcess(own.peer, own.kit) as process:
+    growth = MemoryGrowth(own.kit.device)
+    with PeerProcess(own.peer, own.kit) as process:
         for number in range(_PARTS):
             path = comparison.write_texts("mixed", mixed_texts(texts, part, seed=number))
             rates.append(part / process.ask("encode", texts=path)["seconds"])

@@ -82,34 +82,24 @@ def _megabytes(value: str) -> int:
 
 
 class MemoryGrowth:
-    """Samples the memory in use on a device, from before a process starts: a context manager.
+    """The growth of the memory in use on a device, since this object was made: make it before the process starts.
+
+    As a context manager, it samples the growth in a thread. Do not measure times meanwhile, because nvidia-smi may hold
+    up the card's driver.
 
     Attributes:
-        peak: the largest growth so far, in bytes; None if the device does not tell.
+        peak: the largest growth that was seen, in bytes; None if the device does not tell.
     """
 
     def __init__(self, device: str) -> None:
-        self.peak: int | None = None
         self._device = device
         self._ended = threading.Event()
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._sample, daemon=True)
         self._before: int | None = None
-
-    def __enter__(self) -> Self:
-        try:
-            self._before, self.peak = used_memory(self._device), 0
-        except DeviceMemoryError:
-            return self
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ended.set()
-        if self._before is not None:
-            self._thread.join()
+        with suppress(DeviceMemoryError):
+            self._before = used_memory(device)
+        self.peak: int | None = None if self._before is None else 0
 
     def now(self) -> int | None:
         """The growth in bytes at this moment; None if the device does not tell."""
@@ -119,6 +109,18 @@ class MemoryGrowth:
         with self._lock:
             self.peak = max(self.peak or 0, growth)
         return growth
+
+    def __enter__(self) -> Self:
+        if self._before is not None:
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        if self._before is not None:
+            self._thread.join()
 
     def _sample(self) -> None:
         while not self._ended.wait(_PAUSE):

@@ -62,7 +62,7 @@ def print_result(result: GpuResult) -> None:
             (name, f"{median(values):.4g}", f"{figures.times_better[name]:.2f}", _batch(result.starts[name], kind))
             for name, values in figures.values.items()
         ]
-        click.echo(f"\n{align([(kind, unit, 'embedge speed-up', 'batch'), *rows])}")
+        click.echo(f"\n{align([(kind, unit, 'speed-up of embedge-fp16', 'batch'), *rows])}")
     header = ("new process", "load s", "first text ms", "new length ms", "again ms", "loaded MB", "peak MB")
     click.echo(f"\n{align([header, *(_start_row(name, start) for name, start in result.starts.items())])}")
     mixed = result.mixed
