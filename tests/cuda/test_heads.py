@@ -22,7 +22,7 @@ def test_lexical_weights_are_those_of_the_cpu(m3_bundle: Bundle, device: str, pr
     assert max(wanted.values.max(initial=0) for wanted in expected) > 5
     for found, wanted in zip(model.encode_sparse(TEXTS), expected, strict=True):
         mine, theirs = found.as_dict(), wanted.as_dict()
-        # A weight near 0 may be there or not. A weight of padding would be a token of its own.
+        # A weight near 0 may be there or not.
         assert all(abs(mine.get(k, 0) - theirs.get(k, 0)) < FARTHEST[precision] for k in {*mine, *theirs})
 
 
@@ -36,7 +36,7 @@ def test_vectors_of_tokens_are_those_of_the_cpu(m3_bundle: Bundle, device: str, 
 
 
 def test_dense_vectors_of_roberta_are_those_of_the_cpu(m3_bundle: Bundle, device: str) -> None:
-    """RoBERTa counts positions by the pad id, so a wrong one would change every padded text."""
+    """RoBERTa numbers the positions of its tokens itself; padding must not shift them."""
     found = Embedder(m3_bundle.path, precision="fp16", device=device).encode(TEXTS)
     expected = Embedder(m3_bundle.path, precision="fp32", device="cpu").encode(TEXTS)
     assert cosines(found, expected).min() >= 0.99999
