@@ -67,6 +67,8 @@ def print_result(result: GpuResult) -> None:
     click.echo(f"\n{align([header, *(_start_row(name, start) for name, start in result.starts.items())])}")
     mixed = result.mixed
     click.echo(f"\nmemory along {mixed.texts:,} mixed texts, MB: {', '.join(map(megabytes, mixed.memory))}")
+    if (middle := mixed.memory[(len(mixed.memory) - 1) // 2]) is not None and (last := mixed.memory[-1]) is not None:
+        click.echo(f"growth over the second half, MB: {megabytes(last - middle)}")
     click.echo(f"texts per second: {', '.join(f'{rate:.0f}' for rate in mixed.texts_per_second)}")
     for name, why in result.left_out.items():
         click.echo(f"{name}: {why}")

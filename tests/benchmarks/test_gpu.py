@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ from hypothesis import strategies as st
 from benchmarks import gpu
 from benchmarks.measure.device_memory import DeviceMemoryError, MemoryGrowth, read_device, used_memory
 from benchmarks.measure.gpu_sweep import BUDGETS, MULTIPLES, plan_padded
-from benchmarks.peers.table import GPU_PEERS
+from benchmarks.measure.metrics import cosines
+from benchmarks.peers.table import GPU_PEERS, choose
+from benchmarks.peers.workbench import open_workbench
 
 SetMemory = Callable[[str], None]
 
@@ -50,6 +53,25 @@ def test_the_whole_program_on_a_cpu(small_data: Path, checkpoint: str) -> None:
     assert result["left_out"] == {}
     assert "tiny on CPU" in done.output
     assert "memory along 20 mixed texts" in done.output
+    memory = result["mixed"]["memory"]
+    assert f"growth over the second half, MB: {(memory[9] - memory[4]) / 1e6:.0f}" in done.output
+
+
+def test_sentence_transformers_computes_in_the_type_of_its_row(checkpoint: str) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("sentence_transformers")
+    texts, vectors = ["the cat sat", "a dog ran far away", "bake bread"], {}
+    with open_workbench(checkpoint, like=None, threads=1) as bench:
+        for peer in choose(["embedge-fp32", "sentence-transformers-*"], GPU_PEERS):
+            peer.build(bench)
+            encoder: Any = peer.load(bench.kit(peer.variant))
+            vectors[peer.variant] = encoder.encode(texts, 2)
+            if peer.module == "sentence_transformers":
+                assert {one.dtype for one in encoder.model.parameters()} == {getattr(torch, peer.variant)}
+    fp32 = vectors.pop("fp32")
+    for found, least in ((vectors["float16"], 0.9999), (vectors["bfloat16"], 0.99)):
+        assert found.dtype == np.float32
+        assert least < cosines(found, fp32).min() < 1 - 1e-9
 
 
 def test_the_sweep_on_a_cpu(small_data: Path, checkpoint: str) -> None:

@@ -34,11 +34,11 @@ def card() -> None:
     options.log_severity_level = 4
     try:
         session = ort.InferenceSession(_GRAPH, options, providers=[CUDA], enable_fallback=False)
-        started: str = session.get_providers()[0]
+        reason = "" if CUDA in session.get_providers() else "ONNX Runtime falls back to the CPU"
     except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
-        started = str(error).strip().partition("\n")[0]
-    if started != CUDA:
-        pytest.skip(f"needs a card: {CUDA} does not start, ONNX Runtime says {started}")
+        reason = str(error).strip().partition("\n")[0]
+    if reason:
+        pytest.skip(f"needs a card: {CUDA} does not start ({reason})")
 
 
 @pytest.fixture(scope="session", params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
