@@ -9,10 +9,8 @@ from statistics import median
 import click
 import numpy as np
 
-from benchmarks.data.datasets import cut
-from benchmarks.measure.comparison import BuiltPeer, Comparison, open_comparison, short_and_long
+from benchmarks.measure.comparison import BuiltPeer, Comparison, open_comparison, text_of
 from benchmarks.measure.options import Setup, comparison_options
-from benchmarks.peers.padded import open_tokenizer
 from benchmarks.peers.process import PeerProcess
 from benchmarks.report.speed_report import Figures, publish
 
@@ -39,15 +37,8 @@ def main(setup: Setup, rounds: int) -> None:
     with open_comparison(setup) as comparison:
         for kind, (tokens, calls) in _KINDS.items():
             if tokens <= comparison.max_tokens:
-                figures |= _measure(comparison, kind, _text(comparison, tokens), calls, rounds)
+                figures |= _measure(comparison, kind, text_of(comparison, tokens), calls, rounds)
     publish(setup, comparison, what="milliseconds", figures=figures)
-
-
-def _text(comparison: Comparison, tokens: int) -> str:
-    """Cranfield's documents, joined and truncated to ``tokens`` tokens."""
-    documents = short_and_long(comparison, {"short": 0, "long": 8})["long"]
-    (text,) = cut([" ".join(documents)], open_tokenizer(comparison.peers[0].kit.folder), max_tokens=tokens)
-    return text
 
 
 def _measure(comparison: Comparison, kind: str, text: str, calls: int, rounds: int) -> dict[str, Figures]:

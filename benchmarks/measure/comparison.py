@@ -25,7 +25,7 @@ from benchmarks.peers.virtual_environment import EnvironmentFailedError, python_
 from benchmarks.peers.workbench import Workbench, open_workbench
 from embedge.errors import EmbedgeError
 
-OWN = "embedge-int8"  # the peer with which all others are compared
+OWN = "embedge-int8"  # the peer with which all others are compared, where a program names no other
 _MODEL = "bge-small-en-v1.5"  # the folder of test data has its config and tokenizer
 _CALIBRATION = 300  # texts of STS-B's dev split, as in quality.py
 
@@ -45,15 +45,17 @@ class PairedRuns:
     Attributes:
         values: the figures of each round, by peer; embedge has one for each figure of the others.
         own: embedge's figures from just before, by peer, so that noise of the machine affects both of a pair.
+        baseline: the name of the peer that is embedge's figure.
     """
 
     values: dict[str, list[float]] = field(default_factory=dict)
     own: dict[str, list[float]] = field(default_factory=dict)
+    baseline: str = OWN
 
     def add(self, name: str, theirs: float, own: float) -> None:
         """Add the figure of a peer in one round, and embedge's."""
-        self.values.setdefault(OWN, []).append(own)
-        if name != OWN:
+        self.values.setdefault(self.baseline, []).append(own)
+        if name != self.baseline:
             self.values.setdefault(name, []).append(theirs)
             self.own.setdefault(name, []).append(own)
 
@@ -84,6 +86,7 @@ class Comparison:
         peers: the peers in order, with their files.
         left_out: the reason for each peer that is left out, by name.
         folder: the folder for files of texts.
+        own: the name of the peer with which all others are compared.
     """
 
     model: str
@@ -92,13 +95,14 @@ class Comparison:
     peers: list[BuiltPeer]
     left_out: dict[str, str]
     folder: Path
+    own: str = OWN
 
     def run_rounds(self, rounds: int, measure: Callable[[BuiltPeer], Mapping[str, float]]) -> dict[str, PairedRuns]:
         """Measure every peer in every round, and embedge just before it. A peer that fails is left out.
 
         Args:
             rounds: the number of rounds.
-            measure: starts a process, and returns its figures by name; raises PeerFailedError where the process ends.
+            measure: measures one peer, and returns its figures by name; raises PeerFailedError where its process ends.
 
         Returns:
             The paired runs of each figure, by the name of the figure.
@@ -107,7 +111,7 @@ class Comparison:
             ClickException: embedge itself fails, or all other peers do.
         """
         figures: dict[str, PairedRuns] = {}
-        embedge = next(built for built in self.peers if built.peer.name == OWN)
+        embedge = next(built for built in self.peers if built.peer.name == self.own)
         for number in range(1, rounds + 1):
             for built in [built for built in self.peers if built is not embedge] or [embedge]:
                 try:
@@ -117,17 +121,18 @@ class Comparison:
                 try:
                     theirs = own if built is embedge else measure(built)
                 except PeerFailedError as error:
-                    self._leave_out(built, str(error), figures)
+                    self.leave_out(built, str(error), figures)
                     continue
                 for name, figure in theirs.items():
-                    figures.setdefault(name, PairedRuns()).add(built.peer.name, figure, own[name])
+                    figures.setdefault(name, PairedRuns(baseline=self.own)).add(built.peer.name, figure, own[name])
                 shown = ", ".join(f"{name} {figure:.4g} ({own[name]:.4g})" for name, figure in theirs.items())
                 click.echo(f"round {number} of {rounds}: {built.peer.name}: {shown}", err=True)
         if not figures:
             raise click.ClickException(f"no peer could be measured: {'; '.join(self.left_out.values())}")
         return figures
 
-    def _leave_out(self, built: BuiltPeer, why: str, figures: Mapping[str, PairedRuns]) -> None:
+    def leave_out(self, built: BuiltPeer, why: str, figures: Mapping[str, PairedRuns]) -> None:
+        """Compare a peer no more, and forget its figures."""
         click.echo(f"{built.peer.name}: {why}", err=True)
         self.left_out[built.peer.name] = why
         self.peers.remove(built)
@@ -142,16 +147,21 @@ class Comparison:
 
 
 @contextmanager
-def open_comparison(setup: Setup) -> Iterator[Comparison]:
+def open_comparison(setup: Setup, *, own: str = OWN, table: Sequence[Peer] = SPEED_PEERS) -> Iterator[Comparison]:
     """Build the files of embedge, and of the peers that the setup names.
+
+    Args:
+        setup: the shared options.
+        own: the name of the peer with which all others are compared.
+        table: the peers to choose from.
 
     Raises:
         ClickException: a pattern names no peer, or the test data or the checkpoint are missing.
     """
     try:
-        peers = choose([] if "all" in setup.patterns else setup.patterns, SPEED_PEERS)
-        if all(peer.name != OWN for peer in peers):
-            peers = (*choose([OWN], SPEED_PEERS), *peers)
+        peers = choose([] if "all" in setup.patterns else setup.patterns, table)
+        if all(peer.name != own for peer in peers):
+            peers = (*choose([own], table), *peers)
         with tempfile.TemporaryDirectory(prefix="embedge-bench-", ignore_cleanup_errors=True) as folder:
             source = setup.model or str(
                 write_seeded(setup.shape, _published(), Path(folder) / f"bge-{setup.shape}-seeded")
@@ -160,10 +170,10 @@ def open_comparison(setup: Setup) -> Iterator[Comparison]:
             with open_workbench(source, like=setup.like, threads=setup.threads, calibration=calibration) as bench:
                 checkpoint = bench.checkpoint
                 comparison = Comparison(
-                    checkpoint.fetched.name, checkpoint.config, checkpoint.max_tokens, [], {}, Path(folder)
+                    checkpoint.fetched.name, checkpoint.config, checkpoint.max_tokens, [], {}, Path(folder), own
                 )
                 for peer in peers:
-                    _build(comparison, peer, bench)
+                    _build(comparison, peer, bench, setup.device)
                 yield comparison
     except (EmbedgeError, LookupError, DataNotFoundError) as error:
         raise click.ClickException(" ".join(str(error).split())) from error
@@ -178,7 +188,7 @@ def _published() -> Path:
     return folder
 
 
-def _build(comparison: Comparison, peer: Peer, bench: Workbench) -> None:
+def _build(comparison: Comparison, peer: Peer, bench: Workbench, device: str) -> None:
     """Build the files of a peer, or record why that is not possible."""
     if missing := peer.missing():
         comparison.left_out[peer.name] = f"not installed: {', '.join(missing)}"
@@ -190,7 +200,7 @@ def _build(comparison: Comparison, peer: Peer, bench: Workbench) -> None:
         comparison.left_out[peer.name] = str(error)
         return
     peer.build(bench)
-    comparison.peers.append(BuiltPeer(peer, bench.kit(peer.variant)))
+    comparison.peers.append(BuiltPeer(peer, bench.kit(peer.variant, device=device)))
 
 
 def short_and_long(comparison: Comparison, count: Mapping[str, int]) -> dict[str, list[str]]:
@@ -201,3 +211,10 @@ def short_and_long(comparison: Comparison, count: Mapping[str, int]) -> dict[str
     folder, tokenizer = data_folder(), open_tokenizer(comparison.peers[0].kit.folder)
     texts = {"short": read_pairs(folder).sentences, "long": read_collection(folder).documents}
     return {kind: cut(texts[kind][: count[kind]], tokenizer, max_tokens=comparison.max_tokens) for kind in texts}
+
+
+def text_of(comparison: Comparison, tokens: int) -> str:
+    """Cranfield's documents, joined and truncated to ``tokens`` tokens."""
+    documents = short_and_long(comparison, {"short": 0, "long": 8})["long"]
+    (text,) = cut([" ".join(documents)], open_tokenizer(comparison.peers[0].kit.folder), max_tokens=tokens)
+    return text

@@ -24,6 +24,7 @@ class Setup:
         threads: the number of cores for each peer.
         json_file: the file for the results, or None.
         plot: the file for the chart, or None.
+        device: the device of all peers, ``cpu`` or a card, such as ``cuda``.
     """
 
     patterns: tuple[str, ...]
@@ -33,6 +34,7 @@ class Setup:
     threads: int
     json_file: Path | None
     plot: Path | None
+    device: str = "cpu"
 
 
 _FILE = click.Path(path_type=Path, dir_okay=False)

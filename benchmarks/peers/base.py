@@ -29,6 +29,13 @@ class Encoder(Protocol):
         """Unit vectors of texts, [n, dimension], in input order, without a prompt."""
 
 
+class BatchedEncoder(Encoder, Protocol):
+    """An encoder whose batches a caller can size."""
+
+    def encode(self, texts: Sequence[str], batch: int | None = None) -> NDArray[np.float32]:
+        """As ``Encoder.encode``, with batches of that size, in the library's own unit; None means its default."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kit:
     """The files of an encoder: an adapter's ``build`` writes them, and its ``load`` reads them.
@@ -39,6 +46,7 @@ class Kit:
         pooling: ``cls``, ``mean`` or ``last``.
         dimension: the length of a vector.
         threads: the number of cores to use at most.
+        device: ``cpu``, or a card, such as ``cuda`` or ``cuda:1``, for the adapters that can use one.
     """
 
     variant: str
@@ -46,3 +54,4 @@ class Kit:
     pooling: str
     dimension: int
     threads: int
+    device: str = "cpu"

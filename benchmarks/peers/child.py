@@ -8,13 +8,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import import_module
 from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from benchmarks.peers.base import Encoder
+    from benchmarks.peers.base import BatchedEncoder, Encoder
     from benchmarks.peers.embedge import OwnEncoder
 
 
@@ -43,12 +44,31 @@ def memory() -> dict[str, int]:
 
 def _encode(encoder: "Encoder", texts: str, count: int | None = None) -> dict[str, Any]:
     """The seconds that all texts take, or ``count`` texts, which repeat the list."""
+    return _time(encoder.encode, texts, count)
+
+
+def _encode_batches(encoder: "BatchedEncoder", texts: str, batch: int | None) -> dict[str, Any]:
+    """The seconds that all texts take in batches of that size."""
+    return _time(partial(encoder.encode, batch=batch), texts)
+
+
+def _time(encode: Callable[[list[str]], object], texts: str, count: int | None = None) -> dict[str, Any]:
     wanted = read_texts(texts)
     if count is not None:
         wanted = list(islice(cycle(wanted), count))
     start = time.perf_counter()
-    encoder.encode(wanted)
+    encode(wanted)
     return {"seconds": time.perf_counter() - start}
+
+
+def _each(encoder: "Encoder", texts: str) -> dict[str, Any]:
+    """The milliseconds of each text in a call of its own, the first one included: nothing warms up."""
+    milliseconds = []
+    for text in read_texts(texts):
+        start = time.perf_counter()
+        encoder.encode([text])
+        milliseconds.append(1000 * (time.perf_counter() - start))
+    return {"milliseconds": milliseconds}
 
 
 def _latency(encoder: "Encoder", text: str, count: int) -> dict[str, Any]:
@@ -82,6 +102,8 @@ def _stream(encoder: "OwnEncoder", texts: str, count: int, samples: int) -> dict
 
 _VERBS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "encode": _encode,
+    "encode_batches": _encode_batches,
+    "each": _each,
     "latency": _latency,
     "vectors": _vectors,
     "stream": _stream,
@@ -90,11 +112,13 @@ _VERBS: Mapping[str, Callable[..., dict[str, Any]]] = {
 
 
 def main() -> None:
-    """Load the encoder, write its size, and answer commands until the input ends."""
+    """Load the encoder, write its size and how long that took, and answer commands until the input ends."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # so that prints of a library do not mix with the answers
+    start = time.perf_counter()
     encoder = load(json.loads(sys.argv[1]))
-    print(json.dumps({"size": encoder.size}), file=answers, flush=True)
+    loaded = {"size": encoder.size, "seconds": time.perf_counter() - start}
+    print(json.dumps(loaded), file=answers, flush=True)
     for line in sys.stdin:
         order: dict[str, Any] = json.loads(line)
         answer = _VERBS[order.pop("verb")](encoder, **order)

@@ -23,9 +23,9 @@ class OwnEncoder:
     size: int
     embedder: Embedder
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors of texts, [n, dimension], in input order."""
-        vectors: NDArray[np.float32] = self.embedder.encode(texts, prompt="", on_truncate="error")
+    def encode(self, texts: Sequence[str], batch: int | None = None) -> NDArray[np.float32]:
+        """Unit vectors of texts, [n, dimension], in input order; ``batch`` is the token budget of a session run."""
+        vectors: NDArray[np.float32] = self.embedder.encode(texts, prompt="", on_truncate="error", batch_tokens=batch)
         return vectors
 
 
@@ -37,7 +37,12 @@ def build(bench: Workbench, variant: str) -> None:
 
 
 def load(kit: Kit) -> Encoder:
-    """Open the bundle with the precision ``kit.variant``."""
-    embedder = Embedder(kit.folder / "bundle", precision=kit.variant, threads=kit.threads)  # type: ignore[arg-type]
+    """Open the bundle with the precision ``kit.variant`` on ``kit.device``."""
+    embedder = Embedder(
+        kit.folder / "bundle",
+        precision=kit.variant,  # type: ignore[arg-type]
+        threads=kit.threads,
+        device=kit.device,
+    )
     files = embedder.bundle.graph_files(embedder.precision)
     return OwnEncoder(size=sum(embedder.bundle.manifest.files[name].size for name in files), embedder=embedder)

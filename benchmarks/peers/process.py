@@ -44,7 +44,9 @@ class PeerProcess:
             encoding="utf-8",
         )
         try:
-            self.size: int = self._answer()["size"]
+            loaded = self._answer()
+            self.size: int = loaded["size"]
+            self.load_seconds: float = loaded["seconds"]  # with the library's imports
         except BaseException:
             self.close()
             raise

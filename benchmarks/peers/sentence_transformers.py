@@ -1,4 +1,4 @@
-"""sentence-transformers: torch in float32, which is the reference, and the int8 graphs that its functions export."""
+"""sentence-transformers: torch in float32, which is the reference, in half precision, and its exported int8 graphs."""
 
 import shutil
 from collections.abc import Sequence
@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
 from benchmarks.peers.base import Encoder, Kit
+from benchmarks.peers.padded import BATCH
 
 if TYPE_CHECKING:
     from benchmarks.peers.workbench import Workbench
 
 _TARGET = "avx512_vnni"  # int8 weights per channel and uint8 activations; "arm64" differs by int8 activations
+_TYPES = {"fp32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 _FILES = {"onnx-int8": f"onnx/model_qint8_{_TARGET}.onnx", "openvino-int8": "openvino/openvino_model_qint8.xml"}
 
 
@@ -27,18 +29,20 @@ class LibraryEncoder:
     size: int
     model: SentenceTransformer
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors of texts, [n, dimension], in input order; batches of 32, longest first."""
-        vectors = self.model.encode(list(texts), prompt="", normalize_embeddings=True, show_progress_bar=False)
+    def encode(self, texts: Sequence[str], batch: int | None = None) -> NDArray[np.float32]:
+        """Unit vectors of texts, [n, dimension], in input order; batches of 32 or ``batch`` texts, longest first."""
+        vectors = self.model.encode(
+            list(texts), prompt="", batch_size=batch or BATCH, normalize_embeddings=True, show_progress_bar=False
+        )
         return np.asarray(vectors, np.float32)
 
 
 def build(bench: "Workbench", variant: str) -> None:
     """Write the repository of a variant.
 
-    ``fp32`` is the checkpoint. ``onnx-int8`` is optimum's graph after ``export_dynamic_quantized_onnx_model``.
-    ``openvino-int8`` is the graph of the row openvino-int8: NNCF quantises it as
-    ``export_static_quantized_openvino_model`` does, with the same calibration texts.
+    ``fp32``, ``float16`` and ``bfloat16`` are the checkpoint. ``onnx-int8`` is optimum's graph after
+    ``export_dynamic_quantized_onnx_model``. ``openvino-int8`` is the graph of the row openvino-int8: NNCF quantises it
+    as ``export_static_quantized_openvino_model`` does, with the same calibration texts.
     """
     from embedge_export.optimum.trace import quiet
 
@@ -77,9 +81,10 @@ def load(kit: Kit) -> Encoder:
     """Load the checkpoint or a graph with the library's own backend."""
     folder = kit.folder / "repository"
     torch.set_num_threads(kit.threads)
-    if kit.variant == "fp32":
+    if kit.variant in _TYPES:
         size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-        return LibraryEncoder(size=size, model=SentenceTransformer(str(folder), device="cpu"))
+        model = SentenceTransformer(str(folder), device=kit.device).to(_TYPES[kit.variant])
+        return LibraryEncoder(size=size, model=model)
     file = folder / _FILES[kit.variant]
     weights = file if kit.variant == "onnx-int8" else file.with_suffix(".bin")
     settings: dict[str, Any] = {"file_name": str(file.relative_to(folder)), **_backend_settings(kit)}

@@ -168,6 +168,20 @@ _IN_OWN_ENVIRONMENT = (
 _SLOW = ("embedge-fp16", "stock-int8-tensor", "openvino-int8-weights")  # nobody chooses these for speed
 SPEED_PEERS: tuple[Peer, ...] = (*(peer for peer in PEERS if peer.name not in _SLOW), *_TUNED, *_IN_OWN_ENVIRONMENT)
 
+_BATCHES = "the best of batches of 32, 128 and 512 texts"
+GPU_PEERS: tuple[Peer, ...] = (
+    *(peer for peer in _OWN if peer.variant != "int8"),
+    *(
+        Peer(
+            module="sentence_transformers",
+            variant=variant,
+            about=f"torch in {variant}, {_BATCHES}",
+            needs=("sentence_transformers",),
+        )
+        for variant in ("float16", "bfloat16")
+    ),
+)
+
 
 def choose(patterns: Sequence[str], peers: Sequence[Peer] = PEERS) -> tuple[Peer, ...]:
     """The peers whose names match a pattern, in which ``*`` stands for anything. No patterns choose all peers.

@@ -39,14 +39,15 @@ class Workbench:
     threads: int
     calibration: tuple[str, ...]
 
-    def kit(self, variant: str) -> Kit:
-        """The kit from which an adapter loads an encoder."""
+    def kit(self, variant: str, *, device: str = "cpu") -> Kit:
+        """The kit from which an adapter loads an encoder on a device."""
         return Kit(
             variant=variant,
             folder=self.folder,
             pooling=self.checkpoint.pooling,
             dimension=self.checkpoint.dimension,
             threads=self.threads,
+            device=device,
         )
 
     def traced(self) -> Path:

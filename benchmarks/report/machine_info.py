@@ -14,7 +14,8 @@ from embedge.inference.cpu import usable_cores
 _X86 = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16")
 _ARM = ("asimddp", "i8mm", "bf16", "sve")
 _LIBRARIES = ("ctranslate2", "fastembed", "nncf", "openvino", "sentence-transformers")
-_PACKAGES = ("numpy", "onnx", "onnxruntime", "optimum-onnx", "tokenizers", "torch", "transformers", *_LIBRARIES)
+_CUDA = ("onnxruntime-gpu", *(f"nvidia-{name}" for name in ("cublas", "cudnn-cu12", "cudnn-cu13", "cuda-runtime")))
+_PACKAGES = ("numpy", "onnx", "onnxruntime", "optimum-onnx", "tokenizers", "torch", "transformers", *_LIBRARIES, *_CUDA)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
