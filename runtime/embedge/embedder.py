@@ -274,7 +274,7 @@ class Embedder(Model):
         self,
         texts: Iterable[str],
         *,
-        window: int = 1024,
+        window: int | None = None,
         prompt: str | None = None,
         prompt_name: str | None = None,
         batch_tokens: int | None = None,
@@ -288,7 +288,8 @@ class Embedder(Model):
         Args:
             texts: any iterable of strings that has an order; ``window`` texts are read at a time, when their vectors
                 are needed.
-            window: how many texts to have in memory and to put into batches together.
+            window: how many texts to put into batches together; None takes 1,024 on a CPU and 4,096 on a GPU. On a GPU,
+                two windows more are read and tokenised ahead.
             prompt: see ``encode``.
             prompt_name: see ``encode``.
             batch_tokens: see ``encode``.
@@ -319,7 +320,7 @@ class Embedder(Model):
                 f"stream cannot give {precision}, which is scaled by the range of all vectors; "
                 "use encode, or stream float32"
             )
-        count = check_count("window", window) or 1
+        count = check_count("window", window)
         source = iter([texts]) if isinstance(texts, str) else check_iterable(texts)
         return self._engine.stream(source, count, options)
 

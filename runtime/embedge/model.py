@@ -12,9 +12,9 @@ from embedge.bundle.manifest import CLASSES, Precision, Task
 from embedge.errors import BundleError
 from embedge.hub.resolve import resolve
 from embedge.inference.cpu import usable_cores
+from embedge.inference.device.prepare import prepare_providers
 from embedge.inference.load import load_engine
 from embedge.inference.options import check_count
-from embedge.inference.prepare import prepare_providers
 from embedge.inference.providers import CPU, ProviderArgument, choose_providers, device_of
 
 # The order in which a model without ``precision`` tries the precisions of its bundle. Beside the CPU, int8 is only for

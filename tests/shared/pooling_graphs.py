@@ -1,4 +1,4 @@
-"""The two graphs that pool hidden states on a GPU; see ``embedge.inference.device_pool``.
+"""The two graphs that pool hidden states on a GPU; see ``embedge.inference.device.pool``.
 
 ``python tests/shared/pooling_graphs.py`` writes them to where the runtime reads them. It needs onnx.
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, checker, helper, numpy_helper
 
-FOLDER = Path(__file__).parents[2] / "runtime" / "embedge" / "inference" / "pooling_graphs"
+FOLDER = Path(__file__).parents[2] / "runtime" / "embedge" / "inference" / "device" / "pooling_graphs"
 # The first opset in which GatherND has batch_dims, and the IR version that came with it.
 OPSET, IR_VERSION = 12, 7
 

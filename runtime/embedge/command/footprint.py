@@ -13,7 +13,7 @@ from embedge.bundle.directory import Bundle
 from embedge.bundle.manifest import MANIFEST, TOKENIZER
 from embedge.command.installed_packages import find_packages, installed_files
 from embedge.hub.cache import cached_bundles, open_local
-from embedge.inference.onnxruntime_packages import installed_packages
+from embedge.inference.device.onnxruntime_packages import installed_packages
 
 # The packages that a process imports if it gives a bundle's path to Embedder. Their other requirements are for the hub,
 # for the `embedge` command and its progress bars, or for parts of onnxruntime that embedding does not use.

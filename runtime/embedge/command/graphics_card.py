@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 
-from embedge.inference.onnxruntime_packages import install_cuda
+from embedge.inference.device.onnxruntime_packages import install_cuda
 
 # A card that sleeps (without NVIDIA's persistence daemon) takes a second or two to wake; a driver that hangs never
 # answers.

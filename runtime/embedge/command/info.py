@@ -93,7 +93,7 @@ def _installed(package: str) -> str:
 def _versions() -> dict[str, str]:
     import platform
 
-    from embedge.inference.onnxruntime_packages import installed_packages
+    from embedge.inference.device.onnxruntime_packages import installed_packages
     from embedge.version import __version__
 
     builds = {package.name: package.version for package in installed_packages()}
@@ -123,7 +123,7 @@ def _machine() -> dict[str, str]:
 
 def _onnxruntime_rows() -> dict[str, str]:
     """The providers, and what is wrong with the packages that provide onnxruntime."""
-    from embedge.inference.onnxruntime_packages import available_providers, installed_packages, several
+    from embedge.inference.device.onnxruntime_packages import available_providers, installed_packages, several
 
     try:
         rows = {"providers": ", ".join(available_providers())}

@@ -8,7 +8,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from embedge.errors import EmbedgeError
-from embedge.inference.onnxruntime_packages import installed_packages
+from embedge.inference.device.onnxruntime_packages import installed_packages
 
 _RUNTIME = Path(__file__).parent.parent
 

@@ -61,8 +61,8 @@ class Engine:
         """
         return self._run_texts(texts, options.prefix, self._vector_collector(len(texts), options), options.call)
 
-    def stream(self, source: Iterator[Any], window: int, options: VectorOptions) -> Iterator[NDArray[Any]]:
-        """Yield the vectors of texts one by one; ``window`` texts are read and put into batches together.
+    def stream(self, source: Iterator[Any], window: int | None, options: VectorOptions) -> Iterator[NDArray[Any]]:
+        """Yield the vectors of texts one by one; ``window`` texts, or the schedule's number, are planned together.
 
         Raises:
             InputTypeError: an input is not a string; the message has its index in the whole stream.
@@ -70,7 +70,7 @@ class Engine:
         """
         truncation, tokenise = Truncation(self._manifest.max_tokens, options.call.on_truncate), self.tokeniser.encode
         prepared = self._schedule.prepared(
-            _windows(source, window),
+            _windows(source, window or self._schedule.window),
             lambda taken: self._plan(tokenise(taken[1], prefix=options.prefix, start=taken[0]), options.call),
         )
         try:
@@ -178,10 +178,9 @@ class Engine:
             start: position of the first text in the input.
             advance: called with the number of texts that are done.
         """
-        pad_id = self._schedule.pad_id
 
         def run_batch(session: Session, batch: Batch) -> None:
-            token_batch = make_batch(tokens, batch, start=start, pad_id=pad_id)
+            token_batch = make_batch(tokens, batch, start=start)
             try:
                 with np.errstate(all="ignore"):  # once, not in each function: entering it takes a microsecond
                     collector.store(token_batch, session.run(token_batch, collector.output))

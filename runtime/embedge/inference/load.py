@@ -73,22 +73,22 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[Provid
     from embedge.inference.workers import Workers
 
     workers = Workers(session, sessions, cores=threads, parallel=parallel, session_per_core=session_per_core)
-    return Engine(bundle.manifest, tokeniser, workers, CpuSchedule() if parallel else _device_schedule(bundle))
+    schedule = CpuSchedule() if parallel else _device_schedule(bundle.manifest.max_tokens)
+    return Engine(bundle.manifest, tokeniser, workers, schedule)
 
 
-def _device_schedule(bundle: Bundle) -> "Schedule":
+def _device_schedule(max_tokens: int) -> "Schedule":
     """The schedule of a GPU."""
-    from embedge.inference.device_schedule import DeviceSchedule  # imported here, because a CPU does not need it
-    from embedge.inference.pad_token import read_pad_id
+    from embedge.inference.device.schedule import DeviceSchedule  # imported here, because a CPU does not need it
 
-    return DeviceSchedule(max_tokens=bundle.manifest.max_tokens, pad_id=read_pad_id(bundle))
+    return DeviceSchedule(max_tokens)
 
 
 def _with_defaults(providers: tuple[Provider, ...], precision: Precision) -> tuple[Provider, ...]:
     """Return the providers with embedge's own options, which the CPU does not need."""
     if all(provider.name == CPU for provider in providers):
         return providers
-    from embedge.inference.provider_options import with_defaults
+    from embedge.inference.device.provider_options import with_defaults
 
     return with_defaults(providers, precision)
 
@@ -149,7 +149,7 @@ class _GraphSessions:
 
     def compare_with_cpu(self, session: "Session", *, threads: int) -> None:
         """Raise ProviderError if the session computes other values than one on the CPU."""
-        from embedge.inference.provider_probe import compare_with_cpu  # the CPU does not need it
+        from embedge.inference.device.provider_probe import compare_with_cpu  # the CPU does not need it
 
         manifest, graph = self._bundle.manifest, self._bundle.graph(self._precision)
         on_cpu = _GraphSessions(self._bundle, self._precision, CPU_ONLY).open(threads=threads, prepacked=False)
@@ -157,7 +157,7 @@ class _GraphSessions:
         compare_with_cpu(session, on_cpu, manifest.outputs, provider=name, graph=graph, max_tokens=manifest.max_tokens)
 
     def _advise(self, opened: bool) -> str:
-        from embedge.inference.provider_advice import advise  # only errors need it
+        from embedge.inference.device.provider_advice import advise  # only errors need it
 
         return advise(self._bundle, self._precision, self._providers[0].name, opened=opened)
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import onnxruntime as ort
 
 from embedge.errors import BundleError, ProviderError
-from embedge.inference.prepare import prepare_providers
+from embedge.inference.device.prepare import prepare_providers
 from embedge.inference.providers import CPU, Provider
 
 if TYPE_CHECKING:
-    from embedge.inference.node_assignment import Advice
+    from embedge.inference.device.node_assignment import Advice
 
 # To install another one of the packages that share ONNX Runtime's files would take its providers away.
 _PACKAGE = getattr(ort, "package_name", "onnxruntime")
@@ -67,7 +67,7 @@ class SessionFactory:
         if not self.prepacked:
             options.add_session_config_entry("session.disable_prepacking", "1")
         if self.providers[0].name != CPU:
-            from embedge.inference.node_assignment import RECORD_ASSIGNMENT  # the CPU does not need it
+            from embedge.inference.device.node_assignment import RECORD_ASSIGNMENT  # the CPU does not need it
 
             options.add_session_config_entry(RECORD_ASSIGNMENT, "1")
         options.log_severity_level = 4  # fatal only: every error is raised, too
@@ -77,13 +77,17 @@ class SessionFactory:
 
     def _not_opened(self, error: Exception) -> ProviderError | BundleError:
         first = self.providers[0]
+        if ort.__file__ is None:  # the folder is there, and its modules are not
+            from embedge.inference.device.onnxruntime_packages import files_are_gone  # only this error needs it
+
+            return ProviderError(files_are_gone())
         if first.name == CPU:
             return BundleError(
                 f"ONNX Runtime {ort.__version__} cannot load {self.graph} ({first_line(error)}); "
                 f"free memory if it ran out, else run `pip install -U {_PACKAGE}` or export the bundle again"
             )
-        from embedge.inference.node_assignment import cannot_open  # the CPU does not need it
-        from embedge.inference.provider_errors import not_started
+        from embedge.inference.device.node_assignment import cannot_open  # the CPU does not need it
+        from embedge.inference.device.provider_errors import not_started
 
         return not_started(error, first) or cannot_open(
             error, graph=self.graph, provider=first.name, advice=self.advice
@@ -98,7 +102,7 @@ class SessionFactory:
                 "set_default_logger_severity(0) to log the reason, or remove device and providers to run on the CPU"
             )
         if first != CPU:
-            from embedge.inference.node_assignment import check_assignment  # the CPU does not need it
+            from embedge.inference.device.node_assignment import check_assignment  # the CPU does not need it
 
             check_assignment(session, graph=self.graph, provider=first, advice=self.advice)
 
@@ -107,7 +111,7 @@ def _prepare(providers: tuple[Provider, ...]) -> list[tuple[str, dict[str, str]]
     """Return the providers as ONNX Runtime takes them, after what they need has been found and loaded."""
     if all(provider.name == CPU for provider in providers):
         return [provider.argument for provider in providers]
-    from embedge.inference.provider_options import for_session
+    from embedge.inference.device.provider_options import for_session
 
     prepare_providers(providers)
     return list(map(for_session, providers))

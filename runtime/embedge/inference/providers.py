@@ -84,7 +84,7 @@ def _read_device(device: object) -> Provider:
         return Provider(CUDA)
     if kind == "cuda" and index.isascii() and index.isdecimal() and len(index) < 4:
         return Provider(CUDA, {"device_id": str(int(index))})
-    from embedge.inference.onnxruntime_packages import available_providers
+    from embedge.inference.device.onnxruntime_packages import available_providers
 
     raise InputValueError(
         f"there is no device {short(name)}; pass device='cpu', 'cuda' or 'cuda:1', or providers=[...] of those that "
@@ -158,7 +158,7 @@ def _check_available(providers: tuple[Provider, ...]) -> None:
     """Raise ProviderError if this onnxruntime lacks a provider. Every onnxruntime has the CPU."""
     if all(provider.name == CPU for provider in providers):
         return
-    from embedge.inference.onnxruntime_packages import available_providers, provider_remedy
+    from embedge.inference.device.onnxruntime_packages import available_providers, provider_remedy
 
     available = available_providers()
     for provider in providers:

@@ -16,8 +16,8 @@ class Schedule(Protocol):
     """When texts are tokenised, and how they are put into batches."""
 
     @property
-    def pad_id(self) -> int:
-        """The token id to pad with."""
+    def window(self) -> int:
+        """How many texts of a stream to plan together."""
 
     def chunks(self, lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
         """Yield the first and end position of each chunk of texts, whose lengths in characters are given."""
@@ -36,7 +36,7 @@ class CpuSchedule:
     so one would only take the cores of the other.
     """
 
-    pad_id = 0  # not used: nothing is padded
+    window = 1024
 
     def chunks(self, lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
         """Yield one chunk with all texts."""

@@ -19,14 +19,12 @@ from embedge.inference.token_batch import TokenBatch
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from embedge.inference.device_pool import DevicePool, DeviceTensor
-    from embedge.inference.node_assignment import Advice
+    from embedge.inference.device.node_assignment import Advice
+    from embedge.inference.device.pool import DevicePool, DeviceTensor
 
 # A parent process's sessions, in a forked child. They are never destroyed: their destructor would wait for threads that
 # the child does not have.
 _SESSIONS_OF_PARENT: list[ort.InferenceSession] = []
-# What ONNX Runtime's errors say if memory ran out: its arena, its arena at the limit `gpu_mem_limit`, CUDA and C++.
-_OUT_OF_MEMORY = ("Failed to allocate memory", "is smaller than requested bytes", "out of memory", "bad_alloc")
 
 
 class Session:
@@ -99,7 +97,7 @@ class Session:
             if self._session not in _SESSIONS_OF_PARENT:
                 _SESSIONS_OF_PARENT.append(self._session)
             if any(provider.name == CUDA for provider in self._providers):
-                from embedge.inference.cuda import in_forked_child
+                from embedge.inference.device.cuda import in_forked_child
 
                 raise in_forked_child()
             self._open()
@@ -131,7 +129,7 @@ class Session:
         shape = next(output.shape for output in self._session.get_outputs() if output.name == HIDDEN)
         if list(shape or [])[1:2] == [1]:
             return None
-        from embedge.inference.device_pool import DevicePool  # imported here, because a CPU does not need it
+        from embedge.inference.device.pool import DevicePool  # imported here, because a CPU does not need it
 
         return DevicePool(self._session, self._providers[0], self._pooling)
 
@@ -174,8 +172,10 @@ class Session:
             raise self._run_failed(error, batch) from error
 
     def _run_failed(self, error: Exception, batch: TokenBatch) -> BundleError:
+        from embedge.inference.device.provider_errors import is_out_of_memory  # only errors need it
+
         texts, tokens = batch.ids.shape
-        if any(words in str(error) for words in _OUT_OF_MEMORY):
+        if is_out_of_memory(error):
             remedy = "memory ran out, so lower batch_tokens"
         else:
             remedy = "lower batch_tokens if memory ran out, else export the bundle again"

@@ -41,18 +41,20 @@ class TokenBatch:
         return (np.arange(self.ids.shape[1]) < self.counts[:, None]).astype(np.int64)
 
 
-def make_batch(tokens: Tokens, batch: Batch, *, start: int = 0, pad_id: int = 0) -> TokenBatch:
+def make_batch(tokens: Tokens, batch: Batch, *, start: int = 0) -> TokenBatch:
     """Return the token ids of a batch, padded at the end where a text is shorter than the batch.
+
+    The padding has the id 0. Any id would do: the mask hides it, and as it comes last, it does not change the positions
+    of a text's tokens, which RoBERTa counts.
 
     Args:
         tokens: the token ids of the planned texts.
         batch: the positions of the batch's texts in ``tokens``, and its length.
         start: position of the first text of ``tokens`` in the input.
-        pad_id: the id to pad with.
 
     >>> tokens = Tokens(np.uint16([7, 8, 9]), np.int64([0, 2, 3]), [])
-    >>> make_batch(tokens, Batch(2, (1, 0)), pad_id=5).ids.tolist()
-    [[9, 5], [7, 8]]
+    >>> make_batch(tokens, Batch(2, (1, 0))).ids.tolist()
+    [[9, 0], [7, 8]]
     """
     chosen = list(batch.members)
     members = [start + member for member in chosen] if start else chosen
@@ -64,6 +66,6 @@ def make_batch(tokens: Tokens, batch: Batch, *, start: int = 0, pad_id: int = 0)
     if (counts == batch.tokens).all():
         return TokenBatch(members, tokens.values[places].astype(np.int64))
     inside = np.arange(batch.tokens) < counts[:, None]
-    ids = np.full(places.shape, pad_id, np.int64)
+    ids = np.zeros(places.shape, np.int64)
     ids[inside] = tokens.values[places[inside]]
     return TokenBatch(members, ids, counts)

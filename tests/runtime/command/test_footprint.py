@@ -29,7 +29,7 @@ from embedge.command.footprint import (
 from embedge.command.footprint_table import table
 from embedge.command.installed_packages import find_packages, installed_files
 from embedge.command.main import cli
-from embedge.inference import onnxruntime_packages
+from embedge.inference.device import onnxruntime_packages
 
 DEPLOY = Path(__file__).parents[3] / "docs" / "deploy.md"
 TEXTS = ["the cat sat on the mat", "東京", "how do i bake bread ? " * 20]

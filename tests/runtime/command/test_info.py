@@ -13,8 +13,8 @@ from embedge.command import graphics_card
 from embedge.command import info as info_command
 from embedge.command.graphics_card import Card
 from embedge.command.main import cli
-from embedge.inference import onnxruntime_packages
-from embedge.inference.onnxruntime_packages import Package
+from embedge.inference.device import onnxruntime_packages
+from embedge.inference.device.onnxruntime_packages import Package
 
 H200 = Card("0", "NVIDIA H200", 143771, 143235, "580.65.06")
 L4 = Card("1", "NVIDIA L4", 23034, 512, "580.65.06")

@@ -27,9 +27,9 @@ def test_a_batch_holds_the_ids_of_its_texts_and_padding(lists: list[list[int]], 
     members = list(range(len(lists)))
     random.shuffle(members)
     longest = max(map(len, lists)) + more
-    batch = make_batch(tokens_of(lists), Batch(longest, tuple(members)), start=100, pad_id=7)
+    batch = make_batch(tokens_of(lists), Batch(longest, tuple(members)), start=100)
     assert batch.members == [100 + member for member in members]
-    assert batch.ids.tolist() == [lists[member] + [7] * (longest - len(lists[member])) for member in members]
+    assert batch.ids.tolist() == [lists[member] + [0] * (longest - len(lists[member])) for member in members]
     assert batch.mask.tolist() == [[1] * len(lists[m]) + [0] * (longest - len(lists[m])) for m in members]
     assert batch.ids.dtype == batch.mask.dtype == np.int64
     assert (batch.counts is None) == all(len(ids) == longest for ids in lists)

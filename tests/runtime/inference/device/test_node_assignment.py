@@ -13,7 +13,13 @@ import pytest
 
 from embedge import Bundle, Embedder, ProviderError
 from embedge.bundle.manifest import HIDDEN
-from embedge.inference.node_assignment import RECORD_ASSIGNMENT, cannot_open, check_assignment, is_heavy, reason_of
+from embedge.inference.device.node_assignment import (
+    RECORD_ASSIGNMENT,
+    cannot_open,
+    check_assignment,
+    is_heavy,
+    reason_of,
+)
 from embedge.inference.providers import CPU, CUDA, Provider
 from embedge.inference.session import Session
 

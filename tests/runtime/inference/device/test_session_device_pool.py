@@ -1,4 +1,4 @@
-"""session.py with device_pool.py: hidden states that stay on the device. A CPU stands in for the card."""
+"""session.py with device/pool.py: hidden states that stay on the device. A CPU stands in for the card."""
 
 import re
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from embedge import Bundle, BundleError, Embedder
 from embedge.bundle.manifest import BATCH, HIDDEN, READ_TOKENS, TOKENS, Pooling, Shape
 from embedge.inference import session as session_module
-from embedge.inference.device_pool import DevicePool
+from embedge.inference.device.pool import DevicePool
 from embedge.inference.providers import CPU, CPU_ONLY
 from embedge.inference.session import Session
 from embedge.inference.token_batch import TokenBatch

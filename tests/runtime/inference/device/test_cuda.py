@@ -19,7 +19,7 @@ import pytest
 
 from embedge import Bundle, Embedder, ProviderError, Reranker
 from embedge.bundle.manifest import HIDDEN
-from embedge.inference import cuda
+from embedge.inference.device import cuda
 from embedge.inference.providers import CPU, CPU_ONLY, CUDA, Provider
 from embedge.inference.session import Session
 from embedge.inference.token_batch import TokenBatch

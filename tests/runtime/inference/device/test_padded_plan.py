@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedge.inference.padded_plan import _TOKENS_OF_A_RUN, padded_length, plan_padded_batches
+from embedge.inference.device.padded_plan import _TOKENS_OF_A_RUN, padded_length, plan_padded_batches
 
 MAX_TOKENS = 512
 COUNTS = st.lists(st.integers(1, MAX_TOKENS), max_size=80)

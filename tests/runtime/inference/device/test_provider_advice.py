@@ -8,7 +8,7 @@ import pytest
 
 from embedge import Bundle
 from embedge.bundle.manifest import Precision
-from embedge.inference.provider_advice import ON_CPU, advise
+from embedge.inference.device.provider_advice import ON_CPU, advise
 from embedge.inference.providers import CUDA
 
 OPENVINO = "OpenVINOExecutionProvider"

@@ -1,12 +1,11 @@
 """Why a provider other than the CPU did not start: its options, its device, or the device's memory."""
 
 from embedge.errors import ProviderError
-from embedge.inference.node_assignment import reason_of
+from embedge.inference.device.node_assignment import reason_of
 from embedge.inference.providers import CUDA, Provider, device_of
 
-# Parts of ONNX Runtime's messages when a device's memory runs out: of CUDA, and of ONNX Runtime's arena (bfc_arena.cc),
-# the last one because of gpu_mem_limit.
-_OUT_OF_MEMORY = ("out of memory", "Failed to allocate memory", "is smaller than requested bytes")
+# What ONNX Runtime's errors say if memory ran out: its arena, its arena at the limit gpu_mem_limit, CUDA and C++.
+_OUT_OF_MEMORY = ("Failed to allocate memory", "is smaller than requested bytes", "out of memory", "bad_alloc")
 # Where the part of a message begins that says what happened. Names of functions and files stand before and after it.
 _BEGINNINGS = (
     "CUDA failure ",
@@ -27,8 +26,7 @@ def not_started(error: Exception, provider: Provider) -> ProviderError | None:
     ONNX Runtime raises EPFail or a plain RuntimeError if a provider does not start, and other types if it refuses the
     graph.
     """
-    message = str(error)
-    if any(part in message for part in _OUT_OF_MEMORY):
+    if is_out_of_memory(error):
         raised = f"raise {_LIMIT}, " if _LIMIT in provider.options else ""
         listed = " that `nvidia-smi` lists" if provider.name == CUDA else ""
         return ProviderError(
@@ -38,6 +36,11 @@ def not_started(error: Exception, provider: Provider) -> ProviderError | None:
     if type(error) is RuntimeError or type(error).__name__ == "EPFail":
         return ProviderError(f"{provider.name} did not start ({_reason(error)}); check its options, {_ON_THE_CPU}")
     return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of ONNX Runtime says that the memory of the device or of the process ran out."""
+    return any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
 def _reason(error: Exception) -> str:

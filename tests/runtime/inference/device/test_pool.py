@@ -1,4 +1,4 @@
-"""device_pool.py, compared with the definitions of pooling in float64.
+"""pool.py, compared with the definitions of pooling in float64.
 
 Without a card, the CPU runs the same code and the same graphs.
 """
@@ -22,15 +22,15 @@ from numpy.typing import NDArray
 from embedge import Bundle
 from embedge.bundle.manifest import Pooling
 from embedge.errors import ProviderError
-from embedge.inference import device_pool
-from embedge.inference.device_pool import DevicePool, DeviceTensor
+from embedge.inference.device import pool as device_pool
+from embedge.inference.device.pool import DevicePool, DeviceTensor
 from embedge.inference.pool import pool
 from embedge.inference.providers import CPU, CUDA, Provider
 from embedge.inference.token_batch import TokenBatch
 
 ROW = device_pool._GRAPHS / "row.onnx"
 # A graph that gives the hidden states of all tokens, float32 [batch, tokens, 16].
-ALL_TOKENS = Path(__file__).parents[2] / "golden" / "format-1" / "before-0.1.0" / "onnx" / "model.onnx"
+ALL_TOKENS = Path(__file__).parents[3] / "golden" / "format-1" / "before-0.1.0" / "onnx" / "model.onnx"
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 ANYTHING = st.floats(width=32, allow_nan=True, allow_infinity=True)
 
@@ -198,7 +198,7 @@ def test_no_card_is_no_pooling_on_the_cpu_instead() -> None:
 def test_a_cpu_imports_none_of_it(tiny_bundle: Bundle) -> None:
     code = (
         f"import sys; from embedge import Embedder; Embedder({str(tiny_bundle.path)!r}).encode(['the cat', 'a']); "
-        "sys.exit('embedge.inference.device_pool' in sys.modules)"
+        "sys.exit('embedge.inference.device.pool' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -1,20 +1,15 @@
-"""device_schedule.py: what a GPU runs, here on the CPU, against the CPU's own way."""
+"""schedule.py: what a GPU runs, here on the CPU, against the CPU's own way."""
 
-import json
-import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from embedge import Bundle, BundleError, Embedder, InputTypeError, InputValueError, Reranker, TruncationWarning
-from embedge.errors import BundleCorruptError
-from embedge.inference import pipeline
-from embedge.inference.device_schedule import DeviceSchedule
-from embedge.inference.pad_token import read_pad_id
+from embedge import Bundle, Embedder, InputTypeError, InputValueError, Reranker, TruncationWarning
+from embedge.inference.device import pipeline
+from embedge.inference.device.schedule import DeviceSchedule
 from embedge.inference.token_batch import TokenBatch
 from embedge.model import Model
 
@@ -29,7 +24,7 @@ def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def schedule_of(model: Model) -> DeviceSchedule:
-    return DeviceSchedule(max_tokens=model.max_tokens, pad_id=read_pad_id(model.bundle))
+    return DeviceSchedule(model.max_tokens)
 
 
 def as_on_a_gpu(model: Any) -> Any:
@@ -119,7 +114,7 @@ def test_a_stream_reads_a_bounded_number_of_windows_ahead(tiny_bundle: Bundle) -
 
 
 def test_pairs_have_the_scores_of_the_cpus_schedule(export: Callable[..., Bundle], tmp_path: Path) -> None:
-    """RoBERTa counts positions by the padding id."""
+    """RoBERTa counts the positions of tokens that are not its padding, and these batches are padded with another id."""
     from seeded_roberta import write_roberta
 
     checkpoint = write_roberta(tmp_path / "checkpoint", rerank=True)
@@ -142,36 +137,3 @@ def test_sparse_and_multi_vectors_have_nothing_of_padding(export: Callable[..., 
     for first, second in zip(plain.encode_sparse(TEXTS), padded.encode_sparse(TEXTS), strict=True):
         assert np.array_equal(first.indices, second.indices)
         assert np.abs(first.values - second.values).max() < 1e-5
-
-
-@pytest.mark.parametrize(
-    ("config", "pad_id"), [({"pad_token_id": 1}, 1), ({"pad_token_id": None}, 0), ({}, 0), ({"pad_token_id": 0}, 0)]
-)
-def test_the_pad_id_is_that_of_the_config(tiny_bundle: Bundle, tmp_path: Path, config: Any, pad_id: int) -> None:
-    assert read_pad_id(_with_config(tiny_bundle, tmp_path, json.dumps(config))) == pad_id
-
-
-@pytest.mark.parametrize(
-    "config", ["[]", "{", '{"pad_token_id": -1}', '{"pad_token_id": "0"}', '{"pad_token_id": true}']
-)
-def test_a_pad_id_that_is_none_is_an_error(tiny_bundle: Bundle, tmp_path: Path, config: str) -> None:
-    with pytest.raises(BundleError, match=r"config.json .*; export the bundle again"):
-        read_pad_id(_with_config(tiny_bundle, tmp_path, config))
-
-
-def test_a_changed_config_is_an_error(tiny_bundle: Bundle, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(tiny_bundle.path, tmp_path / "copy"))
-    (copy / "config.json").write_text("{}")
-    with pytest.raises(BundleCorruptError, match="config.json"):
-        read_pad_id(Bundle.open(copy))
-
-
-def _with_config(bundle: Bundle, folder: Path, config: str) -> Bundle:
-    """The bundle with another config.json, whose checksum it has."""
-    from zlib import crc32
-
-    copy = Path(shutil.copytree(bundle.path, folder / "copy"))
-    (copy / "config.json").write_text(config)
-    record = replace(bundle.manifest.files["config.json"], size=len(config), crc32=f"{crc32(config.encode()):08x}")
-    files = {**bundle.manifest.files, "config.json": record}
-    return Bundle(copy, replace(bundle.manifest, files=files))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedge.inference.pipeline import _CHARACTERS, chunk_by_characters, run_ahead
+from embedge.inference.device.pipeline import _CHARACTERS, chunk_by_characters, run_ahead
 
 
 @given(st.lists(st.integers(0, 3 * _CHARACTERS), max_size=50))

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from embedge.inference.device.padded_plan import plan_padded_batches
+from embedge.inference.device.pipeline import chunk_by_characters, run_ahead
 from embedge.inference.options import CallOptions
-from embedge.inference.padded_plan import plan_padded_batches
-from embedge.inference.pipeline import chunk_by_characters, run_ahead
 from embedge.inference.plan import Batch
 
 Chunk = TypeVar("Chunk")
@@ -23,11 +23,14 @@ class DeviceSchedule:
 
     Attributes:
         max_tokens: the model's limit.
-        pad_id: the token id to pad with. RoBERTa needs the right one, because it numbers the tokens that are not it.
     """
 
     max_tokens: int
-    pad_id: int
+
+    @property
+    def window(self) -> int:
+        """How many texts of a stream to plan together: short ones have as many tokens as the largest chunk."""
+        return 4096
 
     def chunks(self, lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
         """Yield chunks of some batches each, of which the first is small."""

@@ -15,7 +15,7 @@ from typing import Any
 import onnxruntime as ort
 
 from embedge.errors import ProviderError
-from embedge.inference.onnxruntime_packages import installed_packages
+from embedge.inference.device.onnxruntime_packages import install_cuda
 from embedge.inference.providers import CUDA, Provider
 
 # Its versions from 1.27 on are built for CUDA 13, those before for CUDA 12.
@@ -37,14 +37,8 @@ def prepare_cuda(provider: Provider) -> None:
     missing = _missing_libraries(_preload())
     if missing:
         raise ProviderError(
-            f"{CUDA} cannot start, the CUDA libraries {', '.join(missing)} are missing; run {_install()}"
+            f"{CUDA} cannot start, the CUDA libraries {', '.join(missing)} are missing; run {install_cuda()}"
         )
-
-
-def _install(version: str = "") -> str:
-    """The command that installs onnxruntime-gpu and CUDA's libraries. Its quotes are right in every shell."""
-    tool = "uv pip" if any(package.installer == "uv" for package in installed_packages()) else "pip"
-    return f'`{tool} install "onnxruntime-gpu[cuda,cudnn]{version}"`'
 
 
 def _load_driver() -> Any:
@@ -63,7 +57,7 @@ def _check_version(driver: Any) -> None:
     driver.cuDriverGetVersion(ctypes.byref(supported))
     major, minor = supported.value // 1000, supported.value % 1000 // 10
     if built.isdecimal() and major < int(built):
-        remedy = f", or run {_install(_BEFORE_CUDA_13)}" if major == 12 else ""
+        remedy = f", or run {install_cuda(_BEFORE_CUDA_13)}" if major == 12 else ""
         raise ProviderError(
             f"{CUDA} cannot start, the NVIDIA driver is too old: it supports CUDA {major}.{minor}, and onnxruntime "
             f"{ort.__version__} is built with CUDA {ort.cuda_version}; update the driver{remedy}"

@@ -7,7 +7,7 @@ import pytest
 
 from embedge import Bundle, Embedder, ProviderError
 from embedge.bundle.manifest import Precision
-from embedge.inference.provider_options import for_session, with_defaults
+from embedge.inference.device.provider_options import for_session, with_defaults
 from embedge.inference.providers import CPU, CUDA, Provider
 
 
@@ -50,7 +50,7 @@ def test_a_session_gets_them(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
     monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
-    monkeypatch.setattr("embedge.inference.cuda.prepare_cuda", lambda _: None)
+    monkeypatch.setattr("embedge.inference.device.cuda.prepare_cuda", lambda _: None)
     providers: Any = [(CUDA, {"gpu_mem_limit": 2**30}), CPU]
     with pytest.raises(ProviderError, match=rf"{CUDA} did not start \(CUDA failure 999: unknown error\)"):
         Embedder(tiny_bundle.path, precision="fp32", providers=providers)

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from embedge import ProviderError
-from embedge.inference import onnxruntime_packages
-from embedge.inference.onnxruntime_packages import (
+from embedge.inference.device import onnxruntime_packages
+from embedge.inference.device.onnxruntime_packages import (
     Package,
     available_providers,
     cuda_remedy,
@@ -28,7 +28,7 @@ from embedge.inference.onnxruntime_packages import (
     several,
 )
 
-RUNTIME = Path(onnxruntime_packages.__file__).parents[2]
+RUNTIME = Path(onnxruntime_packages.__file__).parents[3]
 PROVIDERS = {
     "onnxruntime": "CPUExecutionProvider",
     "onnxruntime-gpu": "CUDAExecutionProvider",
@@ -37,7 +37,7 @@ PROVIDERS = {
 STATE = """
 import json
 from embedge.errors import EmbedgeError
-from embedge.inference.onnxruntime_packages import available_providers, provider_remedy
+from embedge.inference.device.onnxruntime_packages import available_providers, provider_remedy
 try:
     found = available_providers()
 except EmbedgeError as error:
@@ -151,7 +151,7 @@ def test_no_command_is_given_where_there_is_none(pretend: Install, monkeypatch: 
 
 
 def test_the_page_for_gpus_has_the_same_commands(pretend: Install) -> None:
-    page = (Path(__file__).parents[3] / "docs" / "gpu.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[4] / "docs" / "gpu.md").read_text(encoding="utf-8")
     pretend("onnxruntime")
     pretend("onnxruntime-gpu")
     for command in re.findall("`(.+?)`", cuda_remedy()):

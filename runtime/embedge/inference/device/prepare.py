@@ -11,6 +11,6 @@ def prepare_providers(providers: tuple[Provider, ...]) -> None:
     """
     for provider in providers:
         if provider.name == CUDA:
-            from embedge.inference.cuda import prepare_cuda  # the CPU does not need it
+            from embedge.inference.device.cuda import prepare_cuda  # the CPU does not need it
 
             prepare_cuda(provider)

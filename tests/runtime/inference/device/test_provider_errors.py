@@ -2,7 +2,7 @@
 
 import pytest
 
-from embedge.inference.provider_errors import not_started
+from embedge.inference.device.provider_errors import not_started
 from embedge.inference.providers import CUDA, Provider
 
 # onnxruntime-gpu 1.31.1

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from embedge import Bundle, BundleError, Embedder, ProviderError
 from embedge.bundle.manifest import BATCH, HIDDEN, READ_TOKENS, SCORES, TOKEN_WEIGHTS, TOKENS, Shape
-from embedge.inference.provider_probe import compare_with_cpu
+from embedge.inference.device.provider_probe import compare_with_cpu
 from embedge.inference.providers import CPU, CPU_ONLY
 from embedge.inference.session import Session
 from embedge.inference.token_batch import TokenBatch
@@ -134,13 +134,13 @@ def test_a_load_with_another_provider_is_compared(tiny_bundle: Bundle, monkeypat
     """Here the other provider is the CPU's, under another name: it opens the graph everywhere."""
     monkeypatch.setattr("embedge.inference.load.CPU", NAME)
     assert Embedder(tiny_bundle.path, precision="fp32").encode("the cat").shape == (32,)
-    monkeypatch.setattr("embedge.inference.provider_probe._LEAST_COSINE", 1.5)
+    monkeypatch.setattr("embedge.inference.device.provider_probe._LEAST_COSINE", 1.5)
     with pytest.raises(ProviderError, match=r"model\.onnx wrong: its cosine to the CPU's is 1\.0"):
         Embedder(tiny_bundle.path, precision="fp32")
 
 
 def test_a_load_on_the_cpu_or_with_cuda_is_not_compared(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("embedge.inference.provider_probe._LEAST_COSINE", 1.5)
+    monkeypatch.setattr("embedge.inference.device.provider_probe._LEAST_COSINE", 1.5)
     Embedder(tiny_bundle.path, precision="fp32")
     monkeypatch.setattr("embedge.inference.load.CPU", NAME)
     monkeypatch.setattr("embedge.inference.load.CUDA", CPU)
