@@ -6,11 +6,13 @@ from dataclasses import replace
 from embedge.bundle.manifest import Precision
 from embedge.inference.providers import CUDA, Provider
 
-# Without it the arena, which keeps the card's memory, grows to the next power of two: it took 10 to 19 GB for long
-# texts. With it the arena takes what is asked for: 3.9 to 5.7 GB (bge-base, fp16, H200).
+# ONNX Runtime's arena keeps the memory that it took from the card. Its default doubles at each growth, and took 10 to
+# 19 GB in embedge 0.1.0. With this option it grows by what is asked for: a prototype took 3.9 to 5.7 GB for long texts
+# (bge-base, fp16, H200).
 _ARENA = {"arena_extend_strategy": "kSameAsRequested"}
 
-# Measured on an H200 with onnxruntime-gpu 1.31.1 and bge-base. ONNX Runtime's documentation has the options' meaning:
+# Figures: graphs in the shapes of bge-small and bge-base, alone, on an H200 with onnxruntime-gpu 1.31.1. The meaning of
+# the options:
 # https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html#configuration-options
 _CUDA_DEFAULTS: Mapping[Precision, Mapping[str, str]] = {
     # A sum of two kernels of attention: flash (1), and memory-efficient attention (2) for a card before Ampere, which
