@@ -4,8 +4,8 @@ A GPU needs thousands of tokens at a time, and some of its kernels prepare thems
 similar length share a batch, shorter ones are padded, and batches have few different lengths.
 
 A prototype was measured on an NVIDIA H200, with fp16 graphs in the shapes of bge-small and bge-base. Padded batches
-were 1.7 to 4.6 times as fast as batches of equal length. A budget of 16k tokens was faster than 64k; with 64k, a multiple
-of 8 was faster than one of 32.
+were 1.7 to 4.6 times as fast as batches of equal length. A budget of 16k tokens was faster than 64k; with 64k,
+multiples of 8 were faster than multiples of 32.
 """
 
 from collections.abc import Sequence
