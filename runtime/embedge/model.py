@@ -17,8 +17,8 @@ from embedge.inference.load import load_engine
 from embedge.inference.options import check_count
 from embedge.inference.providers import CPU, ProviderArgument, choose_providers, device_of
 
-# The order in which a model without ``precision`` tries the precisions of its bundle. Beside the CPU, int8 is only for
-# who asks for it by name: CUDA, for one, lacks the operators of its graph, and would leave them to the CPU.
+# The order in which a model without ``precision`` tries the precisions of its bundle. On other devices than the CPU,
+# int8 must be asked for by name: CUDA, for one, lacks the operators of its graph, and would leave them to the CPU.
 _PREFERRED_ON_CPU: tuple[Precision, ...] = ("int8", "fp32", "fp16")
 _PREFERRED_ELSEWHERE: tuple[Precision, ...] = ("fp16", "fp32")
 _KINDS: Mapping[Task, str] = {"embed": "an embedder", "rerank": "a reranker"}

@@ -55,14 +55,16 @@ def test_a_card_takes_fp16_unless_told_otherwise(seeded_bundle: Bundle, card: No
 
 
 @pytest.mark.cuda
-def test_int8_on_a_card_is_an_error_with_the_command(seeded_bundle: Bundle, card: None) -> None:
-    with pytest.raises(ProviderError, match="int8.*export.*--precision fp16"):
+def test_int8_on_a_card_is_an_error_that_names_the_precision_to_load(seeded_bundle: Bundle, card: None) -> None:
+    with pytest.raises(
+        ProviderError, match=r"leaves .* nodes of .* to the CPU, among them .*; load it with precision=\"fp16\""
+    ):
         Embedder(seeded_bundle.path, precision="int8", device="cuda")
 
 
 @pytest.mark.cuda
 def test_a_card_that_is_not_there_is_an_error(seeded_bundle: Bundle, card: None) -> None:
-    with pytest.raises(ProviderError, match=r"cuda:9|device|CUDAExecutionProvider"):
+    with pytest.raises(ProviderError, match="there is no card 9, found"):
         Embedder(seeded_bundle.path, precision="fp16", device="cuda:9")
     assert Embedder(seeded_bundle.path, precision="fp16", device="cuda:0").encode("the cat").shape == (128,)
 
@@ -85,5 +87,5 @@ def test_options_of_the_provider_are_the_callers(seeded_bundle: Bundle, mixed: l
     found, expected = (one.encode(mixed[:50]).astype(np.float64) for one in (model, plain))
     assert (found * expected).sum(axis=1).min() >= 0.99999
     unknown: Any = [(CUDA, {"no_such_option": "1"}), CPU]
-    with pytest.raises(EmbedgeError):
+    with pytest.raises(EmbedgeError, match="no_such_option"):
         Embedder(seeded_bundle.path, precision="fp16", providers=unknown)

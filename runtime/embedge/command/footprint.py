@@ -95,7 +95,7 @@ class BundleFiles:
     Attributes:
         model: the model's name in the manifest.
         path: the directory.
-        precision: the precision of the graph that Embedder loads by default.
+        precision: the precision of the graph that Embedder loads by default on a CPU.
         files: the size of each file by its path in the directory.
     """
 

@@ -140,14 +140,17 @@ def _card_rows() -> dict[str, str]:
     from embedge.command.graphics_card import find_cards, too_old
 
     cards, note = find_cards()
-    rows = {f"gpu {card.index}": str(card) for card in cards} | ({"gpu": note} if note else {})
+    rows = {f"gpu {card.index}": str(card) for card in cards}
+    if note:
+        rows["gpu"] = note
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    rows |= {"CUDA_VISIBLE_DEVICES": visible or "empty: it hides every card"} if visible is not None else {}
-    cuda = _cuda_of_the_build()
-    if cuda is None:
-        return rows
-    old = too_old(cards[0].driver, cuda) if cards else None
-    return {**rows, "cuda": f"{cuda} in this onnxruntime, {_cuda_libraries(cuda)}", **({"driver": old} if old else {})}
+    if visible is not None:
+        rows["CUDA_VISIBLE_DEVICES"] = visible or "empty: it hides every card"
+    if cuda := _cuda_of_the_build():
+        rows["cuda"] = f"{cuda} in this onnxruntime, {_cuda_libraries(cuda)}"
+        if cards and (old := too_old(cards[0].driver, cuda)):
+            rows["driver"] = old
+    return rows
 
 
 def _cuda_of_the_build() -> str | None:

@@ -24,8 +24,8 @@ device_option = click.option(
     metavar="DEVICE",
     default="cpu",
     show_default=True,
-    help="Where the model runs: cpu, cuda, or cuda:1 for the second GPU. cuda needs an NVIDIA GPU and "
-    "`pip install 'onnxruntime-gpu[cuda,cudnn]'` instead of onnxruntime.",
+    help="Where the model runs: cpu, cuda, or cuda:1 for the second GPU. cuda needs an NVIDIA GPU, and the package "
+    "onnxruntime-gpu instead of onnxruntime.",
 )
 threads_option = click.option(
     "--threads", type=click.IntRange(min=1), metavar="N", help="Number of CPU cores to use. Default: all."

@@ -41,27 +41,18 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[Provid
     Raises:
         BundleCorruptError: the tokenizer or the graph is not the one that was exported.
         BundleError: the tokenizer or the graph cannot be used.
-        ProviderError: the first provider did not start, runs only a part of the graph, or computes other values than
-            the CPU.
+        ProviderError: the first provider did not start, leaves heavy nodes of the graph to the CPU, or computes other
+            values than the CPU.
     """
     sessions = _GraphSessions(bundle, precision, _with_defaults(providers, precision))
     sessions.check_sizes()
     check = BackgroundTask(sessions.check)
-    import embedge.inference.session  # noqa: F401  # numpy and onnxruntime, before the next thread wants the GIL
-
     parallel = providers[0].name == CPU
     session_per_core = parallel and precision == "int8"  # integer products do not depend on prepacking
-    is_opening, is_parsed = Semaphore(0), Semaphore(0)
-    reading = BackgroundTask(lambda: _read_tokeniser(bundle, is_opening, is_parsed))
     try:
-        is_opening.release()
-        try:
-            session = sessions.open_first(
-                threads=1 if parallel else threads, prepacked=not session_per_core, on_parsed=is_parsed.release
-            )
-        finally:
-            is_parsed.release()
-        tokeniser = reading.result()
+        session, tokeniser = _open_side_by_side(
+            bundle, sessions, threads=1 if parallel else threads, prepacked=not session_per_core
+        )
     except EmbedgeError:
         check.result()  # a changed file explains all other errors
         raise
@@ -75,6 +66,22 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[Provid
     workers = Workers(session, sessions, cores=threads, parallel=parallel, session_per_core=session_per_core)
     schedule = CpuSchedule() if parallel else _device_schedule(bundle.manifest.max_tokens)
     return Engine(bundle.manifest, tokeniser, workers, schedule)
+
+
+def _open_side_by_side(
+    bundle: Bundle, sessions: "_GraphSessions", *, threads: int, prepacked: bool
+) -> tuple["Session", "Tokeniser"]:
+    """Open the first session on this thread, and read the tokenizer on another one."""
+    import embedge.inference.session  # noqa: F401  # numpy and onnxruntime, before the next thread wants the GIL
+
+    is_opening, is_parsed = Semaphore(0), Semaphore(0)
+    reading = BackgroundTask(lambda: _read_tokeniser(bundle, is_opening, is_parsed))
+    is_opening.release()
+    try:
+        session = sessions.open_first(threads=threads, prepacked=prepacked, on_parsed=is_parsed.release)
+    finally:
+        is_parsed.release()
+    return session, reading.result()
 
 
 def _device_schedule(max_tokens: int) -> "Schedule":

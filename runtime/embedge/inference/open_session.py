@@ -11,10 +11,10 @@ import onnxruntime as ort
 
 from embedge.errors import BundleError, ProviderError
 from embedge.inference.device.prepare import prepare_providers
-from embedge.inference.providers import CPU, Provider
+from embedge.inference.providers import CPU, ON_CPU, Provider
 
 if TYPE_CHECKING:
-    from embedge.inference.device.node_assignment import Advice
+    from embedge.inference.device.provider_advice import Advice
 
 # To install another one of the packages that share ONNX Runtime's files would take its providers away.
 _PACKAGE = getattr(ort, "package_name", "onnxruntime")
@@ -86,8 +86,7 @@ class SessionFactory:
                 f"ONNX Runtime {ort.__version__} cannot load {self.graph} ({first_line(error)}); "
                 f"free memory if it ran out, else run `pip install -U {_PACKAGE}` or export the bundle again"
             )
-        from embedge.inference.device.node_assignment import cannot_open  # the CPU does not need it
-        from embedge.inference.device.provider_errors import not_started
+        from embedge.inference.device.provider_errors import cannot_open, not_started  # the CPU does not need it
 
         return not_started(error, first) or cannot_open(
             error, graph=self.graph, provider=first.name, advice=self.advice
@@ -99,7 +98,7 @@ class SessionFactory:
         if started != first:
             raise ProviderError(
                 f"{first} did not start, ONNX Runtime fell back to {started}; call onnxruntime."
-                "set_default_logger_severity(0) to log the reason, or remove device and providers to run on the CPU"
+                f"set_default_logger_severity(0) to log the reason, or {ON_CPU}"
             )
         if first != CPU:
             from embedge.inference.device.node_assignment import check_assignment  # the CPU does not need it

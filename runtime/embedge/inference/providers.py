@@ -8,6 +8,8 @@ from embedge.errors import InputTypeError, InputValueError, ProviderError, short
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
+# What to do, in errors about a device.
+ON_CPU = "remove device and providers to run on the CPU"
 
 # ONNX Runtime's own way to pass a provider: its name, or its name and options.
 ProviderArgument: TypeAlias = str | tuple[str, Mapping[str, str | int | float | bool]]
@@ -27,7 +29,7 @@ class Provider:
 
     @property
     def argument(self) -> tuple[str, dict[str, str]]:
-        """The pair that ONNX Runtime takes, and ``choose_providers``, too."""
+        """The pair of name and options that ONNX Runtime and ``choose_providers`` take."""
         return self.name, dict(self.options)
 
 
@@ -54,8 +56,8 @@ def choose_providers(device: object, providers: Iterable[ProviderArgument] | Non
     wanted = None if device is None else _read_device(device)
     chosen = CPU_ONLY if providers is None else _read_providers(providers)
     if wanted is not None:
-        on_cuda_alone = providers is None and wanted.name == CUDA
-        chosen = (wanted, *CPU_ONLY) if on_cuda_alone else _merge(wanted, chosen, device)
+        is_cuda = providers is None and wanted.name == CUDA
+        chosen = (wanted, *CPU_ONLY) if is_cuda else _merge(wanted, chosen, device)
     _check_available(chosen)
     return chosen
 

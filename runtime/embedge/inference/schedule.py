@@ -32,8 +32,8 @@ class Schedule(Protocol):
 class CpuSchedule:
     """Tokenises all texts, then puts texts of equal length into batches.
 
-    The more texts there are, the more of them have the same length. And tokenizers uses all cores, as the session does,
-    so one would only take the cores of the other.
+    The more texts there are, the more of them have the same length. A thread that tokenises ahead would gain nothing:
+    tokenizers and the session both use all cores.
     """
 
     window = 1024

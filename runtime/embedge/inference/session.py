@@ -1,4 +1,4 @@
-"""One ONNX Runtime session: run one batch and check the output; load the graph again in a forked child."""
+"""One ONNX Runtime session: run one batch; load the graph again in a forked child."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnxruntime as ort
 
-from embedge.bundle.manifest import BATCH, HIDDEN, READ_TOKENS, TOKENS, Pooling, Shape
+from embedge.bundle.manifest import HIDDEN, Pooling, Shape
 from embedge.errors import BundleError
+from embedge.inference.graph_outputs import check_declared, check_output
 from embedge.inference.open_session import SessionFactory, first_line
-from embedge.inference.providers import CUDA, Provider
+from embedge.inference.providers import CUDA, ON_CPU, Provider
 from embedge.inference.token_batch import TokenBatch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from embedge.inference.device.node_assignment import Advice
-    from embedge.inference.device.pool import DevicePool, DeviceTensor
+    from embedge.inference.device.pool import DevicePool
+    from embedge.inference.device.provider_advice import Advice
 
 # A parent process's sessions, in a forked child. They are never destroyed: their destructor would wait for threads that
 # the child does not have.
@@ -66,7 +67,7 @@ class Session:
         prepacked: bool = True,
         pooling: Pooling | None = None,
         check_files: Callable[[], None] = lambda: None,
-        advice: Advice = lambda opened: "remove device and providers to run on the CPU",
+        advice: Advice = lambda opened: ON_CPU,
         on_parsed: Callable[[], None] = lambda: None,
     ) -> None:
         self.prepacked = prepacked
@@ -80,7 +81,7 @@ class Session:
         )
         self._open(on_parsed)
         self._process = os.getpid()
-        self._check_declared_outputs()
+        check_declared(self._session, outputs, graph=graph)
         self._device_pool = self._open_device_pool()
 
     def _open(self, on_parsed: Callable[[], None] = lambda: None) -> None:
@@ -103,24 +104,6 @@ class Session:
             self._open()
             self._check_files()
             self._process = os.getpid()
-
-    def _check_declared_outputs(self) -> None:
-        """Check the outputs that the graph declares. It may leave sizes open or be wrong, so ``run`` checks again."""
-        try:
-            declared = {output.name: output.shape for output in self._session.get_outputs()}
-        except UnicodeDecodeError as error:  # the name of an output or of a size
-            raise BundleError(f"{self._graph} has output names that are not UTF-8; download it again") from error
-        for name, expected in self._outputs.items():
-            if name not in declared:
-                raise BundleError(
-                    f"{self._graph} has no output {name}, found {', '.join(declared)}; export the bundle again"
-                )
-            width = (declared[name] or [None])[-1]
-            if isinstance(width, int) and isinstance(expected[-1], int) and width != expected[-1]:
-                raise BundleError(
-                    f"{self._graph} gives {name} of dimension {width}, and the bundle says {expected[-1]}; "
-                    "download or export the bundle again"
-                )
 
     def _open_device_pool(self) -> DevicePool | None:
         """Return what pools hidden states on a GPU; None where the plain run copies no more than one row of a text."""
@@ -154,7 +137,7 @@ class Session:
             values: NDArray[np.float32] = self._session.run([output], feed)[0]
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
             raise self._run_failed(error, batch) from error
-        self._check_output(values, output, *batch.ids.shape)
+        check_output(values, output, self._outputs[output], batch, graph=self._graph)
         # Hidden states are not checked here: pooling may read only some of them, and the vectors are checked instead.
         if output != HIDDEN and not np.isfinite(values).all():
             raise self.not_finite(output, batch)
@@ -165,7 +148,7 @@ class Session:
             hidden = device_pool.hidden_states(batch)
         except Exception as error:  # as above
             raise self._run_failed(error, batch) from error
-        self._check_output(hidden, HIDDEN, *batch.ids.shape)
+        check_output(hidden, HIDDEN, self._outputs[HIDDEN], batch, graph=self._graph)
         try:
             return device_pool.pool(hidden, batch)
         except Exception as error:
@@ -181,19 +164,6 @@ class Session:
             remedy = "lower batch_tokens if memory ran out, else export the bundle again"
         return BundleError(f"{self._graph} failed on {texts} x {tokens} tokens ({first_line(error)}); {remedy}")
 
-    def _check_output(self, values: NDArray[np.float32] | DeviceTensor, output: str, batch: int, tokens: int) -> None:
-        """Raise BundleError for another type or shape: numpy would broadcast a single row to many texts."""
-        shape = self._outputs[output]
-        dtype = getattr(values, "dtype", None)  # an output that is no tensor is a list or a dictionary
-        if dtype != np.float32 or not _fits(values.shape, shape, batch, tokens):
-            kind = type(values).__name__ if dtype is None else f"{dtype} {list(values.shape)}"
-            sizes = {BATCH: batch, TOKENS: tokens, READ_TOKENS: tokens}
-            expected = [sizes[size] if isinstance(size, str) else size for size in shape]
-            raise BundleError(
-                f"{self._graph} gives {output} as {kind} for {batch} x {tokens} tokens, not float32 {expected}; "
-                "download or export the bundle again"
-            )
-
     def not_finite(self, output: str, batch: TokenBatch) -> BundleError:
         """Return the error for an output, of this batch, that holds NaN or infinity."""
         texts, tokens = batch.ids.shape
@@ -201,19 +171,3 @@ class Session:
             f"{self._graph} gives {output} that is not finite (NaN or infinity) for {texts} x {tokens} "
             "tokens: its numbers overflow; load another precision, such as fp32, or export the bundle again"
         )
-
-
-def _fits(shape: tuple[int, ...], expected: Shape, batch: int, tokens: int) -> bool:
-    """Whether the shape of an output of ``batch`` texts of ``tokens`` tokens is the expected one."""
-    if len(shape) != len(expected):
-        return False
-    for size, want in zip(shape, expected, strict=True):
-        fits = (
-            size == want
-            or (want == BATCH and size == batch)
-            or (want == TOKENS and size == tokens)
-            or (want == READ_TOKENS and size in (tokens, 1))
-        )
-        if not fits:
-            return False
-    return True

@@ -47,7 +47,8 @@ class EmbedgeEmbedding(BaseEmbedding):
         device: what the model runs on: ``"cpu"``, ``"cuda"``, or ``"cuda:1"`` for the second GPU; None is the CPU, or
             the first of ``providers``.
         providers: the long form of ``device``: ONNX Runtime execution providers, each a name or a pair of a name and
-            its options, such as ``("CUDAExecutionProvider", {"gpu_mem_limit": 2 << 30})``; None is those of ``device``.
+            its options, such as ``("CUDAExecutionProvider", {"gpu_mem_limit": 2 << 30})``; None
+            takes those of ``device``.
         threads: the largest number of cores to use; None uses all that the process may use.
         cache_dir: the folder of downloaded bundles; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
         local_files_only: never use the network.
@@ -182,7 +183,8 @@ class EmbedgeRerank(BaseNodePostprocessor):
         device: what the model runs on: ``"cpu"``, ``"cuda"``, or ``"cuda:1"`` for the second GPU; None is the CPU, or
             the first of ``providers``.
         providers: the long form of ``device``: ONNX Runtime execution providers, each a name or a pair of a name and
-            its options, such as ``("CUDAExecutionProvider", {"gpu_mem_limit": 2 << 30})``; None is those of ``device``.
+            its options, such as ``("CUDAExecutionProvider", {"gpu_mem_limit": 2 << 30})``; None
+            takes those of ``device``.
         threads: the largest number of cores to use; None uses all that the process may use.
         cache_dir: the folder of downloaded bundles; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
         local_files_only: never use the network.

@@ -11,8 +11,10 @@ import pytest
 
 from embedge.command import graphics_card
 from embedge.command.graphics_card import Card, find_cards, too_old
+from embedge.inference.device.onnxruntime_packages import install_cuda
 
 MakeTool = Callable[..., None]
+WITH_CUDA_12 = f", or run {install_cuda('<1.27')}, which has CUDA 12"
 TWO = "0, NVIDIA H200, 143771, 143235, 580.65.06\n1, NVIDIA L4, 23034, 512, 580.65.06\n"
 
 
@@ -134,7 +136,7 @@ def test_no_driver_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     [
         ("580.65.06", "13.0", None),
         ("595.10", "13.0", None),
-        ("570.124.06", "13.0", "CUDA 13 needs driver 580 or later, found 570.124.06; update the driver, or run `"),
+        ("570.124.06", "13.0", f"CUDA 13 needs driver 580 or later, found 570.124.06; update the driver{WITH_CUDA_12}"),
         ("470.57", "13.0", "CUDA 13 needs driver 580 or later, found 470.57; update the driver"),
         ("470.57", "12.8", "CUDA 12 needs driver 525 or later, found 470.57; update the driver"),
         ("570.124.06", "12.8", None),
@@ -144,7 +146,4 @@ def test_no_driver_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     ],
 )
 def test_a_driver_that_is_too_old_for_cuda(driver: str, cuda: str, advice: str | None) -> None:
-    said = too_old(driver, cuda)
-    assert (said or "").startswith(advice or "")
-    assert bool(said) == bool(advice)
-    assert 'pip install "onnxruntime-gpu[cuda,cudnn]<1.27"`' in (said or "") or not (advice or "").endswith("`")
+    assert too_old(driver, cuda) == advice

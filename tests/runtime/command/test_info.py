@@ -20,15 +20,12 @@ H200 = Card("0", "NVIDIA H200", 143771, 143235, "580.65.06")
 L4 = Card("1", "NVIDIA L4", 23034, 512, "580.65.06")
 
 
-def info() -> dict[str, str]:
+def rows() -> dict[str, str]:
     """The rows that the command prints, by their names."""
     done = runner().invoke(cli, ["info"])
     assert done.exit_code == 0, done.stderr
-    return {name: value for name, _, value in (line.partition("  ") for line in done.stdout.splitlines())}
-
-
-def rows() -> dict[str, str]:
-    return {name.strip(): value.strip() for name, value in info().items()}
+    parts = (line.partition("  ") for line in done.stdout.splitlines())
+    return {name.strip(): value.strip() for name, _, value in parts}
 
 
 @pytest.fixture

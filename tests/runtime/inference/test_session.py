@@ -1,4 +1,4 @@
-"""session.py: what a graph gives is looked at before it passes for a vector."""
+"""session.py and graph_outputs.py: what a graph gives is looked at before it passes for a vector."""
 
 import shutil
 import subprocess

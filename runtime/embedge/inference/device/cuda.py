@@ -16,11 +16,10 @@ import onnxruntime as ort
 
 from embedge.errors import ProviderError
 from embedge.inference.device.onnxruntime_packages import install_cuda
-from embedge.inference.providers import CUDA, Provider
+from embedge.inference.providers import CUDA, ON_CPU, Provider
 
 # Its versions from 1.27 on are built for CUDA 13, those before for CUDA 12.
 _BEFORE_CUDA_13 = "<1.27"
-_ON_THE_CPU = "or remove device and providers to run on the CPU"
 _DRIVER_LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 _NOT_INITIALIZED, _NO_DEVICE = 3, 100  # of the driver's CUresult
 
@@ -47,7 +46,7 @@ def _load_driver() -> Any:
     except OSError as error:
         raise ProviderError(
             f"{CUDA} cannot start, there is no NVIDIA driver here ({error}); install the driver, in a container pass "
-            f"`docker run --gpus all`, {_ON_THE_CPU}"
+            f"`docker run --gpus all`, or {ON_CPU}"
         ) from error
 
 
@@ -72,7 +71,7 @@ def _check_card(driver: Any, card: str) -> None:
     if status or not cards.value:
         raise ProviderError(
             f"{CUDA} cannot start, {_no_card(driver, status or _NO_DEVICE)}{_visible()}; run `nvidia-smi` to see the "
-            f"cards, {_ON_THE_CPU}"
+            f"cards, or {ON_CPU}"
         )
     if card.isdecimal() and int(card) >= cards.value:
         have = "only card 0" if cards.value == 1 else f"cards 0 to {cards.value - 1}"
@@ -139,8 +138,9 @@ def _missing_libraries(lines: list[str]) -> list[str]:
 def _is_required(library: str) -> bool:
     """Whether the provider's library names this one in the list of those that it is linked with.
 
-    A linker writes that list near the start of an ELF file (.dynstr); a name further on is for ``dlopen``. If the list
-    is elsewhere, ONNX Runtime finds out what is missing, and Session that CUDA has not started.
+    A linker writes that list near the start of an ELF file (.dynstr), so the first MiB is read; a name further on is
+    for ``dlopen``. If the list is elsewhere, nothing is missing here; the session then fails to start, which is an
+    error, too.
     """
     windows = sys.platform == "win32"
     name = "onnxruntime_providers_cuda.dll" if windows else "libonnxruntime_providers_cuda.so"

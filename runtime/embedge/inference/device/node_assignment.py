@@ -1,33 +1,33 @@
 """Check that an execution provider runs all of a graph that takes time, and not only a part of it.
 
 ONNX Runtime gives each node that a provider does not take to the CPU provider, and does not say so. Values are then
-copied to the CPU and back at every such node: an int8 graph with CUDA gives right vectors, but only 184 a second on an
-H200.
+copied to the CPU and back at every such node. An int8 graph with CUDA gave right vectors in embedge 0.1.0, but only 184
+a second on an H200.
 
-The check reads which provider got each node, which ONNX Runtime records at load, and runs nothing. The alternative,
-``session.disable_cpu_ep_fallback``, refuses any node on the CPU. But CUDA itself gives the CPU the integers from which
-a graph computes shapes, so that it need not wait for the device to read them (``GetCpuPreferredNodes``): a graph that
-is traced by optimum in float16 has up to 86 of those. That option also refuses ``["CUDAExecutionProvider",
-"CPUExecutionProvider"]``, the usual list, and its error neither counts nor names the nodes.
+At load, ONNX Runtime records which provider got each node. The check reads this record and runs nothing. The
+alternative, ``session.disable_cpu_ep_fallback``, refuses any node on the CPU. But CUDA itself gives the CPU the
+integers from which a graph computes shapes, so that it need not wait for the device to read them
+(``GetCpuPreferredNodes``): a graph that is traced by optimum in float16 has up to 86 of those. That option also refuses
+``["CUDAExecutionProvider", "CPUExecutionProvider"]``, the usual list, and its error neither counts nor names the nodes.
 
-One gap: before version 1.27, ONNX Runtime does not record a float16 node that neither a provider nor the CPU has a
-kernel for, and which the CPU then runs in float32. CUDA since 1.25 and OpenVINO leave none of the exporters' graphs.
+One gap: before version 1.27, ONNX Runtime does not record a float16 node for which neither the provider nor the CPU has
+a kernel. The CPU then runs it in float32. The exporters' graphs have no such node with OpenVINO, nor with CUDA from
+ONNX Runtime 1.25 on.
 """
 
-import re
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embedge.errors import ProviderError
-from embedge.inference.providers import CPU
+from embedge.inference.device.provider_errors import reason_of
+from embedge.inference.providers import CPU, ON_CPU
 
 if TYPE_CHECKING:
     import onnxruntime as ort
 
-# Gives the end of an error about a provider, what to do. The argument says whether the provider opened the graph.
-Advice = Callable[[bool], str]
+    from embedge.inference.device.provider_advice import Advice
+
 # The entry of a session's configuration that makes ONNX Runtime record the assignment; since version 1.24.1.
 RECORD_ASSIGNMENT = "session.record_ep_graph_assignment_info"
 # Parts of the names of operators that do the work of an encoder: matrix products, attention, normalisation, activation
@@ -57,7 +57,7 @@ _IF = "If"
 _NAMED = 3  # operators named in a message
 
 
-def check_assignment(session: "ort.InferenceSession", *, graph: Path, provider: str, advice: Advice) -> None:
+def check_assignment(session: "ort.InferenceSession", *, graph: Path, provider: str, advice: "Advice") -> None:
     """Raise ProviderError if the CPU provider would run any of the graph's heavy nodes.
 
     Args:
@@ -100,30 +100,6 @@ def _count_nodes(session: "ort.InferenceSession", provider: str) -> dict[str, Co
 
         raise ProviderError(
             f"ONNX Runtime {__version__} does not say which nodes {provider} runs ({reason_of(error)}); "
-            "update it to 1.24.1 or later, or remove device and providers to run on the CPU"
+            f"update it to 1.24.1 or later, or {ON_CPU}"
         ) from error
     return counts
-
-
-def cannot_open(error: Exception, *, graph: Path, provider: str, advice: Advice) -> ProviderError:
-    """Return the error for a session that a provider other than the CPU's does not open.
-
-    Args:
-        error: ONNX Runtime's.
-        graph: the ONNX file, for the message.
-        provider: the name of the preferred provider.
-        advice: gives the end of the message.
-    """
-    return ProviderError(f"{provider} cannot open {graph} ({reason_of(error)}); {advice(False)}")
-
-
-def reason_of(error: Exception) -> str:
-    r"""Return the part of ONNX Runtime's message that says why, in one line; its C++ names say where.
-
-    The reason is the end of the last line. ONNX Runtime writes a failed check as "PLACE CONDITION was false. REASON".
-
-    >>> reason_of(RuntimeError("/a/b.cc:65 f(int) status == Success was false. Failed to get a WebGPU adapter\n"))
-    'Failed to get a WebGPU adapter'
-    """
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return re.sub(r".*( was false\. | Status Message: |\[ONNXRuntimeError\] : \d+ : \w+ : )", "", lines[-1])

@@ -129,11 +129,6 @@ def several(packages: tuple[Package, ...]) -> str | None:
     return f"{_overwritten(packages)}; to keep {wanted}, {_how_to_keep(wanted, packages)}"
 
 
-def cuda_remedy() -> str:
-    """Return `provider_remedy` for CUDA."""
-    return provider_remedy("CUDAExecutionProvider")
-
-
 def provider_remedy(provider: str) -> str:
     """Return why onnxruntime lacks a provider, where that is known, and the commands that install it.
 

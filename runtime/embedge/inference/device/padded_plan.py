@@ -1,10 +1,11 @@
 """Token counts to padded batches for a GPU. A pure function of the counts, as ``plan`` is for a CPU.
 
 A GPU needs thousands of tokens at a time, and some of its kernels prepare themselves for each new shape. So texts of
-similar length share a batch, shorter ones are padded, and the lengths of batches are few.
+similar length share a batch, shorter ones are padded, and batches have few different lengths.
 
-Measured on an NVIDIA H200 with fp16 graphs of bge-small and bge-base: padded batches are 1.7 to 4.6 times as fast as
-batches of equal length; a budget of 16k tokens is faster than 64k, and a multiple of 8 faster than one of 32.
+A prototype was measured on an NVIDIA H200, with fp16 graphs in the shapes of bge-small and bge-base. Padded batches
+were 1.7 to 4.6 times as fast as batches of equal length. A budget of 16k tokens was faster than 64k; with 64k,
+multiples of 8 were faster than multiples of 32.
 """
 
 from collections.abc import Sequence
@@ -15,8 +16,9 @@ from embedge.inference.plan import Batch
 _BUDGET = 16_384  # tokens in one batch, padding included
 # Lengths are multiples of the first number, and above _FINE tokens of the second: there, 64 tokens are a small part.
 _MULTIPLE, _COARSE_MULTIPLE, _FINE = 8, 64, 512
-# A batch of its own costs about as much time as this many more tokens of padding. (A run of one short text takes 1.7 to
-# 1.9 ms on the H200, in which it embeds some 1,500 tokens; most of that time passes beside the card's work.)
+# What a run costs beside its tokens, in tokens: to cut off a batch must save more padding than that. It is an estimate.
+# On the H200, a run of one short text took 1.7 to 1.9 ms, as long as some 1,500 tokens in large batches; but most of
+# that is work of the CPU, which goes on while the card computes.
 _TOKENS_OF_A_RUN = 512
 # Attention with a mask may hold a score for each pair of tokens: rows * tokens^2 numbers for each head. Batches of
 # texts above 512 tokens have fewer rows, so that there are never more scores than with 32 texts of 512 tokens.
@@ -96,7 +98,8 @@ def _cut(lengths: Sequence[int], batch_tokens: int | None, batch_size: int | Non
         cost[first] = float("inf")
         for end in range(first + 1, len(groups) + 1):
             texts = starts[end] - starts[first]
-            total = texts * length - (-texts // rows) * _TOKENS_OF_A_RUN + cost[end]
+            runs = -(-texts // rows)  # rounded up
+            total = texts * length + runs * _TOKENS_OF_A_RUN + cost[end]
             if total < cost[first]:
                 cost[first], cut[first] = total, end
     parts, first = [], 0

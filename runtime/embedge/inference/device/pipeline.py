@@ -1,4 +1,4 @@
-"""Tokenise on a thread while the session runs: on a GPU, tokenising takes as long as the model."""
+"""Tokenise on a thread while the session runs: with a GPU, both take about as long."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def run_ahead(chunks: Iterator[Chunk], function: Callable[[Chunk], Result], *, a
     Args:
         chunks: the chunks.
         function: called on another thread.
-        ahead: how many chunks, at most, are being computed or waiting for the caller beyond the one that he has.
+        ahead: how many chunks, at most, are computed or wait, beyond the one that the caller has.
     """
     failures: list[Exception] = []
     source = _until_failure(chunks, failures)

@@ -1,8 +1,9 @@
 """Pool hidden states in the memory of a GPU, and copy back one row of each text.
 
 The hidden states of a batch are float32 [batch, tokens, dimension]: 50 MB for 16,384 tokens of a model of dimension
-768, and the card waits while they are copied to the CPU. So they stay on the card, where a second graph of one or two
-nodes pools them. Only that graph's output is copied.
+768, and the card waits while they are copied to the CPU. So they stay on the card, where a second session pools them,
+with a graph of one or two nodes. Only that graph's output is copied. The second session has an arena of its own, to
+which a ``gpu_mem_limit`` applies again.
 
 There are two such graphs, in ``pooling_graphs``; ``tests/shared/pooling_graphs.py`` makes them. Their small inputs are
 computed here, from the numbers of tokens:
@@ -24,7 +25,8 @@ import onnxruntime as ort
 from embedge.bundle.manifest import HIDDEN, Pooling
 from embedge.errors import ProviderError
 from embedge.inference.device.provider_options import for_session
-from embedge.inference.providers import CPU, CUDA, Provider
+from embedge.inference.open_session import first_line
+from embedge.inference.providers import CPU, CUDA, ON_CPU, Provider
 from embedge.inference.token_batch import TokenBatch
 
 if TYPE_CHECKING:
@@ -135,16 +137,15 @@ def _open(graph: Path, provider: Provider) -> ort.InferenceSession:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.enable_mem_pattern = False  # it would keep a plan for each shape that was ever run
     options.log_severity_level = 4  # fatal only: every error is raised, too
-    # A mean is taken in float32. TF32, which is CUDA's default for products, has 10 bits of fraction instead of 23.
+    # A mean is taken in float32. TF32, which is the provider's default for products, has 10 bits of fraction, not 23.
     exact = replace(provider, options={**provider.options, "use_tf32": "0"}) if provider.name == CUDA else provider
     try:
         session = ort.InferenceSession(str(graph), options, providers=[for_session(exact)], enable_fallback=False)
         problem = None if session.get_providers()[0] == provider.name else "ONNX Runtime fell back to the CPU"
     except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
-        problem = next(iter(str(error).splitlines()), type(error).__name__)
+        problem = first_line(error)
     if problem:
         raise ProviderError(
-            f"{provider.name} did not open {graph} ({problem}); free memory of the card if it ran out, "
-            "or remove device and providers to run on the CPU"
+            f"{provider.name} did not open {graph} ({problem}); free memory of the card if it ran out, or {ON_CPU}"
         )
     return session

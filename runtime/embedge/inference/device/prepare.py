@@ -1,4 +1,7 @@
-"""Find and load what providers need, before a bundle is looked for, and before each session."""
+"""Find and load what providers need, before a bundle is looked for, and before each session.
+
+It is the one module of this package that a CPU imports, and imports no other before a provider needs it.
+"""
 
 from embedge.inference.providers import CUDA, Provider
 

@@ -1,14 +1,18 @@
 """What to do where an execution provider does not run a bundle's graph: the last part of errors about providers."""
 
+from collections.abc import Callable
+
 from embedge.bundle.directory import Bundle
 from embedge.bundle.manifest import Precision
 from embedge.bundle.remedy import export_command
-from embedge.inference.providers import CUDA
+from embedge.inference.providers import CUDA, ON_CPU
+
+# Gives the last part of an error. The argument says whether the provider has opened the graph.
+Advice = Callable[[bool], str]
 
 # OpenVINO (onnxruntime-openvino 1.24.1) does not know MultiHeadAttention (com.microsoft), which is in each layer of the
-# native exporter's graphs. It runs all of optimum's graphs in fp32 and fp16, but for those with FastGelu in fp32.
+# native exporter's graphs. It runs all of optimum's graphs in fp32 and fp16, except for those with FastGelu in fp32.
 _OPENVINO = "OpenVINOExecutionProvider"
-ON_CPU = "remove device and providers to run on the CPU"
 
 
 def advise(bundle: Bundle, precision: Precision, provider: str, *, opened: bool) -> str:

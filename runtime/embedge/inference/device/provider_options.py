@@ -6,19 +6,22 @@ from dataclasses import replace
 from embedge.bundle.manifest import Precision
 from embedge.inference.providers import CUDA, Provider
 
-# Without it the arena, which keeps the card's memory, grows to the next power of two: it took 10 to 19 GB for long
-# texts. With it the arena takes what is asked for: 3.9 to 5.7 GB (bge-base, fp16, H200).
+# ONNX Runtime's arena keeps the memory that it took from the card. Its default doubles at each growth, and took 10 to
+# 19 GB in embedge 0.1.0. With this option it grows by what is asked for: a prototype took 3.9 to 5.7 GB for long texts
+# (bge-base, fp16, H200).
 _ARENA = {"arena_extend_strategy": "kSameAsRequested"}
 
-# Measured on an H200 with onnxruntime-gpu 1.31.1 and bge-base. ONNX Runtime's documentation has the options' meaning:
+# Figures: graphs in the shapes of bge-small and bge-base, alone, on an H200 with onnxruntime-gpu 1.31.1. The meaning of
+# the options:
 # https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html#configuration-options
 _CUDA_DEFAULTS: Mapping[Precision, Mapping[str, str]] = {
-    # A sum of two kernels of attention: flash (1), and memory-efficient attention (2) for a card before Ampere, which
-    # has no flash. ONNX Runtime's default, cuDNN, plans for 90 to 140 ms each time a batch has a new shape; flash takes
-    # 1.8 to 2.5 ms, memory-efficient attention 2.2 to 2.7, and both are as fast from then on.
+    # A sum of two attention kernels: flash (1), and memory-efficient attention (2) for a card before Ampere, which has
+    # no flash. ONNX Runtime's default, cuDNN, plans for 90 to 140 ms each time a batch has a new shape. Flash takes 1.8
+    # to 2.5 ms, memory-efficient attention 2.2 to 2.7, and both are as fast from then on. Both are for batches without
+    # padding: with the mask [batch, tokens] ONNX Runtime takes neither (its multihead_attention.cc).
     "fp16": {**_ARENA, "sdpa_kernel": "3"},
     # Who asks for fp32 wants fp32. TF32 rounds factors to 10 bits: cosine to the CPU 0.9999965, 4e-4 an element, and
-    # 1,902 long documents/s; without it 0.99999988, 3e-7 and 852. No kernel of attention needs a plan in fp32.
+    # 1,902 long documents/s; without it 0.99999988, 3e-7 and 852. No attention kernel needs a plan in fp32.
     "fp32": {**_ARENA, "use_tf32": "0"},
     "int8": _ARENA,
 }

@@ -1,4 +1,4 @@
-"""How the texts of a call become batches for a GPU: padded, and tokenised beside the card."""
+"""How the texts of a call become batches for a GPU: padded, and tokenised while the card runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class DeviceSchedule:
 
     @property
     def window(self) -> int:
-        """How many texts of a stream to plan together: short ones have as many tokens as the largest chunk."""
+        """How many texts of a stream to plan together; so many short ones have some 64k tokens."""
         return 4096
 
     def chunks(self, lengths: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -13,13 +13,7 @@ import pytest
 
 from embedge import Bundle, Embedder, ProviderError
 from embedge.bundle.manifest import HIDDEN
-from embedge.inference.device.node_assignment import (
-    RECORD_ASSIGNMENT,
-    cannot_open,
-    check_assignment,
-    is_heavy,
-    reason_of,
-)
+from embedge.inference.device.node_assignment import RECORD_ASSIGNMENT, check_assignment, is_heavy
 from embedge.inference.providers import CPU, CUDA, Provider
 from embedge.inference.session import Session
 
@@ -206,38 +200,3 @@ def test_the_cpu_s_load_does_not_import_the_check(tiny_bundle: Bundle) -> None:
         "sys.exit(any('node_assignment' in name or 'provider_advice' in name for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-# Messages of onnxruntime-openvino 1.24.1, onnxruntime-migraphx 1.27.1, onnxruntime-webgpu 1.27.0 and onnxruntime-gpu.
-@pytest.mark.parametrize(
-    ("message", "reason"),
-    [
-        (
-            "[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: /a/basic_backend.cc:136 f(int)\n"
-            "FrontEnd API failed with GeneralFailure:\n"
-            "OpenVINO does not support the following ONNX operations: com.microsoft.MultiHeadAttention\n\n\n",
-            "OpenVINO does not support the following ONNX operations: com.microsoft.MultiHeadAttention",
-        ),
-        (
-            "/a/provider_bridge_ort.cc:1988 onnxruntime::Provider& onnxruntime::ProviderLibrary::Get() "
-            "[ONNXRuntimeError] : 1 : FAIL : Failed to load library a.so with error: libmigraphx_c.so.3: cannot open",
-            "Failed to load library a.so with error: libmigraphx_c.so.3: cannot open",
-        ),
-        (
-            "/a/webgpu_context.cc:65 f(int)::<lambda()> status == wgpu::RequestAdapterStatus::Success was false. "
-            "Failed to get a WebGPU adapter: No supported adapters\n",
-            "Failed to get a WebGPU adapter: No supported adapters",
-        ),
-        (
-            "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running If node. "
-            "Name:'a' Status Message: Non-zero status code returned while running MultiHeadAttention node. Name:'b' "
-            "Status Message: input `key_padding_mask` not implemented for webgpu",
-            "input `key_padding_mask` not implemented for webgpu",
-        ),
-        ("", "RuntimeError"),
-    ],
-)
-def test_the_reason_leaves_out_where_in_the_source_it_happened(message: str, reason: str) -> None:
-    assert reason_of(RuntimeError(message)) == reason
-    error = cannot_open(RuntimeError(message), graph=GRAPH, provider=CUDA, advice=lambda opened: str(opened))
-    assert str(error) == f"{CUDA} cannot open model.onnx ({reason}); False"

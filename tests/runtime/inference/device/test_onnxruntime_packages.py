@@ -21,17 +21,17 @@ from embedge.inference.device import onnxruntime_packages
 from embedge.inference.device.onnxruntime_packages import (
     Package,
     available_providers,
-    cuda_remedy,
     install_cuda,
     installed_packages,
     provider_remedy,
     several,
 )
+from embedge.inference.providers import CUDA
 
 RUNTIME = Path(onnxruntime_packages.__file__).parents[3]
 PROVIDERS = {
     "onnxruntime": "CPUExecutionProvider",
-    "onnxruntime-gpu": "CUDAExecutionProvider",
+    "onnxruntime-gpu": CUDA,
     "onnxruntime-openvino": "OpenVINOExecutionProvider",
 }
 STATE = """
@@ -92,7 +92,9 @@ def test_packages_are_found_by_the_file_that_they_share(pretend: Install) -> Non
 
 def test_the_plain_build_makes_way(pretend: Install) -> None:
     pretend("onnxruntime")
-    assert cuda_remedy() == 'run `pip uninstall -y onnxruntime`, then `pip install "onnxruntime-gpu[cuda,cudnn]"`'
+    assert (
+        provider_remedy(CUDA) == 'run `pip uninstall -y onnxruntime`, then `pip install "onnxruntime-gpu[cuda,cudnn]"`'
+    )
     assert provider_remedy("DmlExecutionProvider") == (
         "run `pip uninstall -y onnxruntime`, then `pip install onnxruntime-directml`"
     )
@@ -100,14 +102,17 @@ def test_the_plain_build_makes_way(pretend: Install) -> None:
 
 def test_uv_is_named_where_uv_installed(pretend: Install) -> None:
     pretend("onnxruntime", installer="uv")
-    assert cuda_remedy() == 'run `uv pip uninstall onnxruntime`, then `uv pip install "onnxruntime-gpu[cuda,cudnn]"`'
+    assert (
+        provider_remedy(CUDA)
+        == 'run `uv pip uninstall onnxruntime`, then `uv pip install "onnxruntime-gpu[cuda,cudnn]"`'
+    )
 
 
 def test_a_project_of_uv_excludes_the_plain_build(pretend: Install, tmp_path: Path) -> None:
     """Otherwise the next `uv run` would install it again."""
     pretend("onnxruntime", installer="uv")
     (tmp_path / "uv.lock").write_text("")
-    assert cuda_remedy() == (
+    assert provider_remedy(CUDA) == (
         'write exclude-dependencies = ["onnxruntime"] below [tool.uv] in pyproject.toml, then run '
         '`uv add --no-sync "onnxruntime-gpu[cuda,cudnn]"`, then `uv sync --reinstall-package onnxruntime-gpu`'
     )
@@ -117,7 +122,7 @@ def test_two_packages_are_named_with_their_versions(pretend: Install) -> None:
     pretend("onnxruntime", "1.32.0")
     pretend("onnxruntime-gpu")
     fact = "onnxruntime 1.32.0 and onnxruntime-gpu 1.31.1 share their files, and the one installed last"
-    assert cuda_remedy().startswith(fact)
+    assert provider_remedy(CUDA).startswith(fact)
     line = several(installed_packages())
     assert line is not None
     assert line.startswith(fact)
@@ -132,12 +137,14 @@ def test_of_two_packages_without_cuda_the_plain_build_goes(pretend: Install) -> 
 
 def test_the_right_package_without_its_files_is_said(pretend: Install) -> None:
     pretend("onnxruntime-gpu")
-    assert cuda_remedy().startswith("onnxruntime-gpu 1.31.1 is installed, but another package has overwritten its")
+    assert provider_remedy(CUDA).startswith(
+        "onnxruntime-gpu 1.31.1 is installed, but another package has overwritten its"
+    )
 
 
 def test_a_build_without_metadata_is_said(pretend: Install) -> None:
     assert installed_packages() == ()
-    assert cuda_remedy() == (
+    assert provider_remedy(CUDA) == (
         "no installed package provides it, as after a build from source: build it with this provider, or "
         'run `pip install "onnxruntime-gpu[cuda,cudnn]"`'
     )
@@ -147,14 +154,14 @@ def test_no_command_is_given_where_there_is_none(pretend: Install, monkeypatch: 
     pretend("onnxruntime")
     assert provider_remedy("CoreMLExecutionProvider") == "use one of these"
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert provider_remedy("CUDAExecutionProvider") == "macOS has no CUDA, use one of these"
+    assert provider_remedy(CUDA) == "macOS has no CUDA, use one of these"
 
 
 def test_the_page_for_gpus_has_the_same_commands(pretend: Install) -> None:
     page = (Path(__file__).parents[4] / "docs" / "gpu.md").read_text(encoding="utf-8")
     pretend("onnxruntime")
     pretend("onnxruntime-gpu")
-    for command in re.findall("`(.+?)`", cuda_remedy()):
+    for command in re.findall("`(.+?)`", provider_remedy(CUDA)):
         assert f"\n{command}\n" in page
     assert install_cuda("<1.27") in page
 

@@ -8,8 +8,8 @@ import pytest
 
 from embedge import Bundle
 from embedge.bundle.manifest import Precision
-from embedge.inference.device.provider_advice import ON_CPU, advise
-from embedge.inference.providers import CUDA
+from embedge.inference.device.provider_advice import advise
+from embedge.inference.providers import CUDA, ON_CPU
 
 OPENVINO = "OpenVINOExecutionProvider"
 

@@ -1,8 +1,13 @@
-"""provider_errors.py: a provider's options, its device, and its memory; the messages are those of the real packages."""
+"""provider_errors.py: a provider's options, its device, its memory, and a graph that it does not open.
+
+The messages are those of the real packages.
+"""
+
+from pathlib import Path
 
 import pytest
 
-from embedge.inference.device.provider_errors import not_started
+from embedge.inference.device.provider_errors import cannot_open, not_started, reason_of
 from embedge.inference.providers import CUDA, Provider
 
 # onnxruntime-gpu 1.31.1
@@ -85,3 +90,40 @@ def test_memory_that_ran_out(message: str, reason: str) -> None:
 
 def test_a_provider_that_refuses_the_graph_has_started() -> None:
     assert not_started(Fail(REFUSED), Provider("OpenVINOExecutionProvider")) is None
+
+
+# Messages of onnxruntime-openvino 1.24.1, onnxruntime-migraphx 1.27.1, onnxruntime-webgpu 1.27.0 and onnxruntime-gpu.
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (
+            "[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: /a/basic_backend.cc:136 f(int)\n"
+            "FrontEnd API failed with GeneralFailure:\n"
+            "OpenVINO does not support the following ONNX operations: com.microsoft.MultiHeadAttention\n\n\n",
+            "OpenVINO does not support the following ONNX operations: com.microsoft.MultiHeadAttention",
+        ),
+        (
+            "/a/provider_bridge_ort.cc:1988 onnxruntime::Provider& onnxruntime::ProviderLibrary::Get() "
+            "[ONNXRuntimeError] : 1 : FAIL : Failed to load library a.so with error: libmigraphx_c.so.3: cannot open",
+            "Failed to load library a.so with error: libmigraphx_c.so.3: cannot open",
+        ),
+        (
+            "/a/webgpu_context.cc:65 f(int)::<lambda()> status == wgpu::RequestAdapterStatus::Success was false. "
+            "Failed to get a WebGPU adapter: No supported adapters\n",
+            "Failed to get a WebGPU adapter: No supported adapters",
+        ),
+        (
+            "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running If node. "
+            "Name:'a' Status Message: Non-zero status code returned while running MultiHeadAttention node. Name:'b' "
+            "Status Message: input `key_padding_mask` not implemented for webgpu",
+            "input `key_padding_mask` not implemented for webgpu",
+        ),
+        ("", "RuntimeError"),
+    ],
+)
+def test_the_reason_leaves_out_where_in_the_source_it_happened(message: str, reason: str) -> None:
+    assert reason_of(RuntimeError(message)) == reason
+    error = cannot_open(
+        RuntimeError(message), graph=Path("model.onnx"), provider=CUDA, advice=lambda opened: str(opened)
+    )
+    assert str(error) == f"{CUDA} cannot open model.onnx ({reason}); False"

@@ -20,7 +20,9 @@ MakeCheckpoint = Callable[..., Path]
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a few texts are several chunks."""
+    monkeypatch.setattr(pipeline, "_FIRST_CHARACTERS", 60)
     monkeypatch.setattr(pipeline, "_CHARACTERS", 120)
+    assert len(list(pipeline.chunk_by_characters(list(map(len, TEXTS))))) > 5
 
 
 def schedule_of(model: Model) -> DeviceSchedule:
