@@ -15,6 +15,8 @@ _BEGINNINGS = (
     "Available memory of ",
     "Unknown provider option",
     "Failed to parse provider option",
+    "Please install TensorRT libraries",
+    "Invalid OpenVINO EP option",
 )
 _LIMIT = "gpu_mem_limit"
 _ON_THE_CPU = "or remove device and providers to run on the CPU"
