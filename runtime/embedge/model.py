@@ -12,10 +12,9 @@ from embedge.bundle.manifest import CLASSES, Precision, Task
 from embedge.errors import BundleError
 from embedge.hub.resolve import resolve
 from embedge.inference.cpu import usable_cores
-from embedge.inference.device.prepare import prepare_providers
 from embedge.inference.load import load_engine
 from embedge.inference.options import check_count
-from embedge.inference.providers import CPU, ProviderArgument, choose_providers, device_of
+from embedge.inference.providers import CPU, CPU_ONLY, ProviderArgument, choose_providers, device_of
 
 # The order in which a model without ``precision`` tries the precisions of its bundle. On other devices than the CPU,
 # int8 must be asked for by name: CUDA, for one, lacks the operators of its graph, and would leave them to the CPU.
@@ -43,7 +42,10 @@ class Model:
         # Stored as passed, not lowered to this machine's cores: a pickle may be loaded on a machine with more cores.
         self._threads = check_count("threads", threads)
         self._providers = choose_providers(device, providers)
-        prepare_providers(self._providers)  # before a bundle is downloaded or exported for a card that is not there
+        if self._providers != CPU_ONLY:
+            from embedge.inference.device.prepare import prepare_providers  # the CPU does not need it
+
+            prepare_providers(self._providers)  # before a bundle is downloaded or exported for a card that is not there
         on_cpu = self._providers[0].name == CPU
         bundle = resolve(
             model,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -74,11 +74,12 @@ class Engine:
             lambda taken: self._plan(tokenise(taken[1], prefix=options.prefix, start=taken[0]), options.call),
         )
         try:
-            for tokens, plan in prepared:
-                truncation.add(tokens)
-                collector = self._vector_collector(len(tokens), options)
-                self._run_batches(tokens, plan, collector)
-                yield from collector.result()
+            with closing(prepared):  # no thread outlives the call
+                for tokens, plan in prepared:
+                    truncation.add(tokens)
+                    collector = self._vector_collector(len(tokens), options)
+                    self._run_batches(tokens, plan, collector)
+                    yield from collector.result()
         except GeneratorExit:  # the caller closes the stream before its end
             with suppress(TruncationWarning):  # if warnings are errors: nobody could catch one raised here
                 truncation.warn()
@@ -146,9 +147,10 @@ class Engine:
         """
         schedule, start = self._schedule, 0
         truncation = Truncation(self._manifest.max_tokens, options.on_truncate, kind=kind)
-        chunks = schedule.chunks(lengths)
-        with progress(len(lengths), options.show_progress_bar) as advance:
-            for tokens, plan in schedule.prepared(chunks, lambda chunk: self._plan(tokenise(chunk), options)):
+        prepared = schedule.prepared(schedule.chunks(lengths), lambda chunk: self._plan(tokenise(chunk), options))
+        # Closing waits for the threads of ``prepared``: no thread outlives the call.
+        with progress(len(lengths), options.show_progress_bar) as advance, closing(prepared):
+            for tokens, plan in prepared:
                 truncation.add(tokens)
                 if start + len(tokens) == len(lengths):  # before the run on a CPU, where all are tokenised first
                     truncation.warn()

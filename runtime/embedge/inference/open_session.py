@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import onnxruntime as ort
 
 from embedge.errors import BundleError, ProviderError
-from embedge.inference.device.prepare import prepare_providers
 from embedge.inference.providers import CPU, ON_CPU, Provider
 
 if TYPE_CHECKING:
@@ -76,20 +75,20 @@ class SessionFactory:
         return options
 
     def _not_opened(self, error: Exception) -> ProviderError | BundleError:
-        first = self.providers[0]
+        other = next((provider for provider in self.providers if provider.name != CPU), None)
         if ort.__file__ is None:  # the folder is there, and its modules are not
             from embedge.inference.device.onnxruntime_packages import files_are_gone  # only this error needs it
 
             return ProviderError(files_are_gone())
-        if first.name == CPU:
+        if other is None:
             return BundleError(
                 f"ONNX Runtime {ort.__version__} cannot load {self.graph} ({first_line(error)}); "
                 f"free memory if it ran out, else run `pip install -U {_PACKAGE}` or export the bundle again"
             )
         from embedge.inference.device.provider_errors import cannot_open, not_started  # the CPU does not need it
 
-        return not_started(error, first) or cannot_open(
-            error, graph=self.graph, provider=first.name, advice=self.advice
+        return not_started(error, other) or cannot_open(
+            error, graph=self.graph, provider=other.name, advice=self.advice
         )
 
     def _check_provider(self, session: ort.InferenceSession) -> None:
@@ -110,6 +109,7 @@ def _prepare(providers: tuple[Provider, ...]) -> list[tuple[str, dict[str, str]]
     """Return the providers as ONNX Runtime takes them, after what they need has been found and loaded."""
     if all(provider.name == CPU for provider in providers):
         return [provider.argument for provider in providers]
+    from embedge.inference.device.prepare import prepare_providers
     from embedge.inference.device.provider_options import for_session
 
     prepare_providers(providers)

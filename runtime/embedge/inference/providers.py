@@ -151,8 +151,17 @@ def _merge(wanted: Provider, providers: tuple[Provider, ...], device: object) ->
         if first.options.get("device_id", options.get("device_id")) == options.get("device_id"):
             return replace(first, options=options), *rest
     raise InputValueError(
-        f"device={str(device)!r} does not agree with providers, which run on {device_of(providers)}; "
-        "pass only one of the two"
+        f"device={str(device)!r} does not agree with providers, which are {_names(providers)}; pass only one of the two"
+    )
+
+
+def _names(providers: tuple[Provider, ...]) -> str:
+    """The names of providers, each with the number of its card if it has one."""
+    return ", ".join(
+        f"{provider.name} (device_id {provider.options['device_id']})"
+        if "device_id" in provider.options
+        else provider.name
+        for provider in providers
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 from embedge.inference.options import CallOptions
@@ -22,8 +22,10 @@ class Schedule(Protocol):
     def chunks(self, lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
         """Yield the first and end position of each chunk of texts, whose lengths in characters are given."""
 
-    def prepared(self, chunks: Iterator[Chunk], prepare: Callable[[Chunk], Prepared]) -> Iterator[Prepared]:
-        """Yield ``prepare(chunk)`` of each chunk, in order: its tokens and its batches."""
+    def prepared(
+        self, chunks: Iterator[Chunk], prepare: Callable[[Chunk], Prepared]
+    ) -> Generator[Prepared, None, None]:
+        """Yield ``prepare(chunk)`` of each chunk, in order: its tokens and its batches. Close it to end its threads."""
 
     def plan(self, token_counts: Sequence[int], options: CallOptions) -> Sequence[Batch]:
         """Return the batches of one chunk."""
@@ -42,9 +44,12 @@ class CpuSchedule:
         """Yield one chunk with all texts."""
         yield 0, len(lengths)
 
-    def prepared(self, chunks: Iterator[Chunk], prepare: Callable[[Chunk], Prepared]) -> Iterator[Prepared]:
+    def prepared(
+        self, chunks: Iterator[Chunk], prepare: Callable[[Chunk], Prepared]
+    ) -> Generator[Prepared, None, None]:
         """Yield ``prepare(chunk)`` of each chunk when the caller asks for it."""
-        return map(prepare, chunks)
+        for chunk in chunks:
+            yield prepare(chunk)
 
     def plan(self, token_counts: Sequence[int], options: CallOptions) -> Sequence[Batch]:
         """Return batches of texts of equal token count."""

@@ -97,10 +97,11 @@ class Tokeniser:
         index in error messages.
 
         Raises:
-            InputValueError: a text is not valid Unicode, or a query leaves no room for a document.
+            InputValueError: a text is not valid Unicode, a query leaves no room for a document, or a pair has no
+                tokens.
             BundleError: the tokenizer fails.
         """
-        ids, truncated, max_characters = TokensBuilder(self._path, start), [], None
+        ids, truncated, max_characters = TokensBuilder(self._path, start, kind="pair"), [], None
         content_tokeniser, special_tokens = self._content_tokeniser, self._special_tokens_of_pair
         max_content_tokens = self._max_tokens - special_tokens.count
         for first, end in _chunks([len(query) + len(document) for query, document in pairs]):

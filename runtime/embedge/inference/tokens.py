@@ -58,11 +58,13 @@ class TokensBuilder:
     Args:
         path: the path of the tokenizer's file, for error messages.
         start: the index of the first text in error messages.
+        kind: what messages call an input, ``text`` or ``pair``.
     """
 
-    def __init__(self, path: Path, start: int) -> None:
+    def __init__(self, path: Path, start: int, *, kind: str = "text") -> None:
         self._path = path
         self._start = start
+        self._kind = kind
         self._ids: list[int] = []
         self._counts: list[int] = []
         self._chunks: list[NDArray[np.integer[Any]]] = []
@@ -71,7 +73,7 @@ class TokensBuilder:
     def add(self, ids: list[int]) -> None:
         """Add the ids of the next text; raise InputValueError if there are none."""
         if not ids:
-            raise InputValueError(f"text {self._start + len(self._counts)} has no tokens; remove it")
+            raise InputValueError(f"{self._kind} {self._start + len(self._counts)} has no tokens; remove it")
         self._ids += ids
         self._counts.append(len(ids))
 

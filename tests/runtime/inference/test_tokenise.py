@@ -252,6 +252,13 @@ def test_a_long_query_leaves_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert ours._content_tokeniser._tokenizer.characters < 1000
 
 
+def test_a_pair_without_tokens_is_named(tmp_path: Path) -> None:
+    """Only without special tokens; the index is the one in the whole input, beyond a chunk of 512 pairs."""
+    ours, _ = tokeniser_of(make("words"), tmp_path, "right")
+    with pytest.raises(InputValueError, match="pair 614 has no tokens; remove it"):
+        ours.encode_pairs([*[("a", "ab")] * 514, ("", "")], start=100)
+
+
 def test_a_lone_surrogate_that_is_not_read_is_no_error(tmp_path: Path) -> None:
     ours, theirs = tokeniser_of(make("bert"), tmp_path, "right")
     assert as_lists(ours.encode(["a " * 1000 + "\ud83d"])) == [theirs.encode("a " * 1000).ids]

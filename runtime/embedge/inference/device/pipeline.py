@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from itertools import chain, islice
 from typing import TypeVar
@@ -38,13 +38,17 @@ def chunk_by_characters(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
         yield first, len(lengths)
 
 
-def run_ahead(chunks: Iterator[Chunk], function: Callable[[Chunk], Result], *, ahead: int) -> Iterator[Result]:
+def run_ahead(
+    chunks: Iterator[Chunk], function: Callable[[Chunk], Result], *, ahead: int
+) -> Generator[Result, None, None]:
     """Yield ``function(chunk)`` of each chunk, in order, while later ones are computed on another thread.
 
     They are computed one after the other: two at a time would only make the caller wait longer for the first.
 
     The chunks are taken on the caller's thread, because an iterator may belong to it (a cursor of sqlite3 does). An
     error is raised where the result would have been, after the results of all chunks before it.
+
+    Close the generator if you stop before its end: this waits for its threads. An error's traceback may keep it open.
 
     Args:
         chunks: the chunks.

@@ -21,6 +21,8 @@ _BEGINNINGS = (
     "Available memory of ",
     "Unknown provider option",
     "Failed to parse provider option",
+    "Please install TensorRT libraries",
+    "Invalid OpenVINO EP option",
 )
 _LIMIT = "gpu_mem_limit"
 

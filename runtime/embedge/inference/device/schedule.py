@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -36,7 +36,9 @@ class DeviceSchedule:
         """Yield chunks of some batches each, of which the first is small."""
         return chunk_by_characters(lengths)
 
-    def prepared(self, chunks: Iterator[Chunk], prepare: Callable[[Chunk], Prepared]) -> Iterator[Prepared]:
+    def prepared(
+        self, chunks: Iterator[Chunk], prepare: Callable[[Chunk], Prepared]
+    ) -> Generator[Prepared, None, None]:
         """Yield ``prepare(chunk)`` of each chunk; later chunks are prepared meanwhile."""
         return run_ahead(chunks, prepare, ahead=_AHEAD)
 

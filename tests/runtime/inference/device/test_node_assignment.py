@@ -194,9 +194,11 @@ def test_a_provider_that_cannot_open_a_graph_is_not_the_bundle_s_fault(tmp_path:
         Session(graph, threads=1, providers=(Provider(AZURE),), outputs={HIDDEN: ()}, run_as_is=False)
 
 
-def test_the_cpu_s_load_does_not_import_the_check(tiny_bundle: Bundle) -> None:
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_the_cpu_imports_nothing_of_this_folder(tiny_bundle: Bundle, device: str | None) -> None:
     code = (
-        f"import sys; from embedge import Embedder; Embedder({str(tiny_bundle.path)!r}).encode('the cat'); "
-        "sys.exit(any('node_assignment' in name or 'provider_advice' in name for name in sys.modules))"
+        f"import sys; from embedge import Embedder; model = Embedder({str(tiny_bundle.path)!r}, device={device!r}); "
+        "model.encode(['the cat', 'a dog']), list(model.stream(['the cat'])); "
+        "sys.exit(any(name.startswith('embedge.inference.device') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -98,7 +98,7 @@ def test_no_thread_outlives_a_caller_who_stops() -> None:
     results = run_ahead(iter(range(5)), note, ahead=2)
     next(results)
     running.release(2)
-    results.close()  # type: ignore[attr-defined]  # a generator
+    results.close()
     assert sorted(ended) == [0, 1, 2]
 
 

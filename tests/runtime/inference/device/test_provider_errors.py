@@ -26,6 +26,20 @@ UNKNOWN_OPTION = (
     "onnxruntime::ProviderOptions&) [ONNXRuntimeError] : 1 : FAIL : provider_options_utils.h:182 Parse Unknown "
     'provider option: "nonsense".\n'
 )
+# onnxruntime-gpu 1.31.1, without TensorRT's own libraries
+NO_TENSORRT = (
+    "/onnxruntime_src/onnxruntime/python/onnxruntime_pybind_state.cc:729 void onnxruntime::python::"
+    "RegisterTensorRTPluginsAsCustomOps(PySessionOptions&, const onnxruntime::ProviderOptions&) Please install "
+    "TensorRT libraries as mentioned in the GPU requirements page, make sure they're in the PATH or LD_LIBRARY_PATH, "
+    "and that your GPU is supported.\n"
+)
+# onnxruntime-openvino 1.24.1
+UNKNOWN_TO_OPENVINO = (
+    "/onnxruntime/onnxruntime/python/onnxruntime_pybind_state.cc:1053 std::shared_ptr<onnxruntime::"
+    "IExecutionProviderFactory> onnxruntime::python::CreateExecutionProviderFactoryInstance(const onnxruntime::"
+    "SessionOptions&, const std::string&, const onnxruntime::ProviderOptionsMap&) "
+    "Invalid OpenVINO EP option: nonsense\n"
+)
 # onnxruntime-openvino 1.24.1
 REFUSED = (
     "[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: "
@@ -60,6 +74,12 @@ class Fail(Exception):  # noqa: N818
     [
         (RuntimeError(NO_CARD), "CUDA failure 36: API call is not supported in the installed CUDA driver"),
         (RuntimeError(UNKNOWN_OPTION), 'Unknown provider option: "nonsense"'),
+        (
+            RuntimeError(NO_TENSORRT),
+            "(Please install TensorRT libraries as mentioned in the GPU requirements page, make "
+            "sure they're in the PATH or LD_LIBRARY_PATH, and that your GPU is supported",
+        ),
+        (RuntimeError(UNKNOWN_TO_OPENVINO), "(Invalid OpenVINO EP option: nonsense"),
         (RuntimeError(""), "RuntimeError"),
         (RuntimeError("/a/b.cc:65 f(int) x == y was false. No adapter\n"), "No adapter"),
         (EPFail("[ONNXRuntimeError] : 11 : EP_FAIL : x"), "(x"),

@@ -57,3 +57,18 @@ def test_a_session_gets_them(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatc
     options = {"arena_extend_strategy": "kSameAsRequested", "use_tf32": "0", "gpu_mem_limit": "1073741824"}
     optimised = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     assert seen == [([(CUDA, options), (CPU, {})], optimised)]
+
+
+def test_an_error_of_cuda_after_the_cpu_is_not_the_bundle_s(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """onnxruntime-gpu 1.31.1 starts every provider that is listed, though the CPU takes all nodes."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA failure 999: unknown error ; GPU=0 ; hostname=h ; file=f ; line=1 ; expr=x")
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
+    monkeypatch.setattr("embedge.inference.device.cuda.prepare_cuda", lambda _: None)
+    with pytest.raises(ProviderError, match=rf"{CUDA} did not start \(CUDA failure 999: unknown error\)"):
+        Embedder(tiny_bundle.path, providers=[CPU, CUDA])

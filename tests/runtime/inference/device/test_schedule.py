@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import numpy as np
 import pytest
 
-from embedge import Bundle, Embedder, InputTypeError, InputValueError, Reranker, TruncationWarning
+from embedge import Bundle, BundleError, Embedder, InputTypeError, InputValueError, Reranker, TruncationWarning
 from embedge.inference.device import pipeline
 from embedge.inference.device.schedule import DeviceSchedule
 from embedge.inference.token_batch import TokenBatch
@@ -97,6 +98,30 @@ def test_a_stream_gives_what_comes_before_an_error(tiny_bundle: Bundle) -> None:
     assert len([next(stream) for _ in range(10)]) == 10
     with pytest.raises(KeyError):
         next(stream)
+
+
+def test_no_thread_outlives_a_call_that_fails(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even while the caller holds the error, whose traceback holds all frames of the call."""
+    model, running = as_on_a_gpu(Embedder(tiny_bundle.path)), 0
+    tokenise = model._engine.tokeniser.encode
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        nonlocal running
+        running += 1
+        sleep(0.05)
+        tokens = tokenise(*arguments, **options)
+        running -= 1
+        return tokens
+
+    def fail(*_: object) -> None:
+        raise BundleError("the card fell off the bus")
+
+    monkeypatch.setattr(model._engine.tokeniser, "encode", slow)
+    monkeypatch.setattr(model._engine._workers, "run", fail)
+    for call in (lambda: model.encode(TEXTS), lambda: list(model.stream(TEXTS, window=5))):
+        with pytest.raises(BundleError) as held:
+            call()
+        assert running == 0, held
 
 
 def test_a_stream_reads_a_bounded_number_of_windows_ahead(tiny_bundle: Bundle) -> None:
