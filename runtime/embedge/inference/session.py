@@ -14,13 +14,13 @@ from embedge.bundle.manifest import BATCH, HIDDEN, READ_TOKENS, TOKENS, Pooling,
 from embedge.errors import BundleError
 from embedge.inference.open_session import SessionFactory, first_line
 from embedge.inference.providers import CUDA, Provider
-from embedge.inference.token_batch import TokenBatch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from embedge.inference.device.node_assignment import Advice
     from embedge.inference.device.pool import DevicePool, DeviceTensor
+    from embedge.inference.token_batch import TokenBatch  # not here: it imports tokenizers, see load.py
 
 # A parent process's sessions, in a forked child. They are never destroyed: their destructor would wait for threads that
 # the child does not have.

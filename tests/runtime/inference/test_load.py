@@ -60,6 +60,33 @@ def test_a_load_needs_no_hashlib(tiny_bundle: Bundle) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+# Counts the collections during a first load, and says whether the collector is on afterwards.
+_COUNT_COLLECTIONS = """
+import gc, sys
+from embedge import Embedder, EmbedgeError
+gc.{state}()
+before = sum(generation["collections"] for generation in gc.get_stats())
+try:
+    Embedder(sys.argv[1])
+except EmbedgeError:
+    print("failed", end=" ")
+print(sum(generation["collections"] for generation in gc.get_stats()) - before, gc.isenabled())
+"""
+
+
+@pytest.mark.parametrize("state", ["enable", "disable"])
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_load_collects_no_garbage_and_leaves_the_collector_as_it_was(copy: Path, state: str, damaged: bool) -> None:
+    """The imports alone would cause dozens of collections; reading the manifest before them may cause a few."""
+    if damaged:
+        (copy / "tokenizer.json").write_bytes(b"x" * (copy / "tokenizer.json").stat().st_size)
+    command = [sys.executable, "-c", _COUNT_COLLECTIONS.format(state=state), str(copy)]
+    *failed, collections, is_enabled = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert int(collections) <= 3
+    assert is_enabled == str(state == "enable")
+    assert failed == ["failed"] * damaged
+
+
 def test_a_session_says_when_its_graph_is_parsed(copy: Path) -> None:
     """Before its kernels are made: as it does of a graph whose weights are then found to be missing."""
     calls: list[str] = []
