@@ -81,7 +81,9 @@ def test_a_load_collects_no_garbage_and_leaves_the_collector_as_it_was(copy: Pat
     if damaged:
         (copy / "tokenizer.json").write_bytes(b"x" * (copy / "tokenizer.json").stat().st_size)
     command = [sys.executable, "-c", _COUNT_COLLECTIONS.format(state=state), str(copy)]
-    *failed, collections, is_enabled = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    *failed, collections, is_enabled = subprocess.run(
+        command, capture_output=True, text=True, check=True
+    ).stdout.split()
     assert int(collections) <= 3
     assert is_enabled == str(state == "enable")
     assert failed == ["failed"] * damaged
