@@ -27,12 +27,18 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 @pytest.fixture(scope="module")
 def bge_small(data: Path, export: Callable[..., Bundle], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of bge-small's shape with seeded weights. Memory does not depend on their values."""
+    """A bundle of bge-small's shape with seeded weights. Memory does not depend on their values.
+
+    Calibrated with as few texts as an export accepts, to be fast.
+    """
     from benchmarks.data.seeded import write_seeded
+    from embedge_export.int8.calibration_texts import MIN_TEXTS
 
     folder = tmp_path_factory.mktemp("bge-small")
     checkpoint = write_seeded("small", data / "bge-small-en-v1.5", folder / "checkpoint")
-    return export(checkpoint, folder / "bundle", like="bge-small-en-v1.5", verify=False).path
+    texts = folder / "texts.txt"
+    texts.write_text("".join(f"text number {number}\n" for number in range(MIN_TEXTS)), encoding="utf-8")
+    return export(checkpoint, folder / "bundle", like="bge-small-en-v1.5", verify=False, calibration=texts).path
 
 
 def _run(bundle: Path, limit: int) -> subprocess.CompletedProcess[str]:

@@ -34,9 +34,10 @@ if TYPE_CHECKING:
 def _without_garbage_collection() -> Iterator[None]:
     """Turn Python's cyclic garbage collector off, and on again afterwards unless it was off before.
 
-    The imports make tens of thousands of objects, hardly any of them garbage. With the collector on, Python looks
-    through them once for every 700 that are made, which takes 6 ms of a cold start of 125. Mercurial and other programs
-    whose start counts do the same. Loads on several threads may overlap: whichever found it on turns it on again.
+    The imports make 70,000 objects, hardly any of them garbage. With the collector on, Python looks through them once
+    for every 700 that are made. If it were only turned on again, it would look through all of them at once. Freezing
+    and unfreezing makes them old objects instead, which it does not look at before a full collection. Together this
+    saves 6 ms of a cold start of 130. A process that has frozen objects itself keeps them frozen.
     """
     if not gc.isenabled():
         yield
@@ -45,6 +46,9 @@ def _without_garbage_collection() -> Iterator[None]:
     try:
         yield
     finally:
+        if not gc.get_freeze_count():
+            gc.freeze()
+            gc.unfreeze()
         gc.enable()
 
 

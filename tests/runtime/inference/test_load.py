@@ -65,28 +65,48 @@ _COUNT_COLLECTIONS = """
 import gc, sys
 from embedge import Embedder, EmbedgeError
 gc.{state}()
+if "frozen" in sys.argv:
+    gc.freeze()
+is_frozen = gc.get_freeze_count() > 0
 before = sum(generation["collections"] for generation in gc.get_stats())
 try:
     Embedder(sys.argv[1])
 except EmbedgeError:
     print("failed", end=" ")
 print(sum(generation["collections"] for generation in gc.get_stats()) - before, gc.isenabled())
+assert (gc.get_freeze_count() > 0) == is_frozen
 """
 
 
 @pytest.mark.parametrize("state", ["enable", "disable"])
 @pytest.mark.parametrize("damaged", [False, True])
-def test_a_load_collects_no_garbage_and_leaves_the_collector_as_it_was(copy: Path, state: str, damaged: bool) -> None:
+@pytest.mark.parametrize("frozen", [[], ["frozen"]])
+def test_a_load_collects_no_garbage_and_leaves_the_collector_as_it_was(
+    copy: Path, state: str, damaged: bool, frozen: list[str]
+) -> None:
     """The imports alone would cause dozens of collections; reading the manifest before them may cause a few."""
     if damaged:
         (copy / "tokenizer.json").write_bytes(b"x" * (copy / "tokenizer.json").stat().st_size)
-    command = [sys.executable, "-c", _COUNT_COLLECTIONS.format(state=state), str(copy)]
+    command = [sys.executable, "-c", _COUNT_COLLECTIONS.format(state=state), str(copy), *frozen]
     *failed, collections, is_enabled = subprocess.run(
         command, capture_output=True, text=True, check=True
     ).stdout.split()
     assert int(collections) <= 3
     assert is_enabled == str(state == "enable")
     assert failed == ["failed"] * damaged
+
+
+def test_a_load_leaves_few_young_objects(tiny_bundle: Bundle) -> None:
+    """Else the collector would look through all that the imports made as soon as it is on again."""
+    code = (
+        "import gc, sys; from embedge import Embedder; Embedder(sys.argv[1]); "
+        "print(len(gc.get_objects(generation=0)), len(gc.get_objects()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tiny_bundle.path)], capture_output=True, text=True, check=True
+    )
+    young, every = map(int, done.stdout.split())
+    assert young < 5_000 < 20_000 < every
 
 
 def test_a_session_says_when_its_graph_is_parsed(copy: Path) -> None:
