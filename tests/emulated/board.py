@@ -61,11 +61,14 @@ def _run(command: list[str], emulator: Path) -> list[dict[str, str | int]]:
     )
     steps = []
     assert process.stdout
-    with process:
+    try:
         for line in process.stdout:
             if line.startswith('{"step"'):
                 steps.append(json.loads(line))
             print(line.rstrip(), flush=True)
+    finally:
+        process.terminate()
+        process.wait()
     return steps
 
 

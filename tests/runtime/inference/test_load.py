@@ -51,6 +51,12 @@ def test_the_runtime_works_through_a_bundle_without_imports_of_the_slow_kind(tin
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_tokenizers_is_not_imported_before_the_session_opens() -> None:
+    """Its import needs Python's lock, which the opening of a session does not."""
+    code = "import sys, embedge.inference.session; sys.exit('tokenizers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_a_load_needs_no_hashlib(tiny_bundle: Bundle) -> None:
     """Which takes 3 ms to import; the files' CRC-32 tells damage. numpy before 2 imports it itself."""
     code = (
