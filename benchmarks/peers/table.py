@@ -154,6 +154,12 @@ _IN_OWN_ENVIRONMENT = (
         needs=_OPTIMUM,
         environment=("light-embed==1.0.9",),
     ),
+    Peer(
+        module="fasttextembed",
+        variant="fp16",
+        about="fasttextembed: C, weights in float16, no other package; its own format",
+        environment=("fasttextembed==1.0.2",),
+    ),
     *(
         Peer(
             module="llama",

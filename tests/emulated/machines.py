@@ -14,7 +14,7 @@ from pathlib import Path
 
 from debian import RELEASE, CannotEmulateError, unpack_packages
 
-_RUNTIME = Path(__file__).resolve().parents[2] / "runtime"
+RUNTIME = Path(__file__).resolve().parents[2] / "runtime"
 # What embedding imports (tests/test_boundaries.py holds it to that); the versions of this interpreter, so that
 # processors are compared and nothing else.
 _PACKAGES = ("numpy", "onnxruntime", "tokenizers")
@@ -55,6 +55,9 @@ CPUS: Mapping[str, Cpu] = {
     "cortex-a53": Cpu(
         architecture="aarch64", model="cortex-a53", about="Raspberry Pi 3: no dot product", cpuinfo=_arm(0xD03, _ARMV8)
     ),
+    "cortex-a72": Cpu(
+        architecture="aarch64", model="cortex-a72", about="Raspberry Pi 4: no dot product", cpuinfo=_arm(0xD08, _ARMV8)
+    ),
     "cortex-a76": Cpu(
         architecture="aarch64",
         model="cortex-a76",
@@ -81,14 +84,13 @@ def python_on(cpu: Cpu, cache: Path) -> Iterator[tuple[list[str], dict[str, str]
     Raises:
         CannotEmulateError: they cannot be made here.
     """
-    emulator = _kept(cache / f"qemu-{platform.machine()}-{RELEASE}", _make_emulators)
+    emulator = kept(cache / f"qemu-{platform.machine()}-{RELEASE}", _make_emulators)
     command = [str(emulator / f"qemu-{cpu.architecture}-static"), "-cpu", cpu.model]
-    environment = {**os.environ, "PYTHONPATH": str(_RUNTIME), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(RUNTIME), "PYTHONDONTWRITEBYTECODE": "1"}
     if cpu.architecture == platform.machine():
         yield [*command, sys.executable], environment
         return
-    versions = "-".join(version(package) for package in _PACKAGES)
-    root = _kept(cache / f"{cpu.architecture}-{RELEASE}-{versions}", lambda folder: _make_root(folder, cpu))
+    root = root_of(cpu, cache)
     environment["PYTHONPATH"] += os.pathsep + str(root / "packages")
     with tempfile.TemporaryDirectory() as folder:
         prefix = Path(folder)  # where QEMU looks first for whatever the program opens
@@ -99,7 +101,17 @@ def python_on(cpu: Cpu, cache: Path) -> Iterator[tuple[list[str], dict[str, str]
         yield [*command, "-L", str(prefix), str(root / f"usr/bin/python{_PYTHON}")], environment
 
 
-def _kept(path: Path, make: Callable[[Path], Path]) -> Path:
+def root_of(cpu: Cpu, cache: Path) -> Path:
+    """The root of a file system with Python for the processor, and the runtime's packages in ``packages``.
+
+    Raises:
+        CannotEmulateError: it cannot be made here.
+    """
+    versions = "-".join(version(package) for package in _PACKAGES)
+    return kept(cache / f"{cpu.architecture}-{RELEASE}-{versions}", lambda folder: _make_root(folder, cpu))
+
+
+def kept(path: Path, make: Callable[[Path], Path]) -> Path:
     """A folder of the cache, made by ``make`` in a temporary one if it is not there: whole, or not at all."""
     if not path.is_dir():
         path.parent.mkdir(parents=True, exist_ok=True)

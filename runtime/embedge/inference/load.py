@@ -11,8 +11,9 @@ the two waits, session and tokenizer were loaded one after the other in one star
 how long the import takes. That costs 10 ms of 120.)
 """
 
-from collections.abc import Callable
-from contextlib import suppress
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,30 @@ if TYPE_CHECKING:
     from embedge.inference.tokenise import Tokeniser
 
 
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Turn Python's cyclic garbage collector off, and on again afterwards unless it was off before.
+
+    The imports make 35,000 objects, hardly any of them garbage. With the collector on, Python looks through them once
+    for every 700 that are made. If it were only turned on again, it would look through all of them at once. Freezing
+    and unfreezing makes them old objects instead, which it does not look at before a full collection. Together this
+    saves 6 ms of a cold start of 130. A process that has frozen objects itself keeps them frozen. (Python
+    3.12 starts with some, so there the start is not faster.)
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        if not gc.get_freeze_count():
+            gc.freeze()
+            gc.unfreeze()
+        gc.enable()
+
+
+@_without_garbage_collection()
 def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[Provider, ...], threads: int) -> "Engine":
     """Load a bundle's engine.
 

@@ -15,13 +15,13 @@ from embedge.errors import BundleError
 from embedge.inference.graph_outputs import check_declared, check_output
 from embedge.inference.open_session import SessionFactory, first_line
 from embedge.inference.providers import CUDA, ON_CPU, Provider
-from embedge.inference.token_batch import TokenBatch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from embedge.inference.device.pool import DevicePool
     from embedge.inference.device.provider_advice import Advice
+    from embedge.inference.token_batch import TokenBatch  # not here: it imports tokenizers, see load.py
 
 # A parent process's sessions, in a forked child. They are never destroyed: their destructor would wait for threads that
 # the child does not have.

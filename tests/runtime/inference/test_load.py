@@ -51,6 +51,12 @@ def test_the_runtime_works_through_a_bundle_without_imports_of_the_slow_kind(tin
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_tokenizers_is_not_imported_before_the_session_opens() -> None:
+    """Its import needs Python's lock, which the opening of a session does not."""
+    code = "import sys, embedge.inference.session; sys.exit('tokenizers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_a_load_needs_no_hashlib(tiny_bundle: Bundle) -> None:
     """Which takes 3 ms to import; the files' CRC-32 tells damage. numpy before 2 imports it itself."""
     code = (
@@ -58,6 +64,55 @@ def test_a_load_needs_no_hashlib(tiny_bundle: Bundle) -> None:
         f"Embedder({str(tiny_bundle.path)!r}); sys.exit('hashlib' in sys.modules and not before)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# Counts the collections during a first load, and says whether the collector is on afterwards.
+_COUNT_COLLECTIONS = """
+import gc, sys
+from embedge import Embedder, EmbedgeError
+gc.{state}()
+if "frozen" in sys.argv:
+    gc.freeze()
+is_frozen = gc.get_freeze_count() > 0
+before = sum(generation["collections"] for generation in gc.get_stats())
+try:
+    Embedder(sys.argv[1])
+except EmbedgeError:
+    print("failed", end=" ")
+print(sum(generation["collections"] for generation in gc.get_stats()) - before, gc.isenabled())
+assert (gc.get_freeze_count() > 0) == is_frozen
+"""
+
+
+@pytest.mark.parametrize("state", ["enable", "disable"])
+@pytest.mark.parametrize("damaged", [False, True])
+@pytest.mark.parametrize("frozen", [[], ["frozen"]])
+def test_a_load_collects_no_garbage_and_leaves_the_collector_as_it_was(
+    copy: Path, state: str, damaged: bool, frozen: list[str]
+) -> None:
+    """The imports alone would cause dozens of collections; reading the manifest before them may cause a few."""
+    if damaged:
+        (copy / "tokenizer.json").write_bytes(b"x" * (copy / "tokenizer.json").stat().st_size)
+    command = [sys.executable, "-c", _COUNT_COLLECTIONS.format(state=state), str(copy), *frozen]
+    *failed, collections, is_enabled = subprocess.run(
+        command, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert int(collections) <= 3
+    assert is_enabled == str(state == "enable")
+    assert failed == ["failed"] * damaged
+
+
+def test_a_load_leaves_few_young_objects(tiny_bundle: Bundle) -> None:
+    """Else the collector would look through all that the imports made as soon as it is on again."""
+    code = (
+        "import gc, sys; from embedge import Embedder; Embedder(sys.argv[1]); "
+        "print(len(gc.get_objects(generation=0)), len(gc.get_objects()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tiny_bundle.path)], capture_output=True, text=True, check=True
+    )
+    young, every = map(int, done.stdout.split())
+    assert young < 5_000 < 20_000 < every
 
 
 def test_a_session_says_when_its_graph_is_parsed(copy: Path) -> None:
