@@ -92,6 +92,16 @@ def test_inference_and_hub_never_meet() -> None:
     assert [arrow for arrow in graph().arrows("embedge") if rooms.issuperset(arrow)] == []
 
 
+def test_onnxruntime_is_imported_in_one_place() -> None:
+    """That place turns its telemetry off before. `embedge info` asks it for its version of CUDA after that."""
+    found = {found.source for found in graph().imports if package_of(found.target) == "onnxruntime"}
+    assert found == {
+        "embedge.inference.onnxruntime_import",
+        "embedge.command.info",
+        "embedge_export.optimum.traced_graph",  # its tools; it imports that place first
+    }
+
+
 def test_no_files_import_each_other_in_a_circle() -> None:
     assert graph().circles() == []
 

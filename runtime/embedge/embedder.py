@@ -69,8 +69,9 @@ class Embedder(Model):
             ``providers`` do not run on it.
 
     Several threads may call it. It can be pickled, as a path and options; the bundle must exist where it is unpickled.
-    A forked child may call it, as multiprocessing's workers do. But a forked child that ends with ``sys.exit`` waits
-    forever for threads that only the parent has, as with onnxruntime alone: end it with ``os._exit``, or spawn it.
+    A forked child may call it on a CPU, as multiprocessing's workers do, and may end as it likes. If your program
+    imports onnxruntime before embedge, set ``ORT_DISABLE_TELEMETRY=1`` before that: ONNX Runtime's telemetry makes
+    forked children hang or abort when they end.
     """
 
     _task = "embed"

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from typing import Literal, TextIO
 
 from embedge.background import Semaphore
-from embedge.errors import escape
+from embedge.errors import MissingExtraError, escape
 
 _MANY_TEXTS = 64  # fewer are done before anybody could read a progress bar
 _DELAY = 1.0  # seconds before the bar appears
@@ -24,12 +24,24 @@ def progress(
         total: how many texts or bytes there are; None if unknown.
         show: whether to show the bar; None shows it if stderr is a terminal and the total is unknown or at least 64.
         unit: what is counted.
+
+    Raises:
+        MissingExtraError: ``show`` is True, and tqdm is not installed. If nobody asked, the work goes on without a bar.
     """
     wanted = show or (show is None and (total is None or total >= _MANY_TEXTS) and is_terminal(sys.stderr))
     if not wanted or sys.stderr is None:
         yield lambda count: None
         return
-    from tqdm import tqdm
+    try:
+        from tqdm import tqdm
+    except ModuleNotFoundError as error:  # as in a trimmed deployment
+        if show:
+            raise MissingExtraError(
+                "tqdm, which draws the progress bar, is not installed; run `pip install tqdm`, "
+                "or leave show_progress_bar out"
+            ) from error
+        yield lambda count: None
+        return
 
     file = _QuietStream(sys.stderr)
     with tqdm(total=total, unit=unit, unit_scale=unit == "B", delay=0 if show else _DELAY, file=file) as bar:

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from embedge.errors import CheckpointError
+from embedge.inference.onnxruntime_import import ort
 from embedge_export.errors import translate_errors
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto, TensorProto, helper
 
+import embedge.inference.onnxruntime_import  # noqa: F401  # before the imports of onnxruntime below
 from embedge.bundle.manifest import Precision
 from embedge.errors import CheckpointError
 from embedge_export.checkpoint.model_config import hidden_size

@@ -11,7 +11,10 @@ from importlib.util import find_spec
 from io import TextIOWrapper
 from typing import Any
 
-import click
+try:
+    import click
+except ModuleNotFoundError:  # as in a trimmed deployment, whose library works
+    sys.exit("Error: the command needs click, which is not installed; run `pip install click`")
 
 from embedge.command.log import log_shown
 from embedge.errors import EmbedgeError, MissingExtraError, escape
@@ -32,6 +35,8 @@ COMMANDS = {
     "models": "embedge_export.command.models:models",
     "info": "embedge.command.info:info",
 }
+# What embedge requires beside click, and a deployment may have left out. Another module that is missing is our mistake.
+_REQUIRED = ("huggingface_hub", "numpy", "onnxruntime", "packaging", "platformdirs", "tokenizers", "tqdm")
 _stopped_by: list[int] = []  # the signals that stop this process
 _AGAIN = 3.0  # seconds in which a stopped command cleans up, before it is stopped again
 
@@ -70,6 +75,9 @@ class _Group(click.Group):
                 sys.exit(128 + _stopped_by[0])
             if ctx.meta.get("debug") or isinstance(error, BrokenPipeError):
                 raise
+            missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+            if missing in _REQUIRED:
+                raise click.ClickException(f"{missing} is not installed; run `pip install {missing}`") from error
             # A Warning is raised where the user runs python with -W error.
             expected = isinstance(error, EmbedgeError | OSError | MemoryError | Warning)
             hint = "" if expected else "; this is a bug in embedge, run the command with --debug to see where"

@@ -6,7 +6,8 @@ Here, a hub that fails or sends nothing is an error within seconds. A hub that i
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -58,10 +59,12 @@ def is_offline() -> bool:
     """Whether HF_HUB_OFFLINE is set.
 
     Raises:
-        HubError: huggingface_hub cannot be imported, because one of its variables has a value that it cannot read.
+        HubError: huggingface_hub cannot be imported: it is not installed, or one of its variables has a value that it
+            cannot read.
     """
     try:
-        from huggingface_hub import constants
+        with _installed():
+            from huggingface_hub import constants
     except ValueError as error:
         raise HubError(
             f"huggingface_hub cannot be imported, because it cannot read one of the HF_* variables ({error}); "
@@ -101,10 +104,26 @@ def _file(sibling: "RepoSibling") -> HubFile:
 
 
 def hub_api() -> "HfApi":
-    """huggingface_hub's client, which sends embedge's name and version to the hub."""
-    from huggingface_hub import HfApi
+    """huggingface_hub's client, which sends embedge's name and version to the hub.
+
+    Raises:
+        HubError: huggingface_hub or a package that it needs is not installed.
+    """
+    with _installed():
+        from huggingface_hub import HfApi
 
     return HfApi(library_name="embedge", library_version=__version__)
+
+
+@contextmanager
+def _installed() -> Iterator[None]:
+    """Run imports from huggingface_hub; raise HubError if it is not there, as in a trimmed deployment."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = (error.name or "huggingface_hub").partition(".")[0]
+        needed = "" if missing == "huggingface_hub" else ", which huggingface_hub needs,"
+        raise HubError(f"{missing}{needed} is not installed; run `pip install huggingface_hub`") from error
 
 
 def ask(hub_id: str, question: Callable[[], Answer], revision: str | None = None) -> Answer:

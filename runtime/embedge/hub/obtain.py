@@ -61,13 +61,13 @@ def obtain(request: Request) -> Bundle:
     if request.adds_to:
         held, wanted = _names(request.adds_to), " or ".join(request.preferred)
         log_step(f"{'adding':<11}{wanted} to {request.adds_to.path}, which holds {held}")
-    hub_failure: HubError | ModuleNotFoundError | None = None
+    hub_failure: HubError | None = None
     is_hub_id = "/" in request.name and (request.adds_to is not None or not is_dir(Path(request.name)))
     if is_hub_id and not request.local_files_only:
         place = cached_path(request.name, request.cache_dir)
         try:
             snapshot = find_snapshot(request.name, read_commit(place))
-        except (HubError, ModuleNotFoundError) as error:  # the exporter may still have the checkpoint on this machine
+        except HubError as error:  # the exporter may still have the checkpoint on this machine
             hub_failure = error
         else:
             if MANIFEST in snapshot.files:

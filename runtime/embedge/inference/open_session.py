@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import onnxruntime as ort
-
 from embedge.errors import BundleError, ProviderError
+from embedge.inference.forks import keep_in_children
+from embedge.inference.onnxruntime_import import ort
 from embedge.inference.providers import CPU, ON_CPU, Provider
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class SessionFactory:
             )
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
             raise self._not_opened(error) from error
+        keep_in_children(session)
         self._check_provider(session)
         return session
 

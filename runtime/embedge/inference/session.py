@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime as ort
 
 from embedge.bundle.manifest import HIDDEN, Pooling, Shape
 from embedge.errors import BundleError
@@ -22,10 +21,6 @@ if TYPE_CHECKING:
     from embedge.inference.device.pool import DevicePool
     from embedge.inference.device.provider_advice import Advice
     from embedge.inference.token_batch import TokenBatch  # not here: it imports tokenizers, see load.py
-
-# A parent process's sessions, in a forked child. They are never destroyed: their destructor would wait for threads that
-# the child does not have.
-_SESSIONS_OF_PARENT: list[ort.InferenceSession] = []
 
 
 class Session:
@@ -95,8 +90,6 @@ class Session:
             ProviderError: the session runs on CUDA, which a child cannot use if its parent has.
         """
         if os.getpid() != self._process:
-            if self._session not in _SESSIONS_OF_PARENT:
-                _SESSIONS_OF_PARENT.append(self._session)
             if any(provider.name == CUDA for provider in self._providers):
                 from embedge.inference.device.cuda import in_forked_child
 

@@ -94,6 +94,7 @@ def test_an_onnxruntime_that_cannot_be_used_is_shown(
     monkeypatch.setattr(sys, "path", [str(tmp_path), *site, str(Path(graphics_card.__file__).parents[2])])
     for name in [name for name in sys.modules if name.partition(".")[0] == "onnxruntime"]:
         monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "embedge.inference.onnxruntime_import", raising=False)
     shown = rows()
     assert "run `pip install onnxruntime`" in shown["providers"]
     assert shown["onnxruntime"] == "not installed"

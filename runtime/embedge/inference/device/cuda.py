@@ -12,10 +12,9 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-import onnxruntime as ort
-
 from embedge.errors import ProviderError
 from embedge.inference.device.onnxruntime_packages import install_cuda
+from embedge.inference.onnxruntime_import import ort
 from embedge.inference.providers import CUDA, ON_CPU, Provider
 
 # Its versions from 1.27 on are built for CUDA 13, those before for CUDA 12.

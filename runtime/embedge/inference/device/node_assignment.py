@@ -24,7 +24,7 @@ from embedge.inference.device.provider_errors import reason_of
 from embedge.inference.providers import CPU, ON_CPU
 
 if TYPE_CHECKING:
-    import onnxruntime as ort
+    from embedge.inference.onnxruntime_import import ort
 
     from embedge.inference.device.provider_advice import Advice
 
@@ -96,10 +96,10 @@ def _count_nodes(session: "ort.InferenceSession", provider: str) -> dict[str, Co
         for part in session.get_provider_graph_assignment_info():
             counts.setdefault(part.ep_name, Counter()).update(node.op_type for node in part.get_nodes())
     except Exception as error:  # AttributeError before 1.24.1; ONNX Runtime's exceptions share no base but Exception
-        from onnxruntime import __version__
+        from embedge.inference.onnxruntime_import import ort
 
         raise ProviderError(
-            f"ONNX Runtime {__version__} does not say which nodes {provider} runs ({reason_of(error)}); "
+            f"ONNX Runtime {ort.__version__} does not say which nodes {provider} runs ({reason_of(error)}); "
             f"update it to 1.24.1 or later, or {ON_CPU}"
         ) from error
     return counts

@@ -100,14 +100,14 @@ def available_providers() -> list[str]:
         ProviderError: onnxruntime or its files are gone; the message has the commands that bring them back.
     """
     try:
-        import onnxruntime
+        from embedge.inference.onnxruntime_import import ort
     except ModuleNotFoundError as error:
         if error.name != "onnxruntime":
             raise
         raise ProviderError("onnxruntime is not installed; run `pip install onnxruntime`") from error
-    if onnxruntime.__file__ is None:
+    if ort.__file__ is None:
         raise ProviderError(files_are_gone())
-    names: list[str] = onnxruntime.get_available_providers()
+    names: list[str] = ort.get_available_providers()
     return names
 
 

@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime as ort
 
 from embedge.bundle.manifest import HIDDEN, Pooling
 from embedge.errors import ProviderError
 from embedge.inference.device.provider_options import for_session
+from embedge.inference.forks import keep_in_children
+from embedge.inference.onnxruntime_import import ort
 from embedge.inference.open_session import first_line
 from embedge.inference.providers import CPU, CUDA, ON_CPU, Provider
 from embedge.inference.token_batch import TokenBatch
@@ -144,6 +145,8 @@ def _open(graph: Path, provider: Provider) -> ort.InferenceSession:
         problem = None if session.get_providers()[0] == provider.name else "ONNX Runtime fell back to the CPU"
     except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
         problem = first_line(error)
+    else:
+        keep_in_children(session)
     if problem:
         raise ProviderError(
             f"{provider.name} did not open {graph} ({problem}); free memory of the card if it ran out, or {ON_CPU}"

@@ -171,6 +171,7 @@ def test_an_empty_onnxruntime_is_an_error(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "onnxruntime" / "capi").mkdir(parents=True)
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     monkeypatch.delitem(sys.modules, "onnxruntime")
+    monkeypatch.delitem(sys.modules, "embedge.inference.onnxruntime_import", raising=False)
     with pytest.raises(ProviderError, match=r"folder without its modules.*run `pip install onnxruntime`"):
         available_providers()
 

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
+from unittest.mock import Mock
 
 import numpy as np
 import onnxruntime as ort
@@ -164,7 +165,7 @@ def test_a_card_is_asked_for_by_its_number_and_without_tf32(monkeypatch: pytest.
 
     def open_session(graph: str, options: Any, *, providers: Any, enable_fallback: bool) -> Any:
         opened.append(providers)
-        return SimpleNamespace(get_providers=lambda: [CUDA, CPU])
+        return Mock(get_providers=lambda: [CUDA, CPU])  # unlike a namespace, it can be referred to weakly
 
     binding = SimpleNamespace(
         bind_cpu_input=lambda *_: None,
