@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime as ort
 
 from embedge.bundle.manifest import BATCH, READ_TOKENS, TOKENS, Shape
 from embedge.errors import BundleError
+from embedge.inference.onnxruntime_import import ort
 from embedge.inference.token_batch import TokenBatch
 
 if TYPE_CHECKING:

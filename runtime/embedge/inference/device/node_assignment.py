@@ -24,9 +24,8 @@ from embedge.inference.device.provider_errors import reason_of
 from embedge.inference.providers import CPU, ON_CPU
 
 if TYPE_CHECKING:
-    from embedge.inference.onnxruntime_import import ort
-
     from embedge.inference.device.provider_advice import Advice
+    from embedge.inference.onnxruntime_import import ort
 
 # The entry of a session's configuration that makes ONNX Runtime record the assignment; since version 1.24.1.
 RECORD_ASSIGNMENT = "session.record_ep_graph_assignment_info"
