@@ -116,7 +116,7 @@ def _check_fields(request: Request, kinds: Sequence[Sequence[str]], options: Seq
     inputs = " or ".join(" with ".join(f'"{name}"' for name in kind) for kind in kinds)
     if len(found) != 1:
         names = ", ".join(short(name) for name in request) or "no field"
-        raise InputValueError(f"a request to {what} needs {inputs}, and not both; found {short(names, write=str)}")
+        raise InputValueError(f"a request to {what} needs either {inputs}; found {short(names, write=str)}")
     known = (*found[0], *options)
     for name in request:
         if name not in known:
