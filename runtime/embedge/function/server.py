@@ -7,9 +7,11 @@ ends TLS, limits the rate, and keeps connections open.
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from embedge.function.answer import Model
 from embedge.function.reply import JSON_HEADERS, Reply, reply_to_http
@@ -29,6 +31,11 @@ class Server(ThreadingHTTPServer):
         self.model = model
         super().__init__(address, _Handler)
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Write nothing about a client that went away; of any other error the traceback."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
 
 class _Handler(BaseHTTPRequestHandler):
     server: Server
@@ -40,11 +47,13 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815 - the base class calls it by this name
 
     def do_POST(self) -> None:
-        refusal, size = self._check_length()
-        if refusal is None:
+        reply, size = self._check_length()
+        if reply is None:
             body = self.rfile.read(size)
-            refusal = reply_to_http(self.server.model, "POST", lambda: body)
-        self._send(refusal)
+            if len(body) < size:
+                return  # the client went away
+            reply = reply_to_http(self.server.model, "POST", lambda: body)
+        self._send(reply)
 
     def _check_length(self) -> tuple[Reply | None, int]:
         """Return the reply that refuses the body, if it must be refused, and the body's length in bytes."""

@@ -57,7 +57,9 @@ def test_base64_is_the_same_vectors(tiny: Embedder) -> None:
 def test_bits_are_packed(tiny: Embedder, precision: str, kind: type, encoding: str) -> None:
     content = through_json(answer(tiny, {"texts": TEXTS, "precision": precision, "encoding": encoding}))
     rows = content["vectors"]
-    read = [np.array(row, kind) if encoding == "float" else np.frombuffer(base64.b64decode(row), kind) for row in rows]
+    read: list[Any] = [
+        np.array(row, kind) if encoding == "float" else np.frombuffer(base64.b64decode(row), kind) for row in rows
+    ]
     assert content["dimension"] == 32
     signs = np.packbits(tiny.encode_document(TEXTS) > 0, axis=-1)
     offset = 128 if precision == "binary" else 0  # sentence-transformers' packed int8 is the byte less 128
