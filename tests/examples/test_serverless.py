@@ -45,12 +45,12 @@ def test_the_template_names_the_handler(tiny_bundle: Bundle, monkeypatch: pytest
 
 
 def test_cfn_lint_accepts_the_template(tmp_path: Path) -> None:
-    """And refuses one with a runtime that does not exist, so it does read the functions of SAM."""
+    """And refuses one with a misspelt property, so it does read the functions of SAM."""
     linter = tool("cfn-lint")
     assert subprocess.run([linter, str(TEMPLATE)], capture_output=True, text=True).stdout == ""
     wrong = tmp_path / "template.yaml"
-    wrong.write_text(TEMPLATE.read_text(encoding="utf-8").replace("python3.13 ", "python3.99 "), encoding="utf-8")
-    assert "python3.99" in subprocess.run([linter, str(wrong)], capture_output=True, text=True).stdout
+    wrong.write_text(TEMPLATE.read_text(encoding="utf-8").replace("Handler:", "Handlr:"), encoding="utf-8")
+    assert "'Handlr' was unexpected" in subprocess.run([linter, str(wrong)], capture_output=True, text=True).stdout
 
 
 @every_dockerfile
