@@ -50,7 +50,7 @@ def test_cfn_lint_accepts_the_template(tmp_path: Path) -> None:
     assert subprocess.run([linter, str(TEMPLATE)], capture_output=True, text=True).stdout == ""
     wrong = tmp_path / "template.yaml"
     wrong.write_text(TEMPLATE.read_text(encoding="utf-8").replace("Handler:", "Handlr:"), encoding="utf-8")
-    assert "'Handlr' was unexpected" in subprocess.run([linter, str(wrong)], capture_output=True, text=True).stdout
+    assert "Handlr" in subprocess.run([linter, str(wrong)], capture_output=True, text=True).stdout
 
 
 @every_dockerfile
