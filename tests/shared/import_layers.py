@@ -16,8 +16,8 @@ LAYERS: Mapping[str, Sequence[Sequence[str]]] = {
         ("inference", "hub"),
         ("model",),
         ("embedder", "reranker"),
-        ("command", "integrations"),
-        ("embedge", "__main__"),
+        ("command", "integrations", "function"),
+        ("embedge", "__main__", "serverless"),
     ),
     "embedge_export": (
         ("errors", "extras", "steps", "data"),

@@ -1,0 +1,75 @@
+"""The entries of serverless functions and containers. Importing this module loads the model.
+
+    embedge.serverless.lambda_handler   the handler of AWS Lambda
+    embedge.serverless.cloud_function   the function of Google Cloud (functions-framework)
+    python -m embedge.serverless        an HTTP server on $PORT, for a container
+
+The model is the bundle of ``$EMBEDGE_MODEL``, or of ``$LAMBDA_TASK_ROOT/bundle``. It is loaded at import, because every
+platform starts a function by importing it, before the first request. ``docs/serverless.md`` describes requests and
+answers.
+"""
+
+import os
+
+# A library must not set these; the process of a function is our own. numpy's OpenBLAS would start a thread for each
+# further core when it is imported, which takes part of a cold start and is of no use here. ONNX Runtime's wheels send
+# telemetry since 1.29, with a thread of their own and two files in the home folder. Both must come before the imports.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+from typing import Any, Protocol
+
+from embedge.function.event import handle
+from embedge.function.load import load_model
+from embedge.function.reply import JSON_HEADERS, reply_to_http
+
+__all__ = ["cloud_function", "lambda_handler"]
+
+_MODEL = load_model()
+
+
+class _Request(Protocol):
+    """What is used of a ``flask.Request``."""
+
+    method: str
+
+    def get_data(self) -> bytes: ...
+
+
+def lambda_handler(event: object, context: object) -> dict[str, Any]:
+    """Answer an event of AWS Lambda: a direct invocation, API Gateway, a function URL or a load balancer.
+
+    Args:
+        event: the request, or an HTTP request with the request in its body; see ``docs/serverless.md``.
+        context: not used.
+
+    Returns:
+        For an HTTP request, its response: ``statusCode``, ``headers``, ``body`` and ``isBase64Encoded``. For a direct
+        invocation the answer, or ``statusCode`` and ``error``. Errors in a request have the status 400, others 500.
+    """
+    return handle(_MODEL, event)
+
+
+def cloud_function(request: _Request) -> tuple[str, int, dict[str, str]]:
+    """Answer a request of functions-framework, which Google Cloud runs functions with.
+
+    Args:
+        request: a ``flask.Request``.
+
+    Returns:
+        The body, the status and the headers.
+    """
+    body = request.get_data()
+    reply = reply_to_http(_MODEL, request.method, lambda: body)
+    return reply.to_json(), int(reply.status), dict(JSON_HEADERS)
+
+
+def main() -> None:
+    """Serve HTTP on all addresses at ``$PORT``, 8080 if it is not set, until SIGTERM."""
+    from embedge.function.server import serve
+
+    serve(_MODEL, host="0.0.0.0", port=int(os.environ.get("PORT") or 8080))
+
+
+if __name__ == "__main__":
+    main()
