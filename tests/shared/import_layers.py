@@ -16,7 +16,7 @@ LAYERS: Mapping[str, Sequence[Sequence[str]]] = {
         ("inference", "hub"),
         ("model",),
         ("embedder", "reranker"),
-        ("command", "integrations"),
+        ("command", "integrations", "__pyinstaller"),
         ("embedge", "__main__"),
     ),
     "embedge_export": (
