@@ -8,10 +8,12 @@ from functools import cache
 from pathlib import Path
 from typing import get_args
 
+import click
 import pytest
 
 import embedge
 from embedge.bundle.cache_paths import cached_path
+from embedge.command.main import COMMANDS, cli
 from import_graph import ImportGraph, package_of, read_graph, upward
 from import_layers import LAYERS, level_of
 from read_imports import PACKAGES
@@ -20,6 +22,12 @@ RUNTIME = Path(embedge.__file__).parent
 HEAVY = ("numpy", "onnxruntime", "tokenizers", "huggingface_hub", "tqdm", "click", "platformdirs")
 FORBIDDEN = ("torch", "transformers", "optimum", "onnx", "safetensors", "embedge_models")
 TABLE_OF_COMMANDS = "embedge.command.main"
+# PyInstaller's hooks say by name what an app leaves out, or needs beside what it imports.
+NAME_THE_EXPORTER = {
+    TABLE_OF_COMMANDS,
+    "embedge.__pyinstaller.hook-embedge",
+    "embedge.__pyinstaller.hook-embedge_export",
+}
 
 
 @cache
@@ -63,15 +71,17 @@ def test_the_runtime_names_the_exporter_in_one_place(path: Path) -> None:
     module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
     imports = [found for found in graph().imports if found.source == module]
     forbidden = [found for found in imports if package_of(found.target) in (*FORBIDDEN, "embedge_export")]
-    if module == TABLE_OF_COMMANDS:
+    if module in NAME_THE_EXPORTER:
         forbidden = [
-            found for found in forbidden if (found.kind, package_of(found.target)) != ("string", "embedge_export")
+            found
+            for found in forbidden
+            if found.kind != "string" or package_of(found.target) not in ("embedge_export", "embedge_models")
         ]
     assert forbidden == []
     texts = [
         node.value for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Constant)
     ]
-    assert module == TABLE_OF_COMMANDS or not [text for text in texts if "embedge_export" in str(text)]
+    assert module in NAME_THE_EXPORTER or not [text for text in texts if "embedge_export" in str(text)]
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -109,7 +119,26 @@ def test_no_files_import_each_other_in_a_circle() -> None:
 def test_what_is_imported_by_a_computed_name_stands_in_tables_that_the_graph_reads() -> None:
     """Elsewhere, a computed name could import anything, and the graph would not show it."""
     computed = {found.source for found in graph().imports if found.kind == "computed"}
-    assert computed <= {"embedge", TABLE_OF_COMMANDS, "embedge_export.extras"}
+    assert computed <= {TABLE_OF_COMMANDS, "embedge_export.extras"}
+
+
+def imported_by_statements(module: str, kind: str) -> set[str]:
+    return {found.target for found in graph().imports if (found.source, found.kind) == (module, kind)}
+
+
+def test_each_public_name_is_imported_by_a_statement() -> None:
+    """Nuitka follows only statements with a name in them, and drops those under TYPE_CHECKING."""
+    assert imported_by_statements("embedge", "lazy") == imported_by_statements("embedge", "typing")
+
+
+def test_each_command_of_the_runtime_is_imported_by_a_statement() -> None:
+    """The exporter's commands are not, so that a frozen app has no exporter."""
+    commands = {name: cli.get_command(click.Context(cli), name) for name in COMMANDS}
+    homes = {name: command.callback.__module__ for name, command in commands.items() if command and command.callback}
+    assert list(homes) == list(COMMANDS)
+    own = {home for home in homes.values() if package_of(home) == "embedge"}
+    assert len(own) > 3
+    assert imported_by_statements(TABLE_OF_COMMANDS, "lazy") == own
 
 
 def test_every_public_name_can_be_imported() -> None:

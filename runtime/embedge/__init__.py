@@ -19,7 +19,6 @@ adapters for other frameworks.
 The names below are imported on first use, so that ``import embedge`` is fast.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -46,32 +45,6 @@ if TYPE_CHECKING:
     from embedge.inference.sparse import SparseVector
     from embedge.reranker import Reranker
     from embedge.version import __version__ as __version__
-
-_HOME = {
-    "Bundle": "embedge.bundle.directory",
-    "BundleCorruptError": "embedge.errors",
-    "BundleError": "embedge.errors",
-    "BundleNotFoundError": "embedge.errors",
-    "CheckpointError": "embedge.errors",
-    "Embedder": "embedge.embedder",
-    "EmbedgeError": "embedge.errors",
-    "HubError": "embedge.errors",
-    "Manifest": "embedge.bundle.manifest",
-    "MissingExtraError": "embedge.errors",
-    "OnTruncate": "embedge.inference.options",
-    "OutputPrecision": "embedge.inference.options",
-    "Precision": "embedge.bundle.manifest",
-    "PrecisionNotFoundError": "embedge.errors",
-    "ProviderError": "embedge.errors",
-    "QualityError": "embedge.errors",
-    "Reranker": "embedge.reranker",
-    "SparseVector": "embedge.inference.sparse",
-    "InputTypeError": "embedge.errors",
-    "InputValueError": "embedge.errors",
-    "TruncationWarning": "embedge.errors",
-    "__version__": "embedge.version",
-    "max_similarity": "embedge.inference.late_interaction",
-}
 
 __all__ = [
     "Bundle",
@@ -100,9 +73,45 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'embedge' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    # Each import is written out, and not made from a table of names, because Nuitka follows only what is written out.
+    match name:
+        case "Bundle":
+            from embedge.bundle.directory import Bundle
+
+            return Bundle
+        case "Manifest" | "Precision":
+            from embedge.bundle import manifest
+
+            return getattr(manifest, name)
+        case "Embedder":
+            from embedge.embedder import Embedder
+
+            return Embedder
+        case "Reranker":
+            from embedge.reranker import Reranker
+
+            return Reranker
+        case "OnTruncate" | "OutputPrecision":
+            from embedge.inference import options
+
+            return getattr(options, name)
+        case "SparseVector":
+            from embedge.inference.sparse import SparseVector
+
+            return SparseVector
+        case "max_similarity":
+            from embedge.inference.late_interaction import max_similarity
+
+            return max_similarity
+        case "__version__":
+            from embedge.version import __version__
+
+            return __version__
+        case _ if name in __all__:
+            from embedge import errors
+
+            return getattr(errors, name)
+    raise AttributeError(f"module 'embedge' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

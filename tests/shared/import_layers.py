@@ -16,7 +16,7 @@ LAYERS: Mapping[str, Sequence[Sequence[str]]] = {
         ("inference", "hub"),
         ("model",),
         ("embedder", "reranker"),
-        ("command", "integrations", "function"),
+        ("command", "integrations", "function", "__pyinstaller"),
         ("embedge", "__main__", "serverless"),
     ),
     "embedge_export": (

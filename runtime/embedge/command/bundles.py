@@ -1,6 +1,5 @@
 """The commands that move bundles: `embedge pull`, `embedge bundle` and `embedge push`."""
 
-import sys
 from pathlib import Path
 
 import click
@@ -9,7 +8,7 @@ from embedge.bundle.directory import Bundle
 from embedge.bundle.manifest import CLASSES, PRECISIONS, Precision
 from embedge.command.options import precisions_option
 from embedge.errors import escape
-from embedge.progress import is_terminal, tell
+from embedge.progress import tell
 
 
 def _describe(bundle: Bundle) -> str:
@@ -103,14 +102,9 @@ def push(bundle: str, repository: str, private: bool, revision: str | None, mess
       embedge push bge-small-en-v1.5 my-organisation/bge-small-en-v1.5-embedge
     """
     from embedge.hub.cache import open_local
-    from embedge.hub.client import is_offline
     from embedge.hub.push import push as push_bundle
 
     opened = open_local(bundle)
-    if not is_offline() and not is_terminal(sys.stderr):
-        from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
-
-        disable_progress_bars()
     url = push_bundle(opened, repository, private=private, revision=revision, message=message)
     click.echo(escape(url))
     if not revision:

@@ -21,19 +21,13 @@ from embedge.errors import EmbedgeError, MissingExtraError, escape
 from embedge.progress import tell
 from embedge.version import __version__
 
-# The module of each subcommand. The table is static because a scan of entry points takes 34 ms, at every `--help` too;
-# so the exporter's subcommands are named here, although nothing else in the runtime names the exporter.
-COMMANDS = {
-    "demo": "embedge_export.command.demo:demo",
-    "export": "embedge_export.command.export:export",
-    "embed": "embedge.command.embed:embed",
-    "rerank": "embedge.command.rerank:rerank",
-    "pull": "embedge.command.bundles:pull",
-    "bundle": "embedge.command.bundles:bundle",
-    "push": "embedge.command.bundles:push",
-    "verify": "embedge.command.verify:verify",
-    "models": "embedge_export.command.models:models",
-    "info": "embedge.command.info:info",
+# The subcommands, in the order of `--help`. The list is static because a scan of entry points takes 34 ms, at every
+# `--help` too; so the exporter's subcommands are named here, although nothing else in the runtime names the exporter.
+COMMANDS = ("demo", "export", "embed", "rerank", "pull", "bundle", "push", "verify", "models", "info")
+_EXPORTERS = {
+    "demo": "embedge_export.command.demo",
+    "export": "embedge_export.command.export",
+    "models": "embedge_export.command.models",
 }
 # What embedge requires beside click, and a deployment may have left out. Another module that is missing is our mistake.
 _REQUIRED = ("huggingface_hub", "numpy", "onnxruntime", "packaging", "platformdirs", "tokenizers", "tqdm")
@@ -45,17 +39,13 @@ class _Group(click.Group):
     """Imports subcommands by name, and turns each failure into one line on stderr."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for name, place in COMMANDS.items() if find_spec(place.partition(".")[0])]
+        has_exporter = find_spec("embedge_export") is not None
+        return [name for name in COMMANDS if has_exporter or name not in _EXPORTERS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module, _, name = COMMANDS[cmd_name].partition(":")
-        package = module.partition(".")[0]
-        if find_spec(package) is None:  # deleted, as docs/deploy.md says; pip still takes it for installed
-            command_line = "pip install --force-reinstall 'embedge[export]'"
-            raise MissingExtraError(f"{package} is not installed; run `{command_line}`")
-        command: click.Command = getattr(import_module(module), name)
+        command = _import_exporters(cmd_name) if cmd_name in _EXPORTERS else _import_own(cmd_name)
         if not any(parameter.name == "debug" for parameter in command.params):
             command.params.append(_debug_option())
         return command
@@ -82,6 +72,40 @@ class _Group(click.Group):
             expected = isinstance(error, EmbedgeError | OSError | MemoryError | Warning)
             hint = "" if expected else "; this is a bug in embedge, run the command with --debug to see where"
             raise click.ClickException(f"{_one_line(error)}{hint}") from error
+
+
+def _import_own(name: str) -> click.Command:
+    """Import a subcommand of the runtime.
+
+    Each import is written out, because Nuitka follows only what is written out.
+    """
+    match name:
+        case "embed":
+            from embedge.command.embed import embed as command
+        case "rerank":
+            from embedge.command.rerank import rerank as command
+        case "pull":
+            from embedge.command.bundles import pull as command
+        case "bundle":
+            from embedge.command.bundles import bundle as command
+        case "push":
+            from embedge.command.bundles import push as command
+        case "verify":
+            from embedge.command.verify import verify as command
+        case "info":
+            from embedge.command.info import info as command
+    return command
+
+
+def _import_exporters(name: str) -> click.Command:
+    """Import a subcommand of the exporter, by a computed name: an app that is frozen must not bring the exporter."""
+    module = _EXPORTERS[name]
+    package = module.partition(".")[0]
+    if find_spec(package) is None:  # deleted, as docs/deploy.md says; pip still takes it for installed
+        command_line = "pip install --force-reinstall 'embedge[export]'"
+        raise MissingExtraError(f"{package} is not installed; run `{command_line}`")
+    command: click.Command = getattr(import_module(module), name)
+    return command
 
 
 @contextmanager

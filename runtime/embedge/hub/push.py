@@ -1,7 +1,9 @@
 """Uploads a bundle to a repository on the hub, in the same layout and in one commit."""
 
 import hashlib
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ from embedge.errors import HubError
 from embedge.hub.client import Snapshot, ask, find_snapshot, hub_api, is_offline
 from embedge.hub.client_errors import translated
 from embedge.hub.model_card import model_card
+from embedge.progress import is_terminal
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -93,7 +96,7 @@ def _contents(bundle: Bundle) -> dict[str, Path | bytes]:
 def _commit(api: "HfApi", contents: Mapping[str, Path | bytes], hub_id: str, revision: str | None, message: str) -> str:
     from huggingface_hub import CommitOperationAdd
 
-    with translated(hub_id):
+    with translated(hub_id), _bars_on_a_terminal():
         commit = api.create_commit(
             hub_id,
             [CommitOperationAdd(name, content) for name, content in contents.items()],
@@ -102,6 +105,26 @@ def _commit(api: "HfApi", contents: Mapping[str, Path | bytes], hub_id: str, rev
         )
     _check_uploaded(find_snapshot(hub_id, commit.oid), contents)
     return str(commit.commit_url)
+
+
+@contextmanager
+def _bars_on_a_terminal() -> Iterator[None]:
+    """Keep huggingface_hub from showing its bars where stderr is no terminal: they fail where there is no stderr."""
+    # huggingface_hub documents these three functions, but does not list them in __all__.
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    if is_terminal(sys.stderr) or are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
 
 
 def _check_uploaded(snapshot: Snapshot, contents: Mapping[str, Path | bytes]) -> None:

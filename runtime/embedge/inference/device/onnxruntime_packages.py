@@ -19,7 +19,7 @@ from embedge.errors import ProviderError
 _GPU = "onnxruntime-gpu"
 # The packages on PyPI, in 2026, that are or were builds of ONNX Runtime. Asking for these names takes 3 ms. Reading
 # the metadata of every installed package takes ten times as long, and more where more are installed.
-_NAMES = (
+NAMES = (
     "onnxruntime",
     _GPU,
     "onnxruntime-azure",
@@ -76,7 +76,7 @@ def installed_packages() -> tuple[Package, ...]:
 
     It finds neither a build without metadata nor the packages of a frozen application.
     """
-    return tuple(package for name in _NAMES if (package := _find(name)))
+    return tuple(package for name in NAMES if (package := _find(name)))
 
 
 def _find(name: str) -> Package | None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from pkgutil import get_data
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -133,6 +134,11 @@ _POOLINGS: Mapping[Pooling, tuple[str, Callable[[TokenBatch], Inputs]]] = {
 }
 
 
+def _read(graph: Path) -> bytes:
+    """The bytes of a graph, also where this package is in a ZIP file, in which ONNX Runtime can open no path."""
+    return get_data(__package__, f"{graph.parent.name}/{graph.name}") or b""
+
+
 def _open(graph: Path, provider: Provider) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -141,7 +147,7 @@ def _open(graph: Path, provider: Provider) -> ort.InferenceSession:
     # A mean is taken in float32. TF32, which is the provider's default for products, has 10 bits of fraction, not 23.
     exact = replace(provider, options={**provider.options, "use_tf32": "0"}) if provider.name == CUDA else provider
     try:
-        session = ort.InferenceSession(str(graph), options, providers=[for_session(exact)], enable_fallback=False)
+        session = ort.InferenceSession(_read(graph), options, providers=[for_session(exact)], enable_fallback=False)
         problem = None if session.get_providers()[0] == provider.name else "ONNX Runtime fell back to the CPU"
     except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
         problem = first_line(error)
