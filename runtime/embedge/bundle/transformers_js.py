@@ -6,6 +6,7 @@ transformers.js is the JavaScript library of Electron apps, browsers and node. B
 
 import json
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 from embedge.bundle.json_checksum import parse
@@ -33,6 +34,15 @@ def with_transformers_js(config: Mapping[str, Any], files: Collection[str]) -> b
         weights = {graph.rpartition("/")[2]: 1 for graph in split}
         rest[_MEMBER] = {"dtype": present[0], **({"use_external_data_format": weights} if weights else {})}
     return (json.dumps(rest, ensure_ascii=False, indent=2, allow_nan=False) + "\n").encode()
+
+
+def names_graphs(path: Path) -> bool:
+    """Whether a bundle's config.json has the member. Bundles of embedge 0.1.0 do not have it.
+
+    Raises:
+        OSError: the file is there and cannot be read.
+    """
+    return path.is_file() and _MEMBER in (parse_config(path.read_bytes()) or {})
 
 
 def parse_config(content: bytes) -> dict[str, Any] | None:
