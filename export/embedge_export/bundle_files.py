@@ -1,7 +1,7 @@
 """Writes the files of a bundle other than its graphs: the side files, and the manifest with a hash of every file."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from embedge.bundle import staging
@@ -9,15 +9,15 @@ from embedge.bundle.checksum import crc32, sha256
 from embedge.bundle.directory import Bundle
 from embedge.bundle.files import delete_existing
 from embedge.bundle.manifest import GRAPHS, TOKENIZER, WEIGHTS_SUFFIX, FileRecord, Manifest
+from embedge.bundle.transformers_js import CONFIG, with_transformers_js
 from embedge_export.checkpoint.read import Checkpoint
 from embedge_export.checkpoint.sentence_settings import LENGTH_FILES, PROMPT_FILE
 from embedge_export.checkpoint.tokenizer_settings import SETTINGS, SPECIAL_TOKENS
 
-_CONFIG = "config.json"
 _MODULES = "modules.json"
 _POOLING = "1_Pooling/config.json"
 _LENGTH = LENGTH_FILES[0]
-_SIDE_FILES = (TOKENIZER, _CONFIG, _MODULES, _POOLING, _LENGTH, PROMPT_FILE, SETTINGS, SPECIAL_TOKENS)
+_SIDE_FILES = (TOKENIZER, CONFIG, _MODULES, _POOLING, _LENGTH, PROMPT_FILE, SETTINGS, SPECIAL_TOKENS)
 _POOLING_KEYS = {"cls_token": "cls", "mean_tokens": "mean", "max_tokens": "max", "lasttoken": "last"}
 
 
@@ -27,7 +27,7 @@ def write_side_files(checkpoint: Checkpoint, folder: Path) -> None:
     With them, other libraries load the bundle's directory too.
     """
     write_tokenizer(checkpoint, folder)
-    delete_existing(folder / _CONFIG).write_bytes((checkpoint.directory / _CONFIG).read_bytes())
+    delete_existing(folder / CONFIG).write_bytes((checkpoint.directory / CONFIG).read_bytes())
     contents = _tokenizer_configs(checkpoint)
     if checkpoint.task == "embed":  # a cross-encoder has no modules
         contents |= _sentence_transformers_configs(checkpoint)
@@ -40,6 +40,12 @@ def write_tokenizer(checkpoint: Checkpoint, folder: Path) -> Path:
     path = delete_existing(folder / TOKENIZER)
     path.write_bytes(checkpoint.tokenizer.data)
     return path
+
+
+def name_graphs(checkpoint: Checkpoint, folder: Path, graphs: Iterable[str]) -> None:
+    """Write config.json with the names of these graphs, which are in the folder, for transformers.js."""
+    files = [file for name in graphs for file in (name, name + WEIGHTS_SUFFIX) if (folder / file).is_file()]
+    delete_existing(folder / CONFIG).write_bytes(with_transformers_js(checkpoint.config, files))
 
 
 def _tokenizer_configs(checkpoint: Checkpoint) -> dict[str, object]:

@@ -159,7 +159,7 @@ def _make_bundle(job: ExportJob, *, extends: Bundle | None, replaces: Bundle | N
         extends: the existing bundle, if its other precisions stay in the new one.
         replaces: the existing bundle, if the new one replaces it.
     """
-    from embedge_export.bundle_files import write_manifest, write_side_files
+    from embedge_export.bundle_files import name_graphs, write_manifest, write_side_files
     from embedge_export.read_back import read_back, reopen
     from embedge_export.verify.checks import verify_export
 
@@ -170,6 +170,8 @@ def _make_bundle(job: ExportJob, *, extends: Bundle | None, replaces: Bundle | N
         write_side_files(job.checkpoint, folder)
         for precision, model in convert(job, scratch) if job.precisions else ():
             write_graph(model, folder / GRAPHS[precision])
+        records = {**(extends.manifest.precisions if extends else {}), **manifest.precisions}
+        name_graphs(job.checkpoint, folder, [record.file for record in records.values()])
         written = write_manifest(folder, add_files(manifest, folder, extends))
         bundle = read_back(written, load=job.precisions)
         if job.verify and job.precisions:

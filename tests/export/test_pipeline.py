@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from embedge import Bundle, BundleError, Embedder
+from embedge import Bundle, BundleError, Embedder, Precision
+from embedge.bundle.copy import copy_bundle
 from embedge_export import export
 
 MakeCheckpoint = Callable[..., Path]
@@ -39,6 +40,30 @@ def test_another_precision_is_added_and_the_first_is_untouched(
     assert set(bundle.manifest.precisions) == {"int8", "fp32"}
     assert contents(bundle.path)["onnx/model_int8.onnx"] == first["onnx/model_int8.onnx"]
     assert not any(line.startswith("int8") for line in caplog.messages)
+
+
+def test_config_json_names_the_graphs_for_transformers_js(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """Its names for them, whichever export made them; the rest is the checkpoint's."""
+    own = json.loads((tiny_checkpoint / "config.json").read_text(encoding="utf-8"))
+    expected: list[tuple[Precision, dict[str, int]]] = [
+        ("fp16", {"model_fp16.onnx": 1}),
+        ("fp32", {"model.onnx": 1, "model_fp16.onnx": 1}),
+        ("int8", {"model_int8.onnx": 1, "model.onnx": 1, "model_fp16.onnx": 1}),
+    ]
+    for precision, weights in expected:
+        bundle = export(tiny_checkpoint, tmp_path / "b", precisions=(precision,), verify=False)
+        bundle.check()
+        config = json.loads((bundle.path / "config.json").read_text(encoding="utf-8"))
+        assert config.pop("transformers.js_config") == {"dtype": precision, "use_external_data_format": weights}
+        assert config == own
+        assert {path.name for path in bundle.path.glob("onnx/*.onnx_data")} == {f"{name}_data" for name in weights}
+    assert "transformers.js_config" not in json.loads((tiny_checkpoint / "config.json").read_text(encoding="utf-8"))
+
+
+def test_a_cut_bundle_is_the_one_that_export_makes(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    both = export(tiny_checkpoint, tmp_path / "both", precisions=("int8", "fp32"), verify=False)
+    alone = export(tiny_checkpoint, tmp_path / "alone", precisions=("fp32",), verify=False)
+    assert contents(copy_bundle(both, tmp_path / "cut", precisions=["fp32"]).path) == contents(alone.path)
 
 
 def test_a_complete_bundle_is_left_alone(

@@ -25,6 +25,11 @@ def test_the_manifest_is_the_same(tiny_bundle: Bundle) -> None:
     assert of_any_version(stand_in.manifest) == of_any_version(tiny_bundle.manifest), remedy
 
 
+def test_the_config_is_the_same(tiny_bundle: Bundle) -> None:
+    remedy = f"replace {STAND_IN} by a copy of {tiny_bundle.path}"
+    assert (STAND_IN / "config.json").read_bytes() == (tiny_bundle.path / "config.json").read_bytes(), remedy
+
+
 @pytest.mark.parametrize(("precision", "least"), [("fp32", 0.99999), ("int8", 0.999)])
 def test_the_vectors_are_the_same(tiny_bundle: Bundle, precision: Precision, least: float) -> None:
     stand_in, exported = (Embedder(path, precision=precision) for path in (STAND_IN, tiny_bundle.path))

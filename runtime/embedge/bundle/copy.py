@@ -1,16 +1,17 @@
 """Copies a bundle to another directory, for a machine without network access."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from embedge.bundle.cut import cut
 from embedge.bundle.directory import Bundle
 from embedge.bundle.manifest import MANIFEST, Manifest
 from embedge.bundle.paths import expand, resolve_links
 from embedge.bundle.precision import pick_precisions
 from embedge.bundle.remedy import export_command
 from embedge.bundle.staging import existing_bundle, lock_destination, report_write_errors, staging
-from embedge.bundle.write_files import local_blocks, select_precisions, write_bundle
+from embedge.bundle.write_files import local_blocks, write_bundle
 from embedge.errors import BundleError
 
 
@@ -22,7 +23,7 @@ def copy_bundle(bundle: Bundle, destination: Path, *, precisions: Sequence[str] 
     Args:
         bundle: the bundle to copy.
         destination: a directory that does not exist, is empty, or holds a bundle of the same checkpoint.
-        precisions: the graphs to copy; None copies all. The copy's manifest names only these.
+        precisions: the graphs to copy; None copies all. The copy's manifest and config.json name only these.
 
     Returns:
         The copy.
@@ -44,8 +45,12 @@ def copy_bundle(bundle: Bundle, destination: Path, *, precisions: Sequence[str] 
     if precisions:
         command = partial(export_command, offered, output=bundle.path)
         picked = pick_precisions(offered, precisions, where=str(bundle.path), command=command)
-    text = select_precisions(text, picked)
-    manifest = Manifest.from_json(text, where=str(source / MANIFEST))
+
+    def read(name: str) -> Iterator[bytes]:
+        return local_blocks(source / name)
+
+    left = cut(text, picked, read, where=str(bundle.path))
+    manifest = Manifest.from_json(left.text, where=str(source / MANIFEST))
     with report_write_errors(target), lock_destination(target):
         old = existing_bundle(target)
         if old and old.manifest.source.checkpoint_sha256 != manifest.source.checkpoint_sha256:
@@ -55,5 +60,5 @@ def copy_bundle(bundle: Bundle, destination: Path, *, precisions: Sequence[str] 
             )
         if old is None or old.manifest != manifest or not old.is_whole():
             with staging(target, replaces=old) as (folder, _):
-                write_bundle(text, lambda name: local_blocks(source / name), folder, where=str(bundle.path))
+                write_bundle(left.text, left.reads(read), folder, where=str(bundle.path))
     return Bundle(destination, manifest)

@@ -115,6 +115,14 @@ def write_checked(
                 break  # the rest could be endless
             digest.update(block)
             file.write(block)
+    check_content(what=what, written=written, size=size, digest=digest, expected=expected)
+
+
+def check_content(*, what: str, written: int, size: int | None, digest: "_Hash", expected: str | None) -> None:
+    """Compare a file's size and hash with the expected ones; arguments and errors are those of ``write_checked``.
+
+    ``written`` is its size in bytes.
+    """
     if size not in (None, written):
         raise BundleCorruptError(
             f"{what} has {written} bytes or more, not the expected {size}; download or copy it again"

@@ -5,12 +5,13 @@ from functools import partial
 from pathlib import Path
 
 from embedge.bundle.commit import read_commit, write_commit
+from embedge.bundle.cut import Cut, cut
 from embedge.bundle.directory import Bundle
 from embedge.bundle.manifest import LARGEST_MANIFEST, MANIFEST, PRECISIONS, Manifest, Precision
 from embedge.bundle.precision import pick_precision, pick_precisions
 from embedge.bundle.remedy import export_command
 from embedge.bundle.staging import existing_bundle, lock_destination, report_write_errors, staging
-from embedge.bundle.write_files import local_blocks, select_precisions, write_bundle
+from embedge.bundle.write_files import local_blocks, write_bundle
 from embedge.errors import BundleError, BundleNotFoundError
 from embedge.hub.client import Snapshot, find_snapshot
 from embedge.hub.download_file import read_blocks
@@ -61,8 +62,8 @@ def download(
     """Download a repository's bundle, or the files that the bundle at the destination lacks.
 
     A bundle of another revision is replaced. Of the graphs, only the precisions that are asked for are downloaded,
-    beside those that are there already: an int8 graph is a quarter of fp32's size. The manifest is reduced to the same
-    precisions, so that the bundle is complete by its own manifest.
+    beside those that are there already: an int8 graph is a quarter of fp32's size. The manifest and config.json are
+    reduced to the same precisions, so that the bundle is complete by its own manifest.
 
     Args:
         snapshot: a commit of a repository with a manifest.
@@ -89,18 +90,19 @@ def download(
     with report_write_errors(destination), lock_destination(destination):
         existing = existing_bundle(destination)
         present = existing.manifest.precisions if existing else {}
-        text = select_precisions(text, [name for name in PRECISIONS if name in wanted or name in present])
-        manifest = Manifest.from_json(text)
+        kept = [name for name in PRECISIONS if name in wanted or name in present]
+        left = cut(text, kept, lambda name: _remote_blocks(snapshot, name, offered.files[name].size), where=where)
+        manifest = Manifest.from_json(left.text)
         if existing and existing.manifest == manifest and existing.is_whole():
             # Another process was faster, or the commit changed only files that are not the bundle's.
             if read_commit(destination) != snapshot.commit:
                 write_commit(destination, snapshot.commit)
             return existing
-        return _replace(destination, existing, snapshot, text, manifest)
+        return _replace(destination, existing, snapshot, left, manifest)
 
 
-def _replace(destination: Path, existing: Bundle | None, snapshot: Snapshot, text: str, manifest: Manifest) -> Bundle:
-    """Build the bundle of a manifest and its text beside the destination, then put it there in one step."""
+def _replace(destination: Path, existing: Bundle | None, snapshot: Snapshot, left: Cut, manifest: Manifest) -> Bundle:
+    """Build what is left of a snapshot's bundle beside the destination, then put it there in one step."""
     log_step(f"{'download':<11}{snapshot.hub_id}@{snapshot.commit[:12]}, {manifest.size / 1e6:.1f} MB")
 
     def source(name: str) -> Iterable[bytes]:
@@ -110,7 +112,7 @@ def _replace(destination: Path, existing: Bundle | None, snapshot: Snapshot, tex
         return _remote_blocks(snapshot, name, record.size)
 
     with staging(destination, replaces=existing) as (folder, _):
-        write_bundle(text, source, folder, where=f"{snapshot.hub_id} on the hub")
+        write_bundle(left.text, left.reads(source), folder, where=f"{snapshot.hub_id} on the hub")
         write_commit(folder, snapshot.commit)
     log_step(f"{'bundle':<11}{destination}")
     return Bundle(destination, manifest)

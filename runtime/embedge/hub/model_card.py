@@ -1,8 +1,9 @@
 """The README.md (model card) of a bundle's repository on the hub, made from its manifest."""
 
+import json
 from collections.abc import Mapping
 
-from embedge.bundle.manifest import CLASSES, PRECISIONS, Manifest, Task
+from embedge.bundle.manifest import CLASSES, PRECISIONS, Manifest, Pooling, Task
 
 # The hub's own words for a model's task.
 _METADATA: Mapping[Task, tuple[str, str]] = {
@@ -16,10 +17,19 @@ _USES: Mapping[Task, tuple[str, ...]] = {
     "embed": ('vectors = model.encode(["some text"])',),
     "rerank": ('best_first = model.rank("a question", ["some text", "another"])',),
 }
+# transformers.js's words (FeatureExtractionPipelineOptions in its pipelines/feature-extraction.js).
+_POOLING: Mapping[Pooling, str] = {"cls": "cls", "mean": "mean", "last": "last_token"}
 
 
-def model_card(manifest: Manifest, hub_id: str) -> str:
-    """The model card in Markdown, with the metadata that the hub reads at its top."""
+def model_card(manifest: Manifest, hub_id: str, *, in_javascript: bool) -> str:
+    """The model card in Markdown, with the metadata that the hub reads at its top.
+
+    Args:
+        manifest: the bundle's.
+        hub_id: the repository.
+        in_javascript: whether the bundle's config.json names its graphs for transformers.js. The card then has lines
+            of JavaScript.
+    """
     source = manifest.source
     origin = f"[{source.hub_id}](https://huggingface.co/{source.hub_id})" if source.hub_id else source.origin
     lines = [
@@ -33,6 +43,7 @@ def model_card(manifest: Manifest, hub_id: str) -> str:
         "",
         *_example(manifest, hub_id),
         "",
+        *(_javascript(manifest, hub_id) if in_javascript else []),
         f"{_shape(manifest)}. Licence of the weights: {manifest.licence or 'see ' + origin}.",
         "",
         "| precision | MB | cosine to the reference, mean / min |",
@@ -66,6 +77,49 @@ def _example(manifest: Manifest, hub_id: str) -> list[str]:
         *(['multi_vectors = model.encode_multi_vector(["some text"])'] if manifest.multi_vector else []),
         "```",
     ]
+
+
+def _javascript(manifest: Manifest, hub_id: str) -> list[str]:
+    """The same with transformers.js. It reads neither pooling nor prompts, so the lines state them."""
+    code = _javascript_rerank(hub_id) if manifest.task == "rerank" else _javascript_embed(manifest, hub_id)
+    intro = "In JavaScript, with [transformers.js](https://huggingface.co/docs/transformers.js) 4.0 or later:"
+    return [intro, "", "```js", *code, "```", ""]
+
+
+def _javascript_embed(manifest: Manifest, hub_id: str) -> list[str]:
+    options = f'{{ pooling: "{_POOLING[manifest.pooling]}", normalize: {json.dumps(manifest.normalize)} }}'
+    prompts = {name: text for name, text in manifest.prompts.items() if text}
+    default = prompts.get(manifest.default_prompt or "", "")
+
+    def call(prompt: str, text: str) -> str:
+        return f'await model({_quoted(prompt) + " + " if prompt else ""}"{text}", options);'
+
+    lines = [
+        'import { pipeline } from "@huggingface/transformers";',
+        "",
+        f'const model = await pipeline("feature-extraction", {_quoted(hub_id)});',
+        f"const options = {options};",
+        f"const vector = {call(default, 'some text')}",
+    ]
+    if "query" in prompts and prompts["query"] != default:
+        lines.append(f"const query = {call(prompts['query'], 'some text')}")
+    return lines
+
+
+def _javascript_rerank(hub_id: str) -> list[str]:
+    return [
+        'import { AutoModelForSequenceClassification, AutoTokenizer } from "@huggingface/transformers";',
+        "",
+        f"const tokenizer = await AutoTokenizer.from_pretrained({_quoted(hub_id)});",
+        f"const model = await AutoModelForSequenceClassification.from_pretrained({_quoted(hub_id)});",
+        'const { logits } = await model(tokenizer("a question", { text_pair: "some text" }));',
+        "const score = logits.data[0];",
+    ]
+
+
+def _quoted(text: str) -> str:
+    """A string of JavaScript, in one line."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _shape(manifest: Manifest) -> str:

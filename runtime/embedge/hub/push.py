@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from embedge.bundle.checksum import sha256
 from embedge.bundle.directory import Bundle
 from embedge.bundle.manifest import MANIFEST
+from embedge.bundle.transformers_js import CONFIG, names_graphs
 from embedge.bundle.write_files import select_precisions
 from embedge.errors import HubError
 from embedge.hub.client import Snapshot, ask, find_snapshot, hub_api, is_offline
@@ -57,7 +58,8 @@ def push(
     names = {file.rfilename for file in repository.siblings or ()} if repository else set()
     contents = _contents(bundle)
     if _CARD not in names:
-        contents[_CARD] = model_card(bundle.manifest, hub_id).encode()
+        card = model_card(bundle.manifest, hub_id, in_javascript=names_graphs(bundle.path / CONFIG))
+        contents[_CARD] = card.encode()
     return _commit(api, contents, hub_id, revision, message or f"embedge bundle of {bundle.manifest.model}")
 
 

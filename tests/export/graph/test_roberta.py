@@ -91,7 +91,11 @@ def test_each_bundle_opens_as_what_it_is(reranker_bundle: Bundle, m3_bundle: Bun
 )
 def test_the_lines_of_a_model_card_run(request: pytest.FixtureRequest, name: str, made: set[str]) -> None:
     bundle: Bundle = request.getfixturevalue(name)
-    code = model_card(bundle.manifest, str(bundle.path)).partition("```python\n")[2].partition("```")[0]
+    code = (
+        model_card(bundle.manifest, str(bundle.path), in_javascript=False)
+        .partition("```python\n")[2]
+        .partition("```")[0]
+    )
     names: dict[str, Any] = {}
     exec(code, names)
     assert made <= set(names)

@@ -70,8 +70,9 @@ def test_another_precision_is_added_without_the_files_that_are_there(hub: Hub) -
         Embedder(NAME, precision="fp32", local_files_only=True)
     hub.requests.clear()
     assert "int8 + fp32" in run(hub, "pull", NAME, "--precision", "fp32").stdout
+    commit = loopback_hub.commit_of(hub.repositories[NAME].files)
     assert [path for method, path in hub.requests if "/resolve/" in path and "onnx" not in path] == [
-        f"/{NAME}/resolve/{loopback_hub.commit_of(hub.repositories[NAME].files)}/embedge.json"
+        f"/{NAME}/resolve/{commit}/{name}" for name in ("embedge.json", "config.json")
     ]
     assert hub.count("GET", "model_int8") == 0
     Bundle.open(cached_path(NAME)).check()

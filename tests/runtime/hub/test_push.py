@@ -41,6 +41,7 @@ def test_push_and_pull_again(hub: Hub, tiny_bundle: Bundle) -> None:
     repository = hub.repositories[name]
     assert (repository.private, repository.messages) == (True, ["first"])
     assert set(repository.files) == {*tiny_bundle.manifest.files, "embedge.json", "README.md"}
+    assert b'pipeline("feature-extraction", "someone/new")' in repository.files["README.md"]
     assert done.stdout == f"{hub.url}/{name}/commit/{loopback_hub.commit_of(repository.files)}\n"
     assert run(hub, "push", str(tiny_bundle.path), name, HF_TOKEN=WRITER).stdout == done.stdout
     run(hub, "pull", name, "--precision", "int8", "--precision", "fp32", HF_TOKEN=READER)
@@ -55,6 +56,12 @@ def test_push_leaves_a_readme_that_is_there(hub: Hub, tiny_bundle: Bundle, tmp_p
     assert run(hub, "push", str(folder), NAME, HF_TOKEN=WRITER).returncode == 0
     assert hub.repositories[NAME].files["README.md"] == b"# tiny"
     assert "secret.txt" not in hub.repositories[NAME].files
+
+
+def test_a_card_has_lines_for_javascript_only_if_they_work(hub: Hub) -> None:
+    old = Path(__file__).parents[2] / "golden" / "format-1" / "release-0.1.0"
+    assert run(hub, "push", str(old), "someone/old", HF_TOKEN=WRITER).returncode == 0
+    assert b"transformers.js" not in hub.repositories["someone/old"].files["README.md"]
 
 
 def test_push_to_a_branch(hub: Hub, tiny_bundle: Bundle) -> None:

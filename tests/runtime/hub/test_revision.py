@@ -37,12 +37,21 @@ def v2(hub: Hub) -> str:
 
 
 def holds(files: dict[str, bytes]) -> bool:
-    """Whether the cache holds a revision's int8 bundle and nothing else, each file compared to the hub's."""
+    """Whether the cache holds a revision's bundle and nothing else, each file compared to the hub's.
+
+    config.json names the graphs that are there.
+    """
     bundle = Bundle.open(cached_path(NAME))
     names = {path.relative_to(bundle.path).as_posix() for path in bundle.path.rglob("*") if path.is_file()}
     assert names == {*bundle.manifest.files, "embedge.json", ".commit"}
     assert (bundle.path / ".commit").read_text() == f"{loopback_hub.commit_of(files)}\n"
-    return all((bundle.path / name).read_bytes() == files[name] for name in bundle.manifest.files)
+    config = json.loads(files["config.json"])
+    graphs = {"int8": "model_int8.onnx", "fp32": "model.onnx"}
+    weights = {graphs[name]: 1 for name in bundle.manifest.precisions}
+    config["transformers.js_config"] = {"dtype": "int8", "use_external_data_format": weights}
+    assert json.loads((bundle.path / "config.json").read_text()) == config
+    others = bundle.manifest.files.keys() - {"config.json"}
+    return all((bundle.path / name).read_bytes() == files[name] for name in others)
 
 
 def test_a_revision_takes_the_place_of_another(hub: Hub, v2: str) -> None:
@@ -56,7 +65,7 @@ def test_a_revision_takes_the_place_of_another(hub: Hub, v2: str) -> None:
     assert done.stderr.startswith(f"download   {NAME}@{v2[:12]}, ")
     assert holds(other)
     downloaded = [path.rpartition("/")[2] for _, path in hub.requests if "/resolve/" in path]
-    assert sorted(downloaded) == ["embedge.json", "model_int8.onnx", "tokenizer.json"]
+    assert sorted(downloaded) == ["config.json", "embedge.json", "model_int8.onnx", "tokenizer.json"]
     assert run(hub, "pull", NAME, "--revision", loopback_hub.commit_of(main)).returncode == 0
     assert holds(main)
 
@@ -78,7 +87,7 @@ def test_a_revision_that_changed_other_files_alone_is_noted(hub: Hub) -> None:
     hub.requests.clear()
     assert run(hub, "pull", NAME, "--revision", "v2").returncode == 0
     assert holds(repository.branches["v2"])
-    assert hub.count("GET", "/resolve/") == 1  # the manifest
+    assert hub.count("GET", "/resolve/") == 2  # the manifest, and config.json, which an int8 bundle has otherwise
 
 
 def test_what_is_added_or_mended_is_of_the_commit_that_is_there(hub: Hub, v2: str) -> None:
