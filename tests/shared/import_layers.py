@@ -15,7 +15,7 @@ LAYERS: Mapping[str, Sequence[Sequence[str]]] = {
         ("bundle",),
         ("inference", "hub"),
         ("model",),
-        ("embedder", "reranker"),
+        ("embedder", "reranker", "ship"),
         ("command", "integrations"),
         ("embedge", "__main__"),
     ),

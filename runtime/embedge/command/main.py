@@ -28,6 +28,7 @@ COMMANDS = {
     "pull": "embedge.command.bundles:pull",
     "bundle": "embedge.command.bundles:bundle",
     "push": "embedge.command.bundles:push",
+    "ship": "embedge.command.ship:ship",
     "verify": "embedge.command.verify:verify",
     "models": "embedge_export.command.models:models",
     "info": "embedge.command.info:info",

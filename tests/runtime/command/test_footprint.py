@@ -18,18 +18,12 @@ from click.testing import Result
 from commands import runner
 from embedge import Bundle, Embedder, EmbedgeError
 from embedge.command import footprint, installed_packages
-from embedge.command.footprint import (
-    IMPORTED,
-    Footprint,
-    Package,
-    Size,
-    find_trim,
-    measure,
-)
+from embedge.command.footprint import Footprint, Package, Size, measure
 from embedge.command.footprint_table import table
 from embedge.command.installed_packages import find_packages, installed_files
 from embedge.command.main import cli
 from embedge.inference.device import onnxruntime_packages
+from embedge.ship.trim import IMPORTED, find_trim
 
 DEPLOY = Path(__file__).parents[3] / "docs" / "deploy.md"
 TEXTS = ["the cat sat on the mat", "東京", "how do i bake bread ? " * 20]
