@@ -8,7 +8,7 @@ import click
 
 from embedge.bundle.manifest import PRECISIONS, Precision
 from embedge.errors import escape
-from embedge.ship.places import PLACES, PlaceName, check_place, default_platform
+from embedge.ship.places import Half, PlaceName, check_place, default_platform, note
 from embedge.ship.platforms import PLATFORMS, check_python, this_python
 from embedge.ship.sizes import PartSize, limits
 from embedge.ship.trim import LEFT_OUT
@@ -46,6 +46,12 @@ _WITHOUT_BYTECODE = "Python compiles all modules at each start, which takes abou
     "--precision", type=click.Choice(PRECISIONS), help="Precision of the model. Default: int8 if the bundle has it."
 )
 @click.option(
+    "--only",
+    type=click.Choice(["packages", "bundle"]),
+    help="Make one half, where both together are too large for a direct upload: a layer of packages, a function of the "
+    "bundle, or the other way round.",
+)
+@click.option(
     "--newest", is_flag=True, help="Take the newest packages, instead of the versions that are installed here."
 )
 @click.option("--whole-numpy", is_flag=True, help="Keep numpy.random, numpy.fft, ... for code of your own (6 MB more).")
@@ -59,6 +65,7 @@ def ship(
     layer: bool,
     container: bool,
     precision: Precision | None,
+    only: Half | None,
     newest: bool,
     whole_numpy: bool,
     no_bytecode: bool,
@@ -77,7 +84,8 @@ def ship(
       embedge ship bge-small-en-v1.5 -o app                   a folder for this machine
       PYTHONPATH=app python -S -c 'from embedge import Embedder; print(Embedder("app/bundle").encode("hi"))'
       embedge ship all-MiniLM-L6-v2 -o function.zip --lambda --platform linux-aarch64 --python 3.13
-      embedge ship bge-small-en-v1.5 -o layer.zip --layer --python 3.13
+      embedge ship bge-small-en-v1.5 -o layer.zip --layer --python 3.13 --only packages
+      embedge ship bge-small-en-v1.5 -o function.zip --lambda --python 3.13 --only bundle    # uses that layer
       embedge ship bge-m3 -o image --container && docker build -t embedge-function image
     """
     from embedge.hub.pull import pull as pull_bundle
@@ -93,6 +101,7 @@ def ship(
         newest=newest,
         whole_numpy=whole_numpy,
         bytecode=not no_bytecode,
+        only=only,
     )
     check_place(place, target.platform, target.python)  # before a model is downloaded
     source = pull_bundle(model, precisions=(precision,) if precision else None)
@@ -118,8 +127,9 @@ def _report(shipped: "Shipped", target: "Target") -> Iterator[str]:
     yield from limits(target.place, shipped.parts)
     if shipped.numpy_cut:
         yield f"left out: {LEFT_OUT}; --whole-numpy keeps them"
-    yield _about_bytecode(shipped, target)
-    yield PLACES[target.place].note.format(output=shipped.path)
+    if target.only != "bundle":
+        yield _about_bytecode(shipped, target)
+    yield note(target.place, target.only, shipped.path)
 
 
 def _about_bytecode(shipped: "Shipped", target: "Target") -> str:

@@ -16,7 +16,7 @@ from embedge.errors import EmbedgeError, InputValueError
 from embedge.progress import log_step
 from embedge.ship.bytecode import compile_all, find_python
 from embedge.ship.own_package import copy_embedge
-from embedge.ship.places import BUNDLE, PLACES, PlaceName, check_place, extra_files
+from embedge.ship.places import BUNDLE, PLACES, Half, PlaceName, check_place, extra_files
 from embedge.ship.record import RECORD, Record, check_free, sha256
 from embedge.ship.sizes import PartSize, is_too_large, limits, sizes_by_part
 from embedge.ship.symbols import blank_symbols
@@ -38,6 +38,7 @@ class Target:
         newest: whether pip picks the newest packages, instead of the versions that are installed here.
         whole_numpy: whether the parts of numpy stay that embedge does not import; always so in a folder.
         bytecode: whether to compile the modules.
+        only: the half to make, of a function or a layer; None makes both.
     """
 
     place: PlaceName
@@ -47,6 +48,7 @@ class Target:
     newest: bool = False
     whole_numpy: bool = False
     bytecode: bool = True
+    only: Half | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +92,10 @@ def ship(bundle: Bundle, output: Path, target: Target) -> Shipped:
     """
     check_place(target.place, target.platform, target.python)
     is_zip = output.suffix.lower() == ".zip"
+    if target.only and target.place not in ("lambda", "layer"):
+        raise InputValueError(
+            f"found --only {target.only} for a {target.place}; give --lambda or --layer, or leave it out"
+        )
     if is_zip and target.place == "container":
         raise InputValueError(f"an image is built from a folder, found -o {output}; pass -o a folder")
     precision = bundle.pick_precision(target.precision)
@@ -120,22 +126,30 @@ def _ship_zip(bundle: Bundle, output: Path, target: Target, precision: Precision
 def _build(bundle: Bundle, folder: Path, target: Target, precision: Precision) -> _Built:
     """Fill an empty folder."""
     packages = folder / PLACES[target.place].packages
-    requirements = pick_requirements(newest=target.newest)
-    log_step(f"{'wheels':<11}{', '.join(requirements)} for {target.platform}, Python {target.python}")
-    unpack_wheels(packages, requirements, platform=target.platform, python=target.python)
-    numpy_cut = trim(packages, whole_numpy=target.whole_numpy or PLACES[target.place].whole_numpy)
-    blank_symbols(packages)
-    copy_embedge(packages)
+    packages.mkdir(exist_ok=True)
+    numpy_cut = target.only != "bundle" and _add_packages(packages, target)
     for name, text in extra_files(target.place, target.platform, target.python).items():
         (folder / name).write_bytes(text.encode())
     compiler = find_python(target.python) if target.bytecode else None
     if compiler:
         log_step(f"{'compile':<11}with {compiler[0]}")
         compile_all(packages, compiler)
-    copy_bundle(bundle, folder / BUNDLE, precisions=(precision,))
+    if target.only != "packages":
+        copy_bundle(bundle, folder / BUNDLE, precisions=(precision,))
     record = _record(bundle, folder, target, precision, bytecode=compiler is not None)
     (folder / RECORD).write_bytes(record.to_json().encode())
     return _Built(record, numpy_cut, compiler)
+
+
+def _add_packages(packages: Path, target: Target) -> bool:
+    """Add the trimmed packages and embedge, and return whether parts of numpy were left out."""
+    requirements = pick_requirements(newest=target.newest)
+    log_step(f"{'wheels':<11}{', '.join(requirements)} for {target.platform}, Python {target.python}")
+    unpack_wheels(packages, requirements, platform=target.platform, python=target.python)
+    numpy_cut = trim(packages, whole_numpy=target.whole_numpy or PLACES[target.place].whole_numpy)
+    blank_symbols(packages)
+    copy_embedge(packages)
+    return numpy_cut
 
 
 def _record(bundle: Bundle, folder: Path, target: Target, precision: Precision, *, bytecode: bool) -> Record:

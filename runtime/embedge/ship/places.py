@@ -3,12 +3,14 @@
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from embedge.errors import InputValueError
 from embedge.ship.platforms import PLATFORMS, this_platform
 
 PlaceName = Literal["folder", "lambda", "layer", "container"]
+Half = Literal["packages", "bundle"]  # of an output; a layer with one and a function with the other upload directly
 
 # embedge.serverless reads $EMBEDGE_MODEL, else this folder below $LAMBDA_TASK_ROOT.
 BUNDLE = "bundle"
@@ -37,28 +39,35 @@ class Place:
     Attributes:
         packages: the folder of the packages in the output; empty for the output itself. It is on ``sys.path`` there.
         whole_numpy: whether the parts of numpy stay that embedge does not import.
-        note: what to do with the output, for the command to print; has the fields of ``str.format`` for its path.
     """
 
     packages: str
     whole_numpy: bool
-    note: str
 
 
 PLACES: Mapping[PlaceName, Place] = {
-    "folder": Place(
-        packages="",
-        whole_numpy=True,
-        note='put the folder on PYTHONPATH, and load the bundle: Embedder("FOLDER/bundle")',
-    ),
-    "lambda": Place(packages="", whole_numpy=False, note=f"the function's handler is {HANDLER}"),
-    "layer": Place(
-        packages="python",
-        whole_numpy=False,
-        note="in the function, set EMBEDGE_MODEL=/opt/bundle; the handler can be embedge.serverless.lambda_handler",
-    ),
-    "container": Place(packages="package", whole_numpy=False, note="build the image: docker build -t NAME {output}"),
+    "folder": Place(packages="", whole_numpy=True),
+    "lambda": Place(packages="", whole_numpy=False),
+    "layer": Place(packages="python", whole_numpy=False),
+    "container": Place(packages="package", whole_numpy=False),
 }
+_IN_A_LAYER = "set EMBEDGE_MODEL=/opt/bundle in the function"
+_NOTES: Mapping[tuple[PlaceName, Half | None], str] = {
+    ("folder", None): 'put {output} on PYTHONPATH, and load the bundle: Embedder("{output}/bundle")',
+    ("lambda", None): f"the function's handler is {HANDLER}",
+    ("lambda", "bundle"): f"the function's handler is {HANDLER}; it needs the layer of --layer --only packages",
+    ("lambda", "packages"): f"the function's handler is {HANDLER}; add the layer of --layer --only bundle, and "
+    f"{_IN_A_LAYER}",
+    ("layer", None): f"{_IN_A_LAYER}; its handler can be embedge.serverless.lambda_handler",
+    ("layer", "packages"): "add the layer to a function of --lambda --only bundle",
+    ("layer", "bundle"): f"add the layer to a function of --lambda --only packages, and {_IN_A_LAYER}",
+    ("container", None): "build the image: docker build -t NAME {output}",
+}
+
+
+def note(place: PlaceName, only: Half | None, output: Path) -> str:
+    """Return what to do with an output, in one line."""
+    return _NOTES[place, only].format(output=output)
 
 
 def default_platform(place: PlaceName) -> str:

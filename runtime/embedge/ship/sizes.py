@@ -54,15 +54,17 @@ def part_of(file: str, packages: str) -> str:
 
     >>> part_of("python/numpy.libs/libgfortran.so", "python"), part_of("numpy/__pycache__/x.cpython-313.pyc", "")
     ('numpy', 'bytecode')
+    >>> part_of("embedge-ship.json", ""), part_of("embedge-0.1.0.dist-info/METADATA", "")
+    ('other files', 'embedge')
     """
     if file.startswith(f"{BUNDLE}/"):
         return BUNDLE
     if file.endswith(".pyc"):
         return BYTECODE
     top = file.removeprefix(f"{packages}/" if packages else "").partition("/")[0]
-    return next(
-        (name for name in (*PACKAGES, "embedge") if top == name or top.startswith((f"{name}.", f"{name}-"))), OTHER
-    )
+    if top.endswith(".dist-info"):
+        top = top.partition("-")[0]
+    return next((name for name in (*PACKAGES, "embedge") if top in (name, f"{name}.libs")), OTHER)
 
 
 def limits(place: PlaceName, parts: Mapping[str, PartSize]) -> Iterator[str]:

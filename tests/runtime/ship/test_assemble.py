@@ -66,6 +66,18 @@ def test_a_layer_has_its_packages_where_lambda_looks(tiny_bundle: Bundle, tmp_pa
     assert tops == {"python", "bundle", RECORD}
 
 
+def test_two_halves_are_one_output(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    """A layer is unpacked to /opt, of which Lambda puts python/ on the path; the function has the bundle."""
+    ship(tiny_bundle, tmp_path / "both", FUNCTION)
+    ship(tiny_bundle, tmp_path / "layer", replace(TARGET, place="layer", only="packages"))
+    ship(tiny_bundle, tmp_path / "function", replace(FUNCTION, only="bundle"))
+    layer, function = files(tmp_path / "layer"), files(tmp_path / "function")
+    assert {name.removeprefix("python/") for name in layer} | function == files(tmp_path / "both")
+    assert function >= {"lambda_function.py", "bundle/embedge.json"}
+    assert not [name for name in function if name.startswith(("numpy", "embedge/"))]
+    assert not [name for name in layer if "bundle/embedge.json" in name]
+
+
 def test_a_container_copies_what_is_there(tiny_bundle: Bundle, tmp_path: Path) -> None:
     ship(tiny_bundle, tmp_path / "out", replace(TARGET, place="container"))
     lines = (tmp_path / "out" / "Dockerfile").read_text().splitlines()
@@ -134,6 +146,7 @@ def test_an_output_above_the_limit_is_an_error_and_not_written(
     [
         (replace(FUNCTION, platform="macos-arm64"), "out", "runs Linux, not macos-arm64; pass --platform linux-x86_64"),
         (replace(FUNCTION, python="3.11"), "out", "whose glibc is too old .2.26.; pass --python 3.12"),
+        (replace(TARGET, only="bundle"), "out", "found --only bundle for a folder; give --lambda or --layer"),
         (replace(TARGET, place="container"), "out.zip", "an image is built from a folder"),
     ],
 )

@@ -2,11 +2,12 @@
 
 import platform
 import sys
+from pathlib import Path
 
 import pytest
 
 from embedge import InputValueError
-from embedge.ship.places import default_platform
+from embedge.ship.places import PLACES, default_platform, note
 from embedge.ship.platforms import check_python, this_platform
 from embedge.ship.sizes import MOST_UNPACKED, MOST_ZIPPED, PartSize, is_too_large, limits
 
@@ -58,3 +59,10 @@ def test_the_limits_are_those_of_lambdas_errors() -> None:
     assert not is_too_large("container", parts)
     assert not is_too_large("folder", parts)
     assert list(limits("folder", parts)) == []
+
+
+def test_every_output_has_a_note(tmp_path: Path) -> None:
+    for place in PLACES:
+        for half in (None, "packages", "bundle") if place in ("lambda", "layer") else (None,):
+            assert note(place, half, tmp_path)
+    assert str(tmp_path) in note("container", None, tmp_path)
