@@ -4,6 +4,7 @@ Without bytecode, Python compiles every module at each start where it cannot wri
 mode ``unchecked-hash`` of PEP 552 makes Python use the bytecode whatever a copy does to the times of the sources.
 """
 
+import errno
 import os
 import shutil
 import subprocess
@@ -51,12 +52,15 @@ def compile_all(folder: Path, python: tuple[str, ...]) -> None:
     """Compile every module of a folder.
 
     Raises:
-        EmbedgeError: a module does not compile, or the bytecode cannot be written.
+        EmbedgeError: a module does not compile.
+        OSError: the disk is full.
     """
     # Tracebacks name the file that Python finds; what the bytecode has is the name in the output, not in this folder.
     command = [*python, "-I", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "-s", str(folder)]
     done = subprocess.run([*command, str(folder)], capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
+        if os.strerror(errno.ENOSPC) in done.stdout + done.stderr:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         said = lines[-1].strip() if lines else f"exit code {done.returncode}"
         raise EmbedgeError(f"{python[0]} cannot compile the packages ({said}); pass --no-bytecode to ship without")

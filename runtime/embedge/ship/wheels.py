@@ -1,5 +1,7 @@
 """Unpacks the wheels of another platform, by pip."""
 
+import errno
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -52,6 +54,7 @@ def unpack_wheels(folder: Path, requirements: Sequence[str], *, platform: str, p
     Raises:
         MissingExtraError: pip is not installed.
         EmbedgeError: there is no such wheel, or pip fails.
+        OSError: the disk is full.
     """
     if find_spec("pip") is None:
         raise MissingExtraError(
@@ -62,6 +65,8 @@ def unpack_wheels(folder: Path, requirements: Sequence[str], *, platform: str, p
     command = [sys.executable, "-m", "pip", "install", *_OPTIONS, *target, *tags, *requirements]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
+        if os.strerror(errno.ENOSPC) in done.stderr:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         raise EmbedgeError(_failure(done.stderr, platform=platform, python=python))
 
 
@@ -69,7 +74,7 @@ def _failure(output: str, *, platform: str, python: str) -> str:
     """Return the error that pip's output means."""
     lines = [line.strip() for line in output.splitlines() if line.strip() and not line.startswith("[notice]")]
     said = next((line for line in reversed(lines) if line.startswith("ERROR:")), lines[-1] if lines else "no output")
-    said = said.removeprefix("ERROR:").strip()
+    said = lines[-1] if said == "ERROR: Exception:" else said.removeprefix("ERROR:").strip()  # a traceback follows
     if _NONE_FOUND not in said:
         return f"pip cannot get the wheels: {said}; if the network or the disk is not the cause, run `{_upgrade()}`"
     package = said.partition(_NONE_FOUND)[2]

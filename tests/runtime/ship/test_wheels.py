@@ -1,5 +1,6 @@
 """pip: which wheels it is asked for, and what its failures become."""
 
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
@@ -56,6 +57,23 @@ def test_another_failure_of_pip_is_quoted(no_index: Path, tmp_path: Path) -> Non
     with pytest.raises(
         EmbedgeError, match="pip cannot get the wheels: .*tokenizers-99.0.* run `.*pip install --upgrade"
     ):
+        unpack_wheels(tmp_path / "out", ["tokenizers"], platform="linux-x86_64", python="3.13")
+
+
+@pytest.mark.parametrize(
+    ("last", "error"),
+    [
+        ("OSError: [Errno 28] No space left on device", "No space left on device"),
+        ("KeyError: 'x'", "pip cannot get the wheels: KeyError: 'x'; if the network or the disk is not the cause"),
+    ],
+)
+def test_a_full_disk_and_a_crash_of_pip_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: str, error: str
+) -> None:
+    said = f"ERROR: Exception:\nTraceback (most recent call last):\n  File 'x', line 1\n{last}\n"
+    done = subprocess.CompletedProcess("pip", 2, stdout="", stderr=said)
+    monkeypatch.setattr(subprocess, "run", lambda *arguments, **options: done)
+    with pytest.raises((OSError, EmbedgeError), match=error):
         unpack_wheels(tmp_path / "out", ["tokenizers"], platform="linux-x86_64", python="3.13")
 
 
