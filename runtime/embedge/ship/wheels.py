@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
@@ -63,7 +64,10 @@ def unpack_wheels(folder: Path, requirements: Sequence[str], *, platform: str, p
     target = [f"--target={folder}", f"--python-version={python}", "--implementation=cp"]
     tags = [f"--platform={tag}" for tag in PLATFORMS[platform].tags]
     command = [sys.executable, "-m", "pip", "install", *_OPTIONS, *target, *tags, *requirements]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    # pip's temporary files are in a folder of our own, which goes even if this process is stopped and pip is killed.
+    with tempfile.TemporaryDirectory(prefix="embedge-ship-", ignore_cleanup_errors=True) as scratch:
+        own = {**os.environ, "TMPDIR": scratch, "TEMP": scratch, "TMP": scratch}
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=own, check=False)
     if done.returncode:
         if os.strerror(errno.ENOSPC) in done.stderr:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
