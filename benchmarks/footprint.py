@@ -18,8 +18,8 @@ import click
 
 from benchmarks.report.machine_info import Machine, describe, this_machine
 from benchmarks.report.tables import align, write_json
-from embedge.command.footprint import IMPORTED, find_trim
 from embedge.command.installed_packages import installed_files
+from embedge.ship.trim import IMPORTED, find_trim
 
 _CHECKOUT = Path(__file__).parents[1]
 _COLUMNS = ("library", "MB", "packages", "the largest, MB")

@@ -15,7 +15,7 @@ LAYERS: Mapping[str, Sequence[Sequence[str]]] = {
         ("bundle",),
         ("inference", "hub"),
         ("model",),
-        ("embedder", "reranker"),
+        ("embedder", "reranker", "ship"),
         ("command", "integrations", "function", "__pyinstaller"),
         ("embedge", "__main__", "serverless"),
     ),

@@ -6,7 +6,6 @@ It reads the metadata that pip installs with each package. Only `embedge info --
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from fnmatch import fnmatchcase
 from importlib.metadata import Distribution
 
 from embedge.bundle.directory import Bundle
@@ -14,35 +13,7 @@ from embedge.bundle.manifest import MANIFEST, TOKENIZER
 from embedge.command.installed_packages import find_packages, installed_files
 from embedge.hub.cache import cached_bundles, open_local
 from embedge.inference.device.onnxruntime_packages import installed_packages
-
-# The packages that a process imports if it gives a bundle's path to Embedder. Their other requirements are for the hub,
-# for the `embedge` command and its progress bars, or for parts of onnxruntime that embedding does not use.
-IMPORTED = frozenset({"embedge", "numpy", "onnxruntime", "tokenizers"})
-# The files that embedding never opens, by package: patterns (* matches anything, / too), and what the files are for.
-# Licences and notices are not listed, because whoever ships the rest must ship them.
-TRIM: Mapping[str, Mapping[str, str]] = {
-    "embedge": {
-        "embedge_*/*": "the exporter and its recipes, which make bundles",
-    },
-    "onnxruntime": {
-        # The extension module links all of it statically, in the wheels for Linux, macOS and Windows.
-        "onnxruntime/capi/libonnxruntime.*": "the C API's library, for programs that are not Python",
-        "onnxruntime/capi/onnxruntime.dll": "the C API's library, for programs that are not Python",
-        "onnxruntime/transformers/*": "optimises graphs before they are shipped",
-        "onnxruntime/quantization/*": "quantises graphs before they are shipped",
-        "onnxruntime/tools/*": "converts graphs",
-        "onnxruntime/backend/*": "for ONNX's own tests",
-        "onnxruntime/datasets/*": "graphs of its examples",
-    },
-    "numpy": {
-        "numpy/*tests/*": "its tests",
-        "numpy/*core/_simd.*": "for its tests",
-        "numpy/f2py/*": "wraps Fortran code",
-        "numpy/distutils/*": "builds extensions",
-        "*.pyi": "types, for checkers and editors",
-    },
-    "tokenizers": {"*.pyi": "types, for checkers and editors"},
-}
+from embedge.ship.trim import IMPORTED, TRIM, find_trim
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,15 +112,6 @@ def measure(model: str | None = None) -> Footprint:
     packages.sort(key=lambda package: -package.size.installed)
     bundles = cached_bundles() if model is None else [open_local(model)]
     return Footprint(packages=tuple(packages), missing=missing, bundles=tuple(map(_bundle_files, bundles)))
-
-
-def find_trim(package: str, file: str) -> str | None:
-    """The pattern in ``TRIM`` that matches a file of a package; None for a file that must stay.
-
-    >>> find_trim("numpy", "numpy/fft/tests/test_helper.py")
-    'numpy/*tests/*'
-    """
-    return next((pattern for pattern in TRIM.get(package, ()) if fnmatchcase(file, pattern)), None)
 
 
 def _package(name: str, found: Distribution) -> Package:

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from embedge.command.footprint import TRIM, BundleFiles, Footprint, Size
+from embedge.command.footprint import BundleFiles, Footprint, Size
+from embedge.ship.trim import TRIM
 
 _NOTE = """\
 installed: as pip installs it, without __pycache__

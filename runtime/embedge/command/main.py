@@ -23,7 +23,7 @@ from embedge.version import __version__
 
 # The subcommands, in the order of `--help`. The list is static because a scan of entry points takes 34 ms, at every
 # `--help` too; so the exporter's subcommands are named here, although nothing else in the runtime names the exporter.
-COMMANDS = ("demo", "export", "embed", "rerank", "pull", "bundle", "push", "verify", "models", "info")
+COMMANDS = ("demo", "export", "embed", "rerank", "pull", "bundle", "push", "ship", "verify", "models", "info")
 _EXPORTERS = {
     "demo": "embedge_export.command.demo",
     "export": "embedge_export.command.export",
@@ -90,6 +90,8 @@ def _import_own(name: str) -> click.Command:
             from embedge.command.bundles import bundle as command
         case "push":
             from embedge.command.bundles import push as command
+        case "ship":
+            from embedge.command.ship import ship as command
         case "verify":
             from embedge.command.verify import verify as command
         case "info":
