@@ -22,7 +22,7 @@ def test_a_damaged_file_is_brought_again(hub: Hub) -> None:
     hub.requests.clear()
     assert run(hub, "pull", NAME).returncode == 0
     assert damaged.read_bytes() == whole
-    assert hub.count("GET", "/resolve/") == 2  # the manifest and that file
+    assert hub.count("GET", "/resolve/") == 3  # the manifest, that file, and config.json, which is cut again
 
 
 def test_the_error_about_a_damaged_file_in_another_cache_says_which(hub: Hub, tmp_path: Path) -> None:
