@@ -11,12 +11,12 @@ import numpy as np
 from embedge.bundle.manifest import BATCH, READ_TOKENS, TOKENS, Shape
 from embedge.errors import BundleError
 from embedge.inference.onnxruntime_import import ort
-from embedge.inference.token_batch import TokenBatch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from embedge.inference.device.pool import DeviceTensor
+    from embedge.inference.token_batch import TokenBatch  # not here: it imports tokenizers, see load.py
 
 
 def check_declared(session: ort.InferenceSession, outputs: Mapping[str, Shape], *, graph: Path) -> None:
