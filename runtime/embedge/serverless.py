@@ -11,9 +11,10 @@ answers.
 
 import os
 
-# A library must not set these; the process of a function is our own. numpy's OpenBLAS would start a thread for each
-# further core when it is imported, which takes part of a cold start and is of no use here. ONNX Runtime's wheels send
-# telemetry since 1.29, with a thread of their own and two files in the home folder. Both must come before the imports.
+# The process of a function is our own, so it may set what the library does not. When numpy is imported, its OpenBLAS
+# starts a thread for each further core; this takes part of a cold start and is of no use here. onnxruntime_import turns
+# off ONNX Runtime's telemetry, too, but a handler of the user's own may import onnxruntime before it. Both variables
+# must be set before the imports.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 

@@ -1,4 +1,4 @@
-"""Without the packages that docs/deploy.md leaves out: what needs none of them works, the rest is one of our errors."""
+"""Without the packages that docs/ship.md leaves out: what needs none of them works, the rest is one of our errors."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from embedge import Bundle
 from embedge.command.main import _REQUIRED
 
-# The tree that docs/deploy.md makes has numpy, onnxruntime and tokenizers, and nothing else.
+# The output of `embedge ship` has numpy, onnxruntime and tokenizers, and nothing else.
 LEFT_OUT = ("huggingface_hub", "tqdm", "click", "packaging", "platformdirs", "embedge_export", "embedge_models")
 
 

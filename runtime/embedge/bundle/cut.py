@@ -35,8 +35,8 @@ class Cut:
 def cut(text: str, precisions: Sequence[str], read: ReadFile, *, where: str) -> Cut:
     """Cut a bundle to these precisions. config.json then names the graphs that are left, for transformers.js.
 
-    A bundle that keeps all its precisions stays as it is, even if its config.json names no graphs: its files are then
-    those of the hub's commit. Same cuts give the same bytes.
+    A bundle that keeps all its precisions stays as it is, even if its config.json names no graphs: its files must equal
+    those of the hub's commit. The same cut always gives the same bytes.
 
     Args:
         text: the whole bundle's manifest, which ``Manifest.from_json`` has accepted.

@@ -25,8 +25,8 @@ def with_transformers_js(config: Mapping[str, Any], files: Collection[str]) -> b
     Args:
         config: the object in config.json. A member for transformers.js that it has is replaced: it is about the
             checkpoint's own graphs.
-        files: the names of the bundle's files. A precision counts if its graph is among them; the first one in the
-            order of ``PRECISIONS`` is the default, as in Embedder.
+        files: the names of the bundle's files. The member names each graph among them. The first one in the order of
+            ``PRECISIONS`` is the default, as in Embedder.
     """
     rest = {name: value for name, value in config.items() if name != _MEMBER}
     if present := [name for name in PRECISIONS if GRAPHS[name] in files]:

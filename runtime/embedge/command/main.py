@@ -103,7 +103,7 @@ def _import_exporters(name: str) -> click.Command:
     """Import a subcommand of the exporter, by a computed name: an app that is frozen must not bring the exporter."""
     module = _EXPORTERS[name]
     package = module.partition(".")[0]
-    if find_spec(package) is None:  # deleted, as docs/deploy.md says; pip still takes it for installed
+    if find_spec(package) is None:  # deleted, as docs/ship.md says; pip still takes it for installed
         command_line = "pip install --force-reinstall 'embedge[export]'"
         raise MissingExtraError(f"{package} is not installed; run `{command_line}`")
     command: click.Command = getattr(import_module(module), name)
@@ -183,9 +183,9 @@ def _fill_streams() -> None:
 
 def main() -> None:
     """Run the `embedge` command."""
-    # A library must not set these; a process of our own may. OpenBLAS's threads are of no use here, and the last bit of
-    # an export's numbers depends on how many there are. ONNX Runtime's wheels send telemetry to Microsoft since 1.29,
-    # with a thread of their own and two files in the home folder.
+    # This process is our own, so it may set what the library does not. OpenBLAS's threads are of no use here, and the
+    # last bit of an export's numbers depends on how many there are. onnxruntime_import turns off ONNX Runtime's
+    # telemetry, too, but other packages of an export may import onnxruntime before it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     warnings.showwarning = _show_warning

@@ -16,7 +16,7 @@ from embedge.ship.trim import LEFT_OUT
 if TYPE_CHECKING:
     from embedge.ship.assemble import Shipped, Target
 
-_WITHOUT_BYTECODE = "Python compiles all modules at each start, which takes about 90 ms of a cold start"
+_WITHOUT_BYTECODE = "Python compiles all modules at each start, which takes about 90 ms"
 
 
 @click.command()
@@ -48,13 +48,15 @@ _WITHOUT_BYTECODE = "Python compiles all modules at each start, which takes abou
 @click.option(
     "--only",
     type=click.Choice(["packages", "bundle"]),
-    help="Make one half, where both together are too large for a direct upload: a layer of packages, a function of the "
-    "bundle, or the other way round.",
+    help="Make only one half of a function or a layer. Where both together are too large for a direct upload, put one "
+    "half into a layer and the other into a function.",
 )
 @click.option(
     "--newest", is_flag=True, help="Take the newest packages, instead of the versions that are installed here."
 )
-@click.option("--whole-numpy", is_flag=True, help="Keep numpy.random, numpy.fft, ... for code of your own (6 MB more).")
+@click.option(
+    "--whole-numpy", is_flag=True, help="Keep numpy.random, numpy.fft, ... for code of your own (6 MB unpacked)."
+)
 @click.option("--no-bytecode", is_flag=True, help="Do not compile the modules.")
 def ship(
     model: str,
@@ -70,12 +72,12 @@ def ship(
     whole_numpy: bool,
     no_bytecode: bool,
 ) -> None:
-    """Pack a model and all that runs it into a folder or a ZIP file, for another machine.
+    """Pack a model and all that it needs to run into a folder or a ZIP file, for another machine.
 
     MODEL is a recipe's name, a Hugging Face Hub id, or the path of a bundle. The output has embedge as it is installed
     here, numpy, onnxruntime and tokenizers without the files that embedding does not use, bytecode, and the bundle with
-    one precision. pip gets the wheels of the target's platform, so you need not run the command there. The output needs
-    a Python of that version, and nothing else.
+    one precision. pip gets the wheels for the target's platform, so you need not run the command there. The output
+    needs a Python of that version, and nothing else.
 
     The command prints the size of each part, and whether the output meets the limits of AWS Lambda.
 

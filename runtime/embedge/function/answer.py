@@ -35,8 +35,8 @@ Model = Embedder | Reranker
 def describe(model: Model) -> dict[str, Any]:
     """Return what a client needs to know of the model: its name, task, precision, token limit and dimension."""
     found = {**_name(model), "task": model.bundle.manifest.task, "precision": model.precision}
-    sizes = {"dimension": model.dimension} if isinstance(model, Embedder) else {}
-    return {**found, "max_tokens": model.max_tokens, **sizes}
+    dimension = {"dimension": model.dimension} if isinstance(model, Embedder) else {}
+    return {**found, "max_tokens": model.max_tokens, **dimension}
 
 
 def answer(model: Model, request: object) -> dict[str, Any]:

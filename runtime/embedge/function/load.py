@@ -58,9 +58,10 @@ def _model_name() -> str | Path:
 
 
 def lambda_cores() -> int | None:
-    """Return the cores that AWS Lambda gives the function's memory size, rounded up; None elsewhere.
+    """Return the cores that AWS Lambda gives a function of this memory size, rounded up; None elsewhere.
 
-    A small function sees two cores and may use a part of one. With threads on both, it would wait for its quota.
+    A small function sees two cores, and may use only a part of one core's time. With threads on both, it would use up
+    this time sooner, and wait.
     """
     size = os.environ.get(MEMORY, "")
     return math.ceil(int(size) / _MB_PER_CORE) if size.isdecimal() and int(size) else None

@@ -30,7 +30,7 @@ class Reply:
 
 
 def reply_to(model: Model, read: Callable[[], object]) -> Reply:
-    """Answer the request that ``read`` returns. It raises nothing but what is no ``Exception``.
+    """Answer the request that ``read`` returns. Every ``Exception`` becomes a reply.
 
     Nothing of a request is logged: an unexpected error's message may quote it, so the log has only the error's type and
     its traceback.

@@ -22,7 +22,7 @@ _IDLE = 30  # seconds that a connection may send nothing
 
 
 class Server(ThreadingHTTPServer):
-    """Answers requests with a model. ``server_close`` waits for the requests that it is answering."""
+    """Answers requests with a model. ``server_close`` waits for the requests that have begun."""
 
     daemon_threads = False
     request_queue_size = 128  # connections that wait to be accepted; Python's default of 5 refuses bursts

@@ -13,16 +13,16 @@ _PARENTS: list[object] = []  # the sessions of this process's parents
 
 
 def keep_in_children(session: object) -> None:
-    """Never destroy a session in a child that forks from now on; this process may destroy it."""
+    """Keep a session from being destroyed in children that fork from now on; this process may destroy it."""
     _OPEN.add(session)
 
 
 def _keep_sessions_of_parent() -> None:
-    """Hold the parent's sessions for the rest of this process, the end of Python included."""
+    """Hold the parent's sessions until this process is gone: Python's own end destroys none of them."""
     if _OPEN and not _PARENTS:
         import ctypes  # numpy has imported it long before there is a session
 
-        # A reference that nothing gives back: without it, Python would destroy the list when it clears this module.
+        # One reference too many: without it, Python would destroy the list when it ends and clears this module.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(_PARENTS))
     _PARENTS.extend(_OPEN)
     _OPEN.clear()

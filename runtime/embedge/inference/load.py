@@ -37,8 +37,8 @@ def _without_garbage_collection() -> Iterator[None]:
     The imports make 35,000 objects, hardly any of them garbage. With the collector on, Python looks through them once
     for every 700 that are made. If it were only turned on again, it would look through all of them at once. Freezing
     and unfreezing makes them old objects instead, which it does not look at before a full collection. Together this
-    saves 6 ms of a cold start of 130. A process that has frozen objects itself keeps them frozen. (Python
-    3.12 starts with some, so there the start is not faster.)
+    saves 4 % of a cold start. A process that has frozen objects itself keeps them frozen. (Python 3.12
+    starts with some, so there the start is not faster.)
     """
     if not gc.isenabled():
         yield

@@ -4,8 +4,8 @@ ONNX Runtime's official wheels for Linux and macOS send telemetry to Microsoft s
 import. It starts a thread that resolves a host's name, writes two files to the home folder, and makes forked children
 abort or hang when they end. ``onnxruntime.disable_telemetry_events`` comes too late for all of these.
 
-This is the one environment variable that embedge sets. A library should set none, for others may read it. Here who
-embeds has more to lose: texts stay on the machine, and so should the news of it; and a server that forks must end.
+This is the only environment variable that the library sets. A library should set none, because other code may read it.
+This one is worth it: people who embed on their own machine want nothing to leave it, and its forks must end.
 """
 
 import os

@@ -124,7 +124,7 @@ def _ship_zip(bundle: Bundle, output: Path, target: Target, precision: Precision
 
 
 def _build(bundle: Bundle, folder: Path, target: Target, precision: Precision) -> _Built:
-    """Fill an empty folder."""
+    """Fill an empty folder with packages, bytecode, bundle and record."""
     packages = folder / PLACES[target.place].packages
     packages.mkdir(exist_ok=True)
     numpy_cut = target.only != "bundle" and _add_packages(packages, target)

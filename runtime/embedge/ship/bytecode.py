@@ -55,7 +55,7 @@ def compile_all(folder: Path, python: tuple[str, ...]) -> None:
         EmbedgeError: a module does not compile.
         OSError: the disk is full.
     """
-    # Tracebacks name the file that Python finds; what the bytecode has is the name in the output, not in this folder.
+    # -s: without it, the bytecode would contain the path of this folder, which is a temporary one.
     command = [*python, "-I", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "-s", str(folder)]
     done = subprocess.run([*command, str(folder)], capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:

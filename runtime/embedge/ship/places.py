@@ -17,12 +17,12 @@ BUNDLE = "bundle"
 HANDLER = "lambda_function.lambda_handler"  # Lambda's own default
 _HANDLER_FILE = "lambda_function.py"
 _DOCKERFILE = "Dockerfile"
-_HANDLER = "from embedge.serverless import lambda_handler as lambda_handler\n"
+_HANDLER_CODE = "from embedge.serverless import lambda_handler as lambda_handler\n"
 # Lambda's Python 3.11 runs on Amazon Linux 2, whose glibc is 2.26; onnxruntime's wheels need 2.27 or later. From 3.12
 # it is Amazon Linux 2023, with 2.34 (https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html).
 _OLDEST_ON_LAMBDA = (3, 12)
 _DOCKER_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
-_IMAGE = """\
+_DOCKERFILE_CODE = """\
 # docker build -t embedge-function .
 FROM --platform=linux/{machine} public.ecr.aws/lambda/python:{python}
 COPY package/ ${{LAMBDA_TASK_ROOT}}/
@@ -66,7 +66,7 @@ _NOTES: Mapping[tuple[PlaceName, Half | None], str] = {
 
 
 def note(place: PlaceName, only: Half | None, output: Path) -> str:
-    """Return what to do with an output, in one line."""
+    """Return one line that says what to do with an output."""
     return _NOTES[place, only].format(output=output)
 
 
@@ -79,7 +79,7 @@ def default_platform(place: PlaceName) -> str:
     here = this_platform()
     if place == "folder" or sys.platform == "linux":
         return here
-    return {"x86_64": "linux-x86_64", "amd64": "linux-x86_64"}.get(PLATFORMS[here].machine, "linux-aarch64")
+    return "linux-x86_64" if PLATFORMS[here].machine == "amd64" else "linux-aarch64"  # Windows says amd64
 
 
 def check_place(place: PlaceName, platform: str, python: str) -> None:
@@ -101,9 +101,9 @@ def check_place(place: PlaceName, platform: str, python: str) -> None:
 def extra_files(place: PlaceName, platform: str, python: str) -> dict[str, str]:
     """Return the texts of the files beside the packages and the bundle, by their paths in the output."""
     if place == "lambda":
-        return {_HANDLER_FILE: _HANDLER}
+        return {_HANDLER_FILE: _HANDLER_CODE}
     if place == "container":
         machine = _DOCKER_MACHINES[PLATFORMS[platform].machine]
-        image = _IMAGE.format(machine=machine, python=python, handler=HANDLER)
-        return {_DOCKERFILE: image, f"package/{_HANDLER_FILE}": _HANDLER}
+        dockerfile = _DOCKERFILE_CODE.format(machine=machine, python=python, handler=HANDLER)
+        return {_DOCKERFILE: dockerfile, f"package/{_HANDLER_FILE}": _HANDLER_CODE}
     return {}

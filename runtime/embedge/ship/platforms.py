@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from embedge.errors import InputValueError, short
 
-OLDEST_PYTHON = (3, 11)  # requires-python in pyproject.toml
+_OLDEST_PYTHON = (3, 11)  # requires-python in pyproject.toml
 # The wheels of onnxruntime need glibc 2.27 or 2.28, those of tokenizers 2.17. pip takes a wheel only if one of its tags
 # is given, and infers no older one from manylinux_2_28, so all are given.
 _GLIBC = range(28, 16, -1)
@@ -59,15 +59,15 @@ def this_platform() -> str:
 
 
 def this_python() -> str:
-    """The version of this Python, such as ``3.13``."""
+    """Return the minor version of this Python, such as ``3.13``."""
     return f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
 def check_python(version: str) -> str:
-    """Return the version of a Python, such as ``3.13``.
+    """Return a minor version of Python, such as ``3.13``, if embedge runs on it.
 
     Raises:
-        InputValueError: it is no version, or embedge needs a newer one.
+        InputValueError: it is not of this form, or embedge does not run on it.
 
     >>> check_python("3.13")
     '3.13'
@@ -75,6 +75,6 @@ def check_python(version: str) -> str:
     parts = version.split(".")
     if len(parts) != 2 or not all(part.isascii() and part.isdecimal() for part in parts):
         raise InputValueError(f"--python must be a version such as 3.13, found {short(version)}")
-    if (int(parts[0]), int(parts[1])) < OLDEST_PYTHON or parts[0] != "3":
+    if (int(parts[0]), int(parts[1])) < _OLDEST_PYTHON or parts[0] != "3":
         raise InputValueError(f"embedge needs Python 3.11 or later, found --python {short(version, write=str)}")
     return version

@@ -48,16 +48,16 @@ class Record:
         return json.dumps(asdict(self), indent=1) + "\n"
 
 
-def sha256(text: bytes) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
-    return hashlib.sha256(text).hexdigest()
+def sha256(content: bytes) -> str:
+    """The SHA-256 of a file's content, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def check_free(output: Path) -> None:
-    """Raise EmbedgeError if something is at the path of an output that the command must not replace.
+    """Raise EmbedgeError if something is at an output's path that the command must not replace.
 
-    It replaces only an empty folder, and an earlier output in which nobody has added a file at the top, or changed one
-    of the texts.
+    It replaces an empty folder, and an earlier output to which nobody has added a file at the top, and of which nobody
+    has changed one of the texts.
     """
     try:
         if not os.path.lexists(output) or (output.is_dir() and not output.is_symlink() and not any(output.iterdir())):

@@ -48,7 +48,7 @@ def _blank(path: Path) -> int:
 
 
 def _tables(data: bytes) -> Iterator[_Range]:
-    """The symbol tables and the tables of their names, if no program loads them."""
+    """The symbol tables and the tables of their names, but none of which a part is loaded into memory."""
     _, _, _, _, _, segments, sections, _, _, _, segment_count, _, section_count, names = _HEADER.unpack_from(data)
     headers = [_SECTION.unpack_from(data, sections + index * _SECTION.size) for index in range(section_count)]
     loaded = [
