@@ -69,7 +69,10 @@ def main() -> None:
     """Serve HTTP on all addresses at ``$PORT``, 8080 if it is not set, until SIGTERM."""
     from embedge.function.server import serve
 
-    serve(_MODEL, host="0.0.0.0", port=int(os.environ.get("PORT") or 8080))
+    port = os.environ.get("PORT") or "8080"
+    if not (port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) <= 65535):
+        raise SystemExit(f"PORT must be a number from 0 to 65535, found {port!r}; set it, or leave it out for 8080")
+    serve(_MODEL, host="0.0.0.0", port=int(port))
 
 
 if __name__ == "__main__":

@@ -214,3 +214,17 @@ def test_a_containers_server_answers_and_ends(tiny_bundle: Bundle, expected: Any
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0
     assert (tmp_path / "log").read_text() == ""
+
+
+@pytest.mark.parametrize("port", ["http", "-1", "65536", "9" * 5000])
+def test_a_port_that_is_none_is_one_line(tiny_bundle: Bundle, port: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "embedge.serverless"],
+        env=environment_of(EMBEDGE_MODEL=str(tiny_bundle.path), PORT=port),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith(f"PORT must be a number from 0 to 65535, found '{port}'; set it")

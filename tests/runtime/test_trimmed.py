@@ -7,6 +7,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from packaging.requirements import Requirement
 
@@ -83,6 +84,13 @@ def test_a_bar_that_nobody_asked_for_is_left_out(tiny_bundle: Bundle) -> None:
         "from embedge import Embedder; print(Embedder(sys.argv[1]).encode(['the cat'] * 100).shape)"
     )
     assert run(code, str(tiny_bundle.path)) == "(100, 32)"
+
+
+@pytest.mark.skipif(np.__version__ < "2", reason="numpy 1 imports these parts itself, so they are not left out")
+def test_every_public_name_is_there_without_the_parts_of_numpy_that_functions_lack() -> None:
+    parts = ("random", "fft", "ma", "polynomial", "testing", "typing", "ctypeslib")
+    code = "import embedge; print(all(getattr(embedge, name) for name in embedge.__all__))"
+    assert run(code, without=(*LEFT_OUT, *(f"numpy.{part}" for part in parts))) == "True"
 
 
 def test_the_command_is_one_line_without_click() -> None:

@@ -56,7 +56,9 @@ def answer(model: Model, request: object) -> dict[str, Any]:
         InputValueError: a field is missing, unknown or has a wrong value.
     """
     if not isinstance(request, Mapping):
-        raise InputTypeError(f'a request must be a JSON object, such as {{"texts": ["..."]}}, found {short(request)}')
+        raise InputTypeError(
+            f'a request must be a JSON object, such as {{"texts": ["..."]}}, found {type(request).__name__}'
+        )
     # A client may write null for what it leaves to us.
     fields = {name: value for name, value in request.items() if value is not None}
     if isinstance(model, Embedder):

@@ -15,7 +15,7 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from embedge.errors import InputTypeError, InputValueError, short
+from embedge.errors import InputTypeError, InputValueError
 from embedge.function.answer import Model
 from embedge.function.reply import JSON_HEADERS, reply_to, reply_to_http
 
@@ -53,7 +53,7 @@ def _body(event: Mapping[str, Any]) -> bytes:
     if body is None:
         return b""
     if not isinstance(body, str):
-        raise InputTypeError(f"the body must be a string, found {short(body)}")
+        raise InputTypeError(f"the body must be a string, found {type(body).__name__}")
     try:
         return base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()
     except ValueError as error:

@@ -1,10 +1,16 @@
 """Late interaction, as in ColBERT: the score of two texts from the vectors of their tokens."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import NDArray
 
 from embedge.errors import InputTypeError, InputValueError
 from embedge.inference.errstate import own_errstate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray  # `embedge ship` leaves it out of functions
 
 
 @own_errstate

@@ -1,13 +1,17 @@
 """Token weights to sparse vectors, for lexical search."""
 
+from __future__ import annotations
+
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from embedge.inference.errstate import own_errstate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray  # `embedge ship` leaves it out of functions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,7 +30,7 @@ class SparseVector:
         return len(self.indices)
 
     @own_errstate
-    def dot(self, other: "SparseVector") -> float:
+    def dot(self, other: SparseVector) -> float:
         """Return the lexical score of two texts: the sum of the products of weights, over the tokens that both have.
 
         >>> a = SparseVector(np.int32([3, 7]), np.float32([0.5, 2]))

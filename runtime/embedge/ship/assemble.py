@@ -16,8 +16,8 @@ from embedge.errors import EmbedgeError, InputValueError
 from embedge.progress import log_step
 from embedge.ship.bytecode import compile_all, find_python
 from embedge.ship.own_package import copy_embedge
-from embedge.ship.places import BUNDLE, PLACES, Half, PlaceName, check_place, extra_files
-from embedge.ship.record import RECORD, Record, check_free, sha256
+from embedge.ship.places import BUNDLE, PLACES, Half, PlaceName, check_output, check_place, extra_files
+from embedge.ship.record import RECORD, Record, check_free, list_entries, sha256
 from embedge.ship.sizes import PartSize, is_too_large, limits, sizes_by_part
 from embedge.ship.symbols import blank_symbols
 from embedge.ship.trim import trim
@@ -83,7 +83,8 @@ def ship(bundle: Bundle, output: Path, target: Target) -> Shipped:
     The output appears complete or not at all. An earlier output is replaced.
 
     Raises:
-        InputValueError: the place does not run that platform or Python, or cannot be a ZIP file.
+        InputValueError: the place does not run that platform or Python, or cannot be a ZIP file; or the output is the
+            current folder or in the bundle.
         PrecisionNotFoundError: the bundle lacks the precision.
         BundleCorruptError: a file of the bundle differs from its manifest.
         MissingExtraError: pip is not installed.
@@ -98,6 +99,7 @@ def ship(bundle: Bundle, output: Path, target: Target) -> Shipped:
         )
     if is_zip and target.place == "container":
         raise InputValueError(f"an image is built from a folder, found -o {output}; pass -o a folder")
+    check_output(output, bundle.path)
     precision = bundle.pick_precision(target.precision)
     with _report_write_errors(output), lock_destination(output):
         check_free(output)
@@ -164,7 +166,7 @@ def _record(bundle: Bundle, folder: Path, target: Target, precision: Precision, 
         precision=precision,
         packages={one.metadata["Name"]: one.version for one in sorted(found, key=lambda one: one.metadata["Name"])},
         bytecode=bytecode,
-        entries=tuple(sorted(path.name for path in folder.iterdir())),
+        entries=tuple(list_entries(folder)),
         texts={name: sha256(text.encode()) for name, text in texts.items()},
     )
 

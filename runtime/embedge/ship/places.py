@@ -1,5 +1,6 @@
 """Where an output goes, and its layout there: a folder, or a function, a layer or an image for AWS Lambda."""
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -67,6 +68,8 @@ _NOTES: Mapping[tuple[PlaceName, Half | None], str] = {
 
 def note(place: PlaceName, only: Half | None, output: Path) -> str:
     """Return one line that says what to do with an output."""
+    if place == "folder" and output.suffix.lower() == ".zip":  # Python cannot import numpy from a ZIP file
+        return f"unpack {output} to a folder, and {_NOTES[place, only].format(output=output.with_suffix(''))}"
     return _NOTES[place, only].format(output=output)
 
 
@@ -96,6 +99,14 @@ def check_place(place: PlaceName, platform: str, python: str) -> None:
             f"onnxruntime does not load in AWS Lambda's Python {python}, whose glibc is too old (2.26); "
             "pass --python 3.12 or later"
         )
+
+
+def check_output(output: Path, bundle: Path) -> None:
+    """Raise InputValueError for an output that could not be put in place at the end."""
+    if output.name in ("", ".."):  # such as . or /
+        raise InputValueError(f"an output needs a name of its own, found -o {output}; pass a name, such as -o app")
+    if os.path.realpath(bundle) in map(str, Path(os.path.realpath(output)).parents):
+        raise InputValueError(f"the output {output} would be in the bundle; pass another -o")
 
 
 def extra_files(place: PlaceName, platform: str, python: str) -> dict[str, str]:

@@ -9,10 +9,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from embedge.errors import EmbedgeError
+from embedge.ship.places import PLACES
 
 RECORD = "embedge-ship.json"
 _LARGEST = 100_000  # bytes
 _ADVICE = "delete it, or pass another -o"
+# Users put their own modules into these folders, too; Python puts bytecode beside the modules that it imports.
+_FOLDERS = tuple(place.packages for place in PLACES.values() if place.packages)
+_BYTECODE = "__pycache__"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +32,7 @@ class Record:
         precision: of the graph.
         packages: the versions of the packages, by name.
         bytecode: whether the modules are compiled.
-        entries: the names in the output's top folder, without the record.
+        entries: the paths in the output's top folder and in its folder of packages, without the record.
         texts: the SHA-256 of each file that is neither a package's nor the bundle's, by its path.
     """
 
@@ -56,11 +60,11 @@ def sha256(content: bytes) -> str:
 def check_free(output: Path) -> None:
     """Raise EmbedgeError if something is at an output's path that the command must not replace.
 
-    It replaces an empty folder, and an earlier output to which nobody has added a file at the top, and of which nobody
-    has changed one of the texts.
+    It replaces an empty folder, and an earlier output to which nobody has added a file at the top or in the folder of
+    packages, and of which nobody has changed one of the texts.
     """
     try:
-        if not os.path.lexists(output) or (output.is_dir() and not output.is_symlink() and not any(output.iterdir())):
+        if not os.path.lexists(output):
             return
         fault = _fault_of_zip(output) if output.suffix.lower() == ".zip" else _fault_of_folder(output)
     except (OSError, zipfile.BadZipFile) as error:
@@ -72,9 +76,11 @@ def check_free(output: Path) -> None:
 def _fault_of_folder(output: Path) -> str | None:
     if output.is_symlink() or not output.is_dir():
         return "exists and is not a folder"
+    names = list_entries(output)
+    if not names:
+        return None
     if not (output / RECORD).is_file():
         return _fault([], lambda name: b"")
-    names = [path.name for path in output.iterdir()]
     return _fault(names, lambda name: (output / name).read_bytes())
 
 
@@ -82,12 +88,19 @@ def _fault_of_zip(output: Path) -> str | None:
     if output.is_symlink() or not output.is_file():
         return "exists and is not a file"
     with zipfile.ZipFile(output) as archive:
-        names = {name.partition("/")[0] for name in archive.namelist()}
+        split = [name.split("/") for name in archive.namelist()]
+        names = {parts[0] for parts in split} | {"/".join(parts[:2]) for parts in split if parts[0] in _FOLDERS}
         return _fault(sorted(names), archive.read)
 
 
+def list_entries(folder: Path) -> list[str]:
+    """Return the paths in the top folder of an output and in its folder of packages, sorted."""
+    patterns = ("*", *(f"{name}/*" for name in _FOLDERS))
+    return sorted(path.relative_to(folder).as_posix() for pattern in patterns for path in folder.glob(pattern))
+
+
 def _fault(names: list[str], read: Callable[[str], bytes]) -> str | None:
-    """Why an output with these names in its top folder must stay; None if it may be replaced."""
+    """Why an output with these entries must stay; None if it may be replaced."""
     if RECORD not in names:
         return "exists and `embedge ship` did not make it"
     try:
@@ -95,7 +108,7 @@ def _fault(names: list[str], read: Callable[[str], bytes]) -> str | None:
         entries, texts = {RECORD, *record["entries"]}, dict(record["texts"])
     except (ValueError, KeyError, TypeError, RecursionError):
         return f"exists and its {RECORD} cannot be read"
-    if added := sorted(set(names) - entries):
+    if added := sorted(name for name in set(names) - entries if name.rpartition("/")[2] != _BYTECODE):
         return f"holds {added[0]}, which `embedge ship` did not put there"
     for name, digest in texts.items():
         try:

@@ -18,6 +18,8 @@ from embedge.ship.platforms import PLATFORMS
 from embedge.ship.trim import PACKAGES
 
 _OPTIONS = ("--no-deps", "--no-compile", "--only-binary=:all:", "--quiet", "--no-input", "--disable-pip-version-check")
+# What a user's settings of pip may say for other commands: install nothing, or elsewhere. An empty value means none.
+_NEUTRAL = {"PIP_DRY_RUN": "0", "PIP_USER": "0", "PIP_PREFIX": "", "PIP_ROOT": ""}
 _NONE_FOUND = "No matching distribution found for "
 
 
@@ -66,12 +68,18 @@ def unpack_wheels(folder: Path, requirements: Sequence[str], *, platform: str, p
     command = [sys.executable, "-m", "pip", "install", *_OPTIONS, *target, *tags, *requirements]
     # pip's temporary files are in a folder of our own, which goes even if this process is stopped and pip is killed.
     with tempfile.TemporaryDirectory(prefix="embedge-ship-", ignore_cleanup_errors=True) as scratch:
-        own = {**os.environ, "TMPDIR": scratch, "TEMP": scratch, "TMP": scratch}
+        own = {**os.environ, **_NEUTRAL, "TMPDIR": scratch, "TEMP": scratch, "TMP": scratch}
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=own, check=False)
     if done.returncode:
         if os.strerror(errno.ENOSPC) in done.stderr:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         raise EmbedgeError(_failure(done.stderr, platform=platform, python=python))
+    for name in (Requirement(one).name for one in requirements):
+        if not (folder / name).is_dir():
+            raise EmbedgeError(
+                f"pip ended without an error, and unpacked no {name}; run `{sys.executable} -m pip config list` to see "
+                "your settings of pip"
+            )
 
 
 def _failure(output: str, *, platform: str, python: str) -> str:

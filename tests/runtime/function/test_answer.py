@@ -88,8 +88,9 @@ def test_no_texts_have_no_vectors(tiny: Embedder) -> None:
 @pytest.mark.parametrize(
     ("request_", "error", "message"),
     [
-        (None, InputTypeError, r'must be a JSON object, such as {"texts": \["..."\]}, found None'),
-        ([{"texts": []}], InputTypeError, "must be a JSON object"),
+        (None, InputTypeError, r'must be a JSON object, such as {"texts": \["..."\]}, found NoneType'),
+        ([{"texts": []}], InputTypeError, "must be a JSON object.* found list$"),
+        ("a text", InputTypeError, "must be a JSON object.* found str$"),  # the sentence quotes no text
         ({}, InputValueError, 'a request to an embedder needs either "texts" or "query"; found no field'),
         ({"texts": ["a"], "query": "b"}, InputValueError, "found 'texts', 'query'"),
         ({"pairs": [["a", "b"]]}, InputValueError, "an embedder needs .*; found .pairs."),

@@ -13,6 +13,7 @@ import pytest
 from embedge import Bundle, EmbedgeError, InputValueError, PrecisionNotFoundError
 from embedge.ship import assemble
 from embedge.ship.assemble import Target, ship
+from embedge.ship.places import PLACES, PlaceName
 from embedge.ship.record import RECORD
 
 pytestmark = pytest.mark.usefixtures("fake_wheels")
@@ -102,6 +103,40 @@ def test_the_sizes_are_those_on_disk(tiny_bundle: Bundle, tmp_path: Path) -> Non
     end_of_directory = 22  # bytes; the ZIP format's last record
     zipped = sum(part.zipped for part in shipped.parts.values())
     assert zipped + end_of_directory == (tmp_path / "out.zip").stat().st_size
+
+
+@pytest.mark.parametrize("place", ["layer", "container"])
+def test_an_own_module_beside_the_packages_is_kept(tiny_bundle: Bundle, tmp_path: Path, place: PlaceName) -> None:
+    target = replace(TARGET, place=place)
+    ship(tiny_bundle, tmp_path / "out", target)
+    ship(tiny_bundle, tmp_path / "out", target)
+    own = tmp_path / "out" / PLACES[place].packages / "app.py"
+    own.write_text("mine")
+    with pytest.raises(EmbedgeError, match=r"/app.py, which `embedge ship` did not put there"):
+        ship(tiny_bundle, tmp_path / "out", target)
+    assert own.read_text() == "mine"
+
+
+@pytest.mark.parametrize("output", [".", "", "/", ".."])
+def test_an_output_without_a_name_of_its_own_is_refused(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = list(tmp_path.iterdir())
+    with pytest.raises(InputValueError, match="an output needs a name of its own, found -o .*; pass a name"):
+        ship(tiny_bundle, Path(output), TARGET)
+    assert list(tmp_path.iterdir()) == before
+
+
+def test_an_output_in_the_bundle_is_refused_before_anything_is_done(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assemble, "unpack_wheels", None)
+    (tmp_path / "link").symlink_to(tiny_bundle.path)
+    for folder in (tiny_bundle.path, tmp_path / "link"):
+        with pytest.raises(InputValueError, match="would be in the bundle; pass another -o"):
+            ship(tiny_bundle, folder / "deep" / "out.zip", TARGET)
+    assert not (tiny_bundle.path / "deep").exists()
 
 
 @pytest.mark.parametrize("name", ["out", "out.zip"])

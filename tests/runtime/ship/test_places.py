@@ -66,3 +66,10 @@ def test_every_output_has_a_note(tmp_path: Path) -> None:
         for half in (None, "packages", "bundle") if place in ("lambda", "layer") else (None,):
             assert note(place, half, tmp_path)
     assert str(tmp_path) in note("container", None, tmp_path)
+
+
+def test_the_zip_of_a_folder_is_to_be_unpacked(tmp_path: Path) -> None:
+    """Python cannot import numpy from it."""
+    said = note("folder", None, tmp_path / "app.zip")
+    assert said.startswith(f"unpack {tmp_path / 'app.zip'} to a folder, and put {tmp_path / 'app'} on PYTHONPATH")
+    assert f'Embedder("{tmp_path / "app"}/bundle")' in said

@@ -2,6 +2,7 @@
 
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ def write_folder(folder: Path, files: dict[str, bytes]) -> Path:
 
 
 def write_zip(folder: Path, files: dict[str, bytes]) -> Path:
+    folder.mkdir(exist_ok=True)
     with zipfile.ZipFile(folder / "out.zip", "w") as archive:
         for name, content in files.items():
             archive.writestr(name, content)
@@ -92,7 +94,26 @@ def test_a_file_a_link_and_a_broken_zip_are_kept(tmp_path: Path) -> None:
         check_free(tmp_path / "folder.zip")
 
 
+@both
+@pytest.mark.parametrize("packages", ["python", "package"])
+def test_what_a_user_added_to_the_packages_is_kept(tmp_path: Path, write: Write, packages: str) -> None:
+    """A layer's and an image's own modules go there."""
+    record = replace(RECORDED, entries=(packages, f"{packages}/numpy"), texts={})
+    own = {RECORD: record.to_json().encode(), f"{packages}/numpy/x.py": b""}
+    check_free(write(tmp_path / "unchanged", own))
+    with pytest.raises(EmbedgeError, match=f"holds {packages}/app.py, which `embedge ship` did not put there"):
+        check_free(write(tmp_path / "changed", {**own, f"{packages}/app.py": b"my own"}))
+
+
+@both
+def test_bytecode_of_a_local_run_is_not_a_users(tmp_path: Path, write: Write) -> None:
+    check_free(write(tmp_path, {**OWN, "__pycache__/lambda_function.cpython-313.pyc": b"x"}))
+
+
 def test_nothing_and_an_empty_folder_are_free(tmp_path: Path) -> None:
     check_free(tmp_path / "new")
     (tmp_path / "empty").mkdir()
     check_free(tmp_path / "empty")
+    (tmp_path / "empty.zip").mkdir()
+    with pytest.raises(EmbedgeError, match="empty.zip exists and is not a file"):
+        check_free(tmp_path / "empty.zip")

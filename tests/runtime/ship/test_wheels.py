@@ -77,6 +77,24 @@ def test_a_full_disk_and_a_crash_of_pip_are_told(
         unpack_wheels(tmp_path / "out", ["tokenizers"], platform="linux-x86_64", python="3.13")
 
 
+@pytest.mark.usefixtures("fake_wheels")
+@pytest.mark.parametrize("name", ["PIP_DRY_RUN", "PIP_USER", "PIP_PREFIX", "PIP_ROOT", "PIP_TARGET"])
+def test_settings_of_pip_for_other_commands_do_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "1" if name in ("PIP_DRY_RUN", "PIP_USER") else str(tmp_path / "elsewhere"))
+    unpack_wheels(tmp_path / "out", ["numpy"], platform="linux-x86_64", python="3.13")
+    assert (tmp_path / "out" / "numpy" / "__init__.py").is_file()
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_package_that_pip_did_not_unpack_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = subprocess.CompletedProcess("pip", 0, stdout="", stderr="")
+    monkeypatch.setattr(subprocess, "run", lambda *arguments, **options: done)
+    with pytest.raises(EmbedgeError, match="unpacked no tokenizers; run `.* -m pip config list` to see"):
+        unpack_wheels(tmp_path / "out", ["tokenizers==1.0"], platform="linux-x86_64", python="3.13")
+
+
 def test_without_pip_the_error_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wheels, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match="pip is not installed for .*; run `.* -m ensurepip`"):
