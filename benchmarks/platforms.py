@@ -1,10 +1,10 @@
 """Ask pip on which platforms every package that embedge needs has a wheel, and print a table of them.
 
-python -m benchmarks.platforms > table.md
+python -m benchmarks.platforms --help
 
 pip is asked for each platform and version of Python, with ``--dry-run --only-binary=:all:``, for the dependencies in
 pyproject.toml and for hf-xet, which huggingface_hub needs on most machines. What they need beyond that has no compiled
-wheels, or may do without. It takes some minutes, and downloads little but metadata. It needs pip 22.2 or later.
+wheels, or may do without.
 """
 
 import json
@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 from packaging.requirements import Requirement
 
 PROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
@@ -134,11 +135,18 @@ def table(dependencies: list[str]) -> Iterator[str]:
         yield f"| {platform.name} | {' | '.join(cell(platform, python, dependencies) for python in PYTHONS)} |"
 
 
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Print the table, row by row."""
+    """Ask pip on which platforms every package that embedge needs has a wheel, and print a table of them.
+
+    It takes some minutes, and downloads little but metadata. It needs pip 22.2 or later.
+
+    \b
+    python -m benchmarks.platforms > table.md
+    """
     project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
     for line in table(project["dependencies"]):
-        print(line, flush=True)
+        click.echo(line)
 
 
 if __name__ == "__main__":
