@@ -59,7 +59,7 @@ def test_bge_small_fits_a_board_of_512_mb(bge_small: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_limit_on_memory_is_in_force(tmp_path: Path) -> None:
-    """Else the test above would hold nothing. (With too little memory, OpenBLAS of numpy 1.26 tries for ever.)"""
+    """Else the test above would hold nothing. It loads no numpy, whose OpenBLAS 1.26 would try for ever."""
     program = tmp_path / "program.py"
     program.write_text("import sys; bytearray(int(sys.argv[1]))")
     assert _run(_DATA, program, str(_DATA // 2)).returncode == 0

@@ -81,7 +81,7 @@ class TokensBuilder:
         """Turn the ids since the last chunk into an array; raise BundleError if an id is too large for any model."""
         try:
             self._chunks.append(_compact(self._ids))
-        except OverflowError as error:
+        except (OverflowError, DeprecationWarning) as error:  # the warning: numpy 1, if warnings are errors
             largest = np.iinfo(np.int32).max
             place = next(place for place, token in enumerate(self._ids) if token > largest)
             counts = np.cumsum(self._counts[self._texts :])

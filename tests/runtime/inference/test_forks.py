@@ -19,6 +19,7 @@ OF_TWO_CORES = ("single", "busy")
 def run(arguments: list[str], home: Path, **variables: str) -> str:
     """Run Python with these arguments, an empty home folder and few variables, so that telemetry would start."""
     environment = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    environment["TOKENIZERS_PARALLELISM"] = "false"  # else older tokenizers print a note in each child
     command = [sys.executable, "-W", "ignore::DeprecationWarning", *arguments]
     done = subprocess.run(
         command, env={**environment, "HOME": str(home), **variables}, capture_output=True, text=True, timeout=300
