@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from embedge.bundle.manifest import Side
 
 
+_LARGEST_ID = int(np.iinfo(np.int32).max)
+
+
 @dataclass(frozen=True, slots=True)
 class Tokens:
     """Token ids of some texts, one text after another in one array (a ragged array).
@@ -81,9 +84,8 @@ class TokensBuilder:
         """Turn the ids since the last chunk into an array; raise BundleError if an id is too large for any model."""
         try:
             self._chunks.append(_compact(self._ids))
-        except (OverflowError, DeprecationWarning) as error:  # the warning: numpy 1, if warnings are errors
-            largest = np.iinfo(np.int32).max
-            place = next(place for place, token in enumerate(self._ids) if token > largest)
+        except OverflowError as error:
+            place = next(place for place, token in enumerate(self._ids) if token > _LARGEST_ID)
             counts = np.cumsum(self._counts[self._texts :])
             index = self._start + self._texts + int(np.searchsorted(counts, place, side="right"))
             raise_ours(error, f"{self._path} makes no token ids of text {index}")
@@ -102,6 +104,12 @@ def _compact(ids: list[int]) -> NDArray[np.integer[Any]]:
 
     >>> [_compact(ids).dtype.name for ids in ([101, 65_535], [101, 65_536], [])]
     ['uint16', 'int32', 'uint16']
+
+    Raises:
+        OverflowError: an id is above int32, which no model's vocabulary reaches.
     """
-    array = np.array(ids, np.int32)
-    return array.astype(np.uint16) if array.max(initial=0) <= np.iinfo(np.uint16).max else array
+    array = np.array(ids, np.int64)  # holds all ids of tokenizers, which are uint32
+    largest = int(array.max(initial=0))
+    if largest > _LARGEST_ID:  # numpy 1 would wrap it around without an error
+        raise OverflowError(f"the token id {largest} is above {_LARGEST_ID}")
+    return array.astype(np.uint16 if largest <= np.iinfo(np.uint16).max else np.int32)
