@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from embedge.embedder import Embedder
 from embedge.errors import InputTypeError, InputValueError, short
-from embedge.inference.options import check_choice
+from embedge.inference.options import OUTPUT_PRECISIONS, RANGED, check_choice
 from embedge.reranker import Reranker
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # int8 and uint8 are missing: their scale is the range of all vectors, and a request has only some of them.
-_PRECISIONS = ("float32", "binary", "ubinary")
+_PRECISIONS = tuple(name for name in OUTPUT_PRECISIONS if name not in RANGED)
 _ENCODINGS = ("float", "base64")
 _VECTOR_OPTIONS = ("truncate_dim", "precision", "normalize", "on_truncate", "encoding")
 _SCORE_OPTIONS = ("normalize", "on_truncate")
