@@ -55,6 +55,7 @@ struct VectorAvx512 {
   static float largest(F a) { return reduce(a, [](auto x, auto y) { return _mm_max_ps(x, y); }, _mm256_max_ps); }
   static int32_t sum(I a) { return _mm512_reduce_add_epi32(a); }
 
+  // Around the products of a linear layer; AMX sets up its tiles.
   static void begin() {}
   static void end() {}
 

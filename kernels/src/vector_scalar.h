@@ -122,6 +122,9 @@ struct VectorScalar {
     return total;
   }
 
+  static void begin() {}
+  static void end() {}
+
   static void pack(const int8_t* weight, size_t columns, size_t depth, int8_t* panel, int32_t* sums) {
     for (size_t column = 0; column < 64; ++column) {
       sums[column] = 0;
