@@ -1,0 +1,3 @@
+namespace embedge {
+bool amx_allowed() { return false; }
+}

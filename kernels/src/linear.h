@@ -1,0 +1,50 @@
+// A linear layer on rows of codes: int8 products in exact integers, panel by panel.
+#pragma once
+
+#include "rows.h"
+#include "scratch.h"
+
+namespace embedge {
+namespace {
+
+// Calls finish(row, column, values) with the 64 values of each row and panel: products times the scales of the columns
+// and of the row, plus the bias. `values` are four vectors.
+//
+// A panel is rearranged from the mapped weight each time. That costs as much as the products of four rows, so that no
+// copy of the weights is kept in memory, and none is made at load.
+template <class V, class Finish>
+void multiply_rows(const Linear& linear, CodeRows rows, size_t count, int32_t zero_point, size_t first_panel,
+                   size_t last_panel, Finish finish) {
+  Scratch scratch;
+  int8_t* panel = scratch.take<int8_t>(kPanel * linear.depth);
+  alignas(64) int32_t sums[kPanel];
+  alignas(64) int32_t products[V::kRows * kPanel];
+  for (size_t column = first_panel * kPanel; column < last_panel * kPanel; column += kPanel) {
+    V::pack(linear.weight + column, linear.columns, linear.depth, panel, sums);
+    typename V::I correction[4];
+    typename V::F scales[4], bias[4];
+    for (size_t j = 0; j < 4; ++j) {
+      alignas(64) int32_t shifted[kLanes];
+      for (size_t i = 0; i < kLanes; ++i) shifted[i] = (zero_point - V::kCodeShift) * sums[kLanes * j + i];
+      correction[j] = V::load(shifted);
+      scales[j] = V::load(linear.scales + column + kLanes * j);
+      bias[j] = linear.bias == nullptr ? V::set(0.0f) : V::load(linear.bias + column + kLanes * j);
+    }
+    for (size_t first = 0; first < count; first += V::kRows) {
+      const size_t block = count - first < V::kRows ? count - first : V::kRows;
+      V::products(rows.codes + first * linear.depth, linear.depth, block, panel, linear.depth, products);
+      for (size_t r = 0; r < block; ++r) {
+        const typename V::F scale = V::set(rows.scales[first + r]);
+        typename V::F values[4];
+        for (size_t j = 0; j < 4; ++j) {
+          const typename V::I product = V::sub(V::load(products + kPanel * r + kLanes * j), correction[j]);
+          values[j] = V::fma(V::mul(V::to_float(product), scales[j]), scale, bias[j]);
+        }
+        finish(first + r, column, values);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace embedge
