@@ -5,14 +5,21 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tests.kernels.graphs import Array, Graph
 from tests.kernels.run_cases import LIBRARY_FAILED, open_session
+
+if TYPE_CHECKING:  # it imports onnx, which no case needs
+    from tests.kernels.graphs import Graph
+
+Array = NDArray[Any]
+OnEverySet = Callable[[Sequence["Case"]], dict[str, "Results"]]
 
 _RUNNER = Path(__file__).with_name("run_cases.py")
 
@@ -25,7 +32,7 @@ class RegistrationError(Exception):
 class Case:
     """A graph, what it is fed, and on how many threads it runs."""
 
-    graph: Graph
+    graph: "Graph"
     inputs: Mapping[str, Array]
     threads: int = 1
 

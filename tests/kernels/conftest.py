@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernels.cases import Case, Program, Results, run
+from tests.kernels.cases import Case, OnEverySet, Program, Results, run
 
 
 def _library() -> Path | None:
@@ -43,7 +43,7 @@ def instruction_sets(program: Program) -> Sequence[str]:
 
 
 @pytest.fixture(scope="session")
-def on_every_set(program: Program, instruction_sets: Sequence[str]):  # type: ignore[no-untyped-def]
+def on_every_set(program: Program, instruction_sets: Sequence[str]) -> OnEverySet:
     """Runs cases on every instruction set; returns the results by its name."""
 
     def run_on_every_set(cases: Sequence[Case]) -> dict[str, Results]:

@@ -4,6 +4,7 @@ python tests/kernels/fuzz.py --help
 """
 
 import argparse
+import re
 import subprocess
 import sys
 import time
@@ -13,8 +14,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.kernels.cases import Case, Program, RegistrationError, run, same_bits
-from tests.kernels.graphs import RECIPES, SMALL, Array, encoder_layer, embedding, row_dot, row_linear
+from tests.kernels.cases import Array, Case, Program, RegistrationError, run, same_bits
+from tests.kernels.graphs import RECIPES, SMALL, embedding, encoder_layer, row_dot, row_linear
 from tests.kernels.standard_cases import rows, token_inputs
 
 LONGEST, LARGEST_BATCH = 8192, 64
@@ -36,8 +37,9 @@ def random_case(rng: np.random.Generator) -> Case:
     if kind == "dot":
         graph = row_dot(depth, axes=axes, relu=_coin(rng), seed=_seed(rng))
     else:
-        choices = {"static": _coin(rng), "bias": _coin(rng), "activation": int(rng.integers(3)), "seed": _seed(rng)}
-        graph = row_linear(depth, int(rng.choice([64, 192, 1024])), axes=axes, **choices)
+        columns, static, bias = int(rng.choice([64, 192, 1024])), _coin(rng), _coin(rng)
+        activation, seed = int(rng.integers(3)), _seed(rng)
+        graph = row_linear(depth, columns, axes=axes, static=static, bias=bias, activation=activation, seed=seed)
     return Case(graph=graph, inputs={"rows": _hostile(rng, rows(_seed(rng), *shape))}, threads=_threads(rng))
 
 
@@ -105,6 +107,29 @@ def _threads(rng: np.random.Generator) -> int:
     return int(rng.integers(1, 4))
 
 
+def sanitizer(library: Path) -> dict[str, str]:
+    """Return the environment in which Python can load a library that was built with sanitisers; else an empty one.
+
+    AddressSanitizer must be in the process first, and behind it libstdc++, whose exceptions it follows.
+    """
+    if sys.platform != "linux":
+        return {}
+    listed = subprocess.run(["ldd", str(library)], capture_output=True, text=True, check=True).stdout
+    needed = dict(re.findall(r"(\S*(?:asan|libstdc)\S*) => (.+?)(?: \(0x|$)", listed, flags=re.MULTILINE))
+    if not any("asan" in name for name in needed):
+        return {}
+    if "not found" in needed.values():
+        raise SystemExit(f"{library} needs {', '.join(needed)}; put their folder on LD_LIBRARY_PATH")
+    return {
+        "LD_PRELOAD": " ".join(sorted(needed.values(), key=lambda path: "asan" not in path)),
+        # So that an access beyond a small array is seen.
+        "PYTHONMALLOC": "malloc",
+        # Python and ONNX Runtime never give back all of their memory.
+        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+    }
+
+
 def compare(seed: int, program: Program, names: list[str]) -> list[str]:
     """Run one round of cases on the named sets; return what was wrong, a line for each."""
     rng = np.random.default_rng(seed)
@@ -126,7 +151,7 @@ def compare(seed: int, program: Program, names: list[str]) -> list[str]:
 def main() -> int:
     """Print what was wrong; 1 if anything was."""
     options = _options()
-    program = Program(library=options.library, environment={"LD_PRELOAD": options.preload} | _SANITIZER)
+    program = Program(library=options.library, environment=sanitizer(options.library))
     names = run([], program).instruction_sets[::-1]
     names = [name for name in options.isa or names if name in names]
     start, rounds, wrong = time.monotonic(), 0, []
@@ -137,20 +162,12 @@ def main() -> int:
     return 1 if wrong else 0
 
 
-# Python and ONNX Runtime never give back all memory; their allocators are not the kernels' concern.
-_SANITIZER = {
-    "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0:allocator_may_return_null=1",
-    "UBSAN_OPTIONS": "print_stacktrace=1",
-}
-
-
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Fuzz embedge's operators on every instruction set of this processor.")
     parser.add_argument("library", type=Path, help="path of the library")
     parser.add_argument("--seconds", type=float, default=60, help="how long (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the first round (default: %(default)s)")
     parser.add_argument("--isa", action="append", help="instruction set; you can repeat this option (default: all)")
-    parser.add_argument("--preload", default="", help="a sanitiser's library, if the kernels were built with one")
     return parser.parse_args()
 
 

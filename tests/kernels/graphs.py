@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from embedge_export.int8.gptq import limit_pairs
+from tests.kernels.cases import Array
 
-Array = NDArray[Any]
 Activation = Literal["gelu", "gelu_tanh", "relu"]
 # What `down` reads, as the exporter's: a zero point of 25 behind GELU, whose minimum is -0.1701 (activation_scale.py).
 CODES = {
@@ -54,7 +53,7 @@ class Graph:
         values: of the node's inputs in order: a constant, the name of an input of the graph, or None, left out.
     """
 
-    def __init__(self, kind: str, **attributes: int | float) -> None:
+    def __init__(self, kind: str, **attributes: Any) -> None:
         self.kind, self.attributes = kind, attributes
         self.values: list[Array | str | None] = []
         self._inputs: list[Any] = []
@@ -62,7 +61,9 @@ class Graph:
     def feed(self, name: str, dtype: type = np.float32, axes: int = 3) -> None:
         """Add an input of the graph, with any size on each axis."""
         shape = [f"{name}_{axis}" for axis in range(axes)]
-        self._inputs.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape))
+        self._inputs.append(
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape)
+        )
         self.values.append(name)
 
     def hold(self, *values: Array | None) -> None:
@@ -73,7 +74,7 @@ class Graph:
         """Return the node's inputs in order, where the graph gets ``inputs``."""
         return [inputs[value] if isinstance(value, str) else value for value in self.values]
 
-    def model(self) -> Graph:
+    def model(self) -> bytes:
         """The graph as ONNX; onnx does not know the operators, so it checks nothing."""
         constants, names = [], []
         for number, value in enumerate(self.values):
@@ -143,7 +144,9 @@ def embedding(width: int, *, vocabulary: int = 97, positions: int = 8194, seed: 
     return graph
 
 
-def row_linear(depth: int, columns: int, *, axes: int = 2, static: bool, bias: bool, activation: int, seed: int = 0) -> Graph:
+def row_linear(
+    depth: int, columns: int, *, axes: int = 2, static: bool, bias: bool, activation: int, seed: int = 0
+) -> Graph:
     """RowLinear with seeded weights; activation 0 none, 1 tanh, 2 relu."""
     graph = Graph("RowLinear", activation=activation)
     graph.feed("rows", axes=axes)

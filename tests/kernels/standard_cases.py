@@ -4,9 +4,18 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tests.kernels.cases import Case
+from tests.kernels.cases import Array, Case
 from tests.kernels.graphs import (
-    MINILM, RECIPES, SMALL, Activation, Array, Graph, Shape, embedding, encoder_layer, row_dot, row_linear,
+    MINILM,
+    RECIPES,
+    SMALL,
+    Activation,
+    Graph,
+    Shape,
+    embedding,
+    encoder_layer,
+    row_dot,
+    row_linear,
 )  # fmt: skip
 
 # Around the sizes of blocks: rows of a register block, panels of 64 keys, pairs of keys, 96 rows of a task.
@@ -27,7 +36,9 @@ def hidden(graph: Graph, seed: int, batch: int, tokens: int, width: int, threads
     return Case(graph=graph, inputs={"hidden": rows(seed, batch, tokens, width)}, threads=threads)
 
 
-def token_inputs(seed: int, batch: int, tokens: int, *, vocabulary: int = 97, positions: int | None = None) -> dict[str, Array]:
+def token_inputs(
+    seed: int, batch: int, tokens: int, *, vocabulary: int = 97, positions: int | None = None
+) -> dict[str, Array]:
     """Return seeded inputs of EmbedLayerNorm, without padding; with ``positions``, also position_ids below it."""
     rng = np.random.default_rng(seed)
     inputs: dict[str, Array] = {"input_ids": rng.integers(0, vocabulary, (batch, tokens))}
@@ -41,7 +52,9 @@ def layer_kinds(shape: Shape) -> list[Graph]:
     """Return layers of a shape: every activation, static and dynamic scales, whole and pruned."""
     activations: tuple[Activation, ...] = ("gelu", "gelu_tanh", "relu")
     kinds = [encoder_layer(shape, seed=1, activation=activation) for activation in activations]
-    kinds += [encoder_layer(shape, seed=2, static=static, residual_scale=True) for static in (STATIC, frozenset({"up"}))]
+    kinds += [
+        encoder_layer(shape, seed=2, static=static, residual_scale=True) for static in (STATIC, frozenset({"up"}))
+    ]
     kinds += [encoder_layer(shape, seed=3, first_token=True, static=static) for static in (frozenset[str](), STATIC)]
     return kinds
 
@@ -80,7 +93,9 @@ def _heads() -> Iterator[Case]:
         for static in (False, True):
             graph = row_linear(384, 384, static=static, bias=activation != 0, activation=activation)
             yield from (Case(graph=graph, inputs={"rows": rows(count, count, 384)}) for count in (1, 7, 100))
-    yield Case(graph=row_linear(128, 1024, axes=3, static=False, bias=True, activation=1), inputs={"rows": rows(4, 2, 5, 128)})
+    yield Case(
+        graph=row_linear(128, 1024, axes=3, static=False, bias=True, activation=1), inputs={"rows": rows(4, 2, 5, 128)}
+    )
     for relu in (False, True):
         yield Case(graph=row_dot(768, relu=relu), inputs={"rows": rows(5, 9, 768)})
         yield Case(graph=row_dot(1024, axes=3, relu=relu), inputs={"rows": rows(6, 3, 5, 1024)})

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.kernels import reference
-from tests.kernels.cases import Case, run_here
-from tests.kernels.graphs import MINILM, SMALL, Activation, Array, encoder_layer, embedding, row_dot, row_linear
+from tests.kernels.cases import Array, Case, run_here
+from tests.kernels.graphs import MINILM, SMALL, Activation, embedding, encoder_layer, row_dot, row_linear
 from tests.kernels.standard_cases import rows, token_inputs
 
 seeds = st.integers(0, 2**32 - 1)
@@ -50,7 +50,7 @@ def test_an_encoder_layer(
     )
     inputs = {"hidden": rows(seed, batch, tokens, shape.width)}
     found = run_here(Case(graph=graph, inputs=inputs, threads=1 + seed % 2), library)
-    expected = reference.encoder_layer(*_wide(graph.arguments(inputs)), **graph.attributes)  # type: ignore[arg-type]
+    expected = reference.encoder_layer(*_wide(graph.arguments(inputs)), **graph.attributes)
     assert found.shape == expected.shape
     cosines = _cosines(found, expected)
     assert cosines.min() > 0.9995

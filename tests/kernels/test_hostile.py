@@ -1,6 +1,5 @@
 """What no exporter writes and no tokenizer returns: not a crash, the same on every instruction set, contained."""
 
-from collections.abc import Callable, Sequence
 from copy import copy
 
 import numpy as np
@@ -8,11 +7,10 @@ import pytest
 
 pytest.importorskip("onnx", reason="needs onnx, which the extra `export` installs")
 
-from tests.kernels.cases import Case, Program, Results, run, same_bits
-from tests.kernels.graphs import SMALL, Array, Graph, encoder_layer, embedding, row_dot, row_linear
+from tests.kernels.cases import Array, Case, OnEverySet, Program, run, same_bits
+from tests.kernels.graphs import SMALL, Graph, embedding, encoder_layer, row_dot, row_linear
 from tests.kernels.standard_cases import STATIC, layer_kinds, rows, token_inputs
 
-OnEverySet = Callable[[Sequence[Case]], dict[str, Results]]
 HOSTILE = {
     "nan": np.nan, "infinity": np.inf, "minus infinity": -np.inf, "huge": 3e38, "minus huge": -3e38, "tiny": 1e-42,
 }  # fmt: skip
@@ -50,7 +48,10 @@ def test_rows_of_zeros_and_of_one_value(on_every_set: OnEverySet) -> None:
     partly[0, 3] = 0
     cases = [Case(graph=graph, inputs={"hidden": h}) for graph in layer_kinds(shape) for h in (*whole, partly)]
     cases += [
-        Case(graph=row_linear(64, 64, static=static, bias=False, activation=0), inputs={"rows": np.zeros((3, 64), np.float32)})
+        Case(
+            graph=row_linear(64, 64, static=static, bias=False, activation=0),
+            inputs={"rows": np.zeros((3, 64), np.float32)},
+        )
         for static in (False, True)
     ]
     found = on_every_set(cases)
@@ -65,7 +66,10 @@ def test_a_head_gives_nan_for_rows_that_are_not_finite_and_for_no_others(on_ever
     given = rows(1, 8, 128)
     for number, value in enumerate(HOSTILE.values()):
         given[number, 3] = value
-    cases = [Case(graph=row_linear(128, 64, static=static, bias=True, activation=0), inputs={"rows": given}) for static in (False, True)]
+    cases = [
+        Case(graph=row_linear(128, 64, static=static, bias=True, activation=0), inputs={"rows": given})
+        for static in (False, True)
+    ]
     cases += [Case(graph=row_dot(128, relu=relu), inputs={"rows": given}) for relu in (False, True)]
     found = on_every_set(cases)
     for results in found.values():
@@ -76,15 +80,15 @@ def test_a_head_gives_nan_for_rows_that_are_not_finite_and_for_no_others(on_ever
         assert not np.isfinite(_values(results.outputs[2])[:3]).any()
 
 
-@pytest.mark.parametrize("which", ["input_ids", "position_ids"])
-@pytest.mark.parametrize("value", [-1, 97, 1 << 31, 1 << 40, -(1 << 63), (1 << 63) - 1])
-def test_an_id_out_of_range_is_an_error(which: str, value: int, on_every_set: OnEverySet) -> None:
-    inputs = token_inputs(1, 2, 5, positions=97)
-    inputs[which][1, 3] = value
-    case = Case(graph=embedding(64, vocabulary=97, positions=97, given=True), inputs=inputs)
-    for results in on_every_set([case]).values():
-        assert isinstance(results.outputs[0], str)
-        assert str(value) in results.outputs[0]
+@pytest.mark.parametrize(("which", "message"), [("input_ids", "token id"), ("position_ids", "position")])
+def test_an_id_out_of_range_is_an_error(which: str, message: str, on_every_set: OnEverySet) -> None:
+    graph, cases = embedding(64, vocabulary=97, positions=97, given=True), []
+    for value in (-1, 97, 1 << 31, 1 << 40, -(1 << 63), (1 << 63) - 1):
+        inputs = token_inputs(1, 2, 5, positions=97)
+        inputs[which][1, 3] = value
+        cases.append(Case(graph=graph, inputs=inputs))
+    for results in on_every_set(cases).values():
+        assert all(isinstance(output, str) and message in output for output in results.outputs)
 
 
 def test_more_tokens_than_positions_are_an_error(program: Program) -> None:
@@ -92,29 +96,28 @@ def test_more_tokens_than_positions_are_an_error(program: Program) -> None:
     good, bad = run([Case(graph=graph, inputs=token_inputs(1, 1, tokens)) for tokens in (16, 17)], program).outputs
     assert isinstance(good, np.ndarray)
     assert isinstance(bad, str)
-    assert "17" in bad
+    assert "more tokens than there are positions" in bad
 
 
-@pytest.mark.parametrize("value", [0, 2, -1])
-def test_padding_is_an_error(value: int, program: Program) -> None:
-    inputs = token_inputs(1, 2, 5)
-    inputs["attention_mask"][1, 4] = value
-    (output,) = run([Case(graph=embedding(64), inputs=inputs)], program).outputs
-    assert isinstance(output, str)
-    assert "attention_mask" in output
+def test_padding_is_an_error(program: Program) -> None:
+    graph, cases = embedding(64), []
+    for value in (0, 2, -1):
+        inputs = token_inputs(1, 2, 5)
+        inputs["attention_mask"][1, 4] = value
+        cases.append(Case(graph=graph, inputs=inputs))
+    assert all(isinstance(output, str) and "padding" in output for output in run(cases, program).outputs)
 
 
-@pytest.mark.parametrize("size", [(0, 5), (3, 0), (0, 0)])
 @pytest.mark.parametrize("first_token", [False, True])
-def test_nothing_to_compute(size: tuple[int, int], first_token: bool, program: Program) -> None:
-    """A batch without texts is empty; a text without tokens has no first token, which is an error there."""
+def test_a_batch_without_texts_is_empty_and_a_text_without_tokens_is_an_error(
+    first_token: bool, program: Program
+) -> None:
     graph = encoder_layer(SMALL[0], first_token=first_token, static=STATIC)
-    (output,) = run([Case(graph=graph, inputs={"hidden": np.zeros((*size, 64), np.float32)})], program).outputs
-    if first_token and size[0] and not size[1]:
-        assert isinstance(output, str)
-    else:
-        expected = (size[0], 1 if first_token else size[1], 64)
-        assert _values(output).shape == expected
+    cases = [Case(graph=graph, inputs={"hidden": np.zeros(size, np.float32)}) for size in ((0, 5, 64), (3, 0, 64))]
+    empty, refused = run(cases, program).outputs
+    assert _values(empty).shape == (0, 1 if first_token else 5, 64)
+    assert isinstance(refused, str)
+    assert "without tokens" in refused
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 63), (2, 5, 65), (2, 5, 128), (2, 5, 0)])
@@ -139,7 +142,9 @@ def _with_one_wrong_constant(graph: Graph) -> list[Graph]:
         if value.ndim:
             changed.append(value[..., :-1])
         if value.ndim == 2 and (graph.kind, number) != ("EmbedLayerNorm", 4):  # which may have more or fewer positions
-            changed += [value[:-1], value[None]]
+            changed.append(value[:-1])
+        if value.dtype == np.int8:
+            changed.append(value[None])
         for other in changed:
             wrong = copy(graph)
             wrong.values = [*graph.values]
@@ -168,7 +173,7 @@ def test_constants_of_the_wrong_size_or_type_are_errors(kind: str, program: Prog
 
 @pytest.mark.parametrize("attribute", [
     {"num_heads": 0}, {"num_heads": -1}, {"num_heads": 3}, {"num_heads": 64}, {"activation": 3}, {"activation": -1},
-    {"zero_point": -1}, {"zero_point": 256}, {"epsilon": -1.0}, {"first_token": 1}, {"first_token": 2},
+    {"zero_point": -1}, {"zero_point": 256}, {"first_token": 1}, {"first_token": 2},
 ])  # fmt: skip
 def test_attributes_out_of_range_are_errors(attribute: dict[str, float], program: Program) -> None:
     graph = encoder_layer(SMALL[1])

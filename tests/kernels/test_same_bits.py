@@ -1,17 +1,13 @@
 """Vectors are the same to the last bit: on every instruction set, alone and in a batch, on one thread and on many."""
 
-from collections.abc import Callable, Sequence
-
 import numpy as np
 import pytest
 
 pytest.importorskip("onnx", reason="needs onnx, which the extra `export` installs")
 
-from tests.kernels.cases import Case, Program, Results, run, same_bits
+from tests.kernels.cases import Case, OnEverySet, Program, run, same_bits
 from tests.kernels.graphs import MINILM, SMALL, encoder_layer, row_linear
 from tests.kernels.standard_cases import TOKENS, hidden, rows, standard_cases
-
-OnEverySet = Callable[[Sequence[Case]], dict[str, Results]]
 
 
 def test_every_instruction_set_computes_the_same_bits(on_every_set: OnEverySet) -> None:
@@ -22,7 +18,9 @@ def test_every_instruction_set_computes_the_same_bits(on_every_set: OnEverySet) 
     assert not errors
     for name, results in found.items():
         assert results.instruction_set == name
-        different = [number for number, pair in enumerate(zip(results.outputs, scalar, strict=True)) if not same_bits(*pair)]
+        different = [
+            number for number, pair in enumerate(zip(results.outputs, scalar, strict=True)) if not same_bits(*pair)
+        ]
         assert not different, f"{name}: {[(number, cases[number].graph.kind) for number in different]}"
 
 
@@ -34,7 +32,9 @@ def test_a_batch_has_the_bits_of_its_texts_alone(first_token: bool, on_every_set
         for batch, tokens in ((2, 1), (5, 7), (64, 3), (3, 100)):
             texts = rows(batch, batch, tokens, shape.width)
             alone = [Case(graph=graph, inputs={"hidden": texts[n : n + 1]}) for n in range(batch)]
-            together = [Case(graph=graph, inputs={"hidden": order}) for order in (texts, np.ascontiguousarray(texts[::-1]))]
+            together = [
+                Case(graph=graph, inputs={"hidden": order}) for order in (texts, np.ascontiguousarray(texts[::-1]))
+            ]
             for name, results in on_every_set([*together, *alone]).items():
                 whole, backwards, *single = results.outputs
                 assert same_bits(whole, np.concatenate(single)), f"{name}, {batch} x {tokens}"
