@@ -10,7 +10,7 @@
 namespace embedge {
 namespace {
 
-constexpr float kOne = 8192.0f;         // the weight of the largest score
+constexpr float kLogOne = 13.0f;  // the weight of the largest score is 2^13
 constexpr float kLargestValue = 2047.0f;  // the largest code of V
 
 // Q, K and V of all tokens of a batch.
@@ -74,12 +74,16 @@ bool pack_values(const float* values, size_t stride, size_t tokens, size_t size,
 
 // Turns the scores of one query into weights; returns their sum. `factor` multiplies the scores.
 template <class V>
-int32_t weigh_scores(const float* scores, size_t tokens, float largest, float factor, int16_t* weights) {
-  const typename V::F most = V::set(largest), scale = V::set(factor);
-  typename V::I total = V::set(0);
-  for (size_t i = 0; i < tokens; i += kLanes) {
-    const typename V::F x = V::mul(V::sub(V::load(scores + i), most), scale);
-    typename V::I weight = V::round(V::mul(power_of_two<V>(x), V::set(kOne)));
+int32_t weigh_scores(float* scores, size_t tokens, float factor, int16_t* weights) {
+  const size_t padded = round_up(tokens, kLanes);
+  for (size_t i = tokens; i < padded; ++i) scores[i] = scores[0];
+  typename V::F most = V::load(scores);
+  for (size_t i = kLanes; i < padded; i += kLanes) most = V::max(most, V::load(scores + i));
+  const typename V::F scale = V::set(factor);
+  const typename V::F shift = V::set(kLogOne - V::largest(most) * factor);
+  typename V::I total = V::set(int32_t{0});
+  for (size_t i = 0; i < padded; i += kLanes) {
+    typename V::I weight = V::round(power_of_two<V>(V::fma(V::load(scores + i), scale, shift)));
     if (i + kLanes > tokens) {
       alignas(64) int32_t mask[kLanes];
       for (size_t lane = 0; lane < kLanes; ++lane) mask[lane] = i + lane < tokens ? -1 : 0;
@@ -106,7 +110,6 @@ bool attend(const Projections& all, size_t head, size_t size, size_t width, size
   int16_t* weights = scratch.take<int16_t>(V::kRows * padded);
   float* totals = scratch.take<float>(V::kRows * size);
   alignas(64) float factors[kPanel];
-  alignas(64) int32_t products[V::kRows * kPanel];
   const float* key_scales = all.key_scales + head * all.rows + first_row;
   const int32_t* key_sums = all.key_sums + head * all.rows + first_row;
   const float* query_scales = all.query_scales + head * all.queries + first_query;
@@ -126,29 +129,13 @@ bool attend(const Projections& all, size_t head, size_t size, size_t width, size
   const uint8_t* codes = all.query + first_query * width + head * size;
   for (size_t first = 0; first < queries; first += V::kRows) {
     const size_t block = queries - first < V::kRows ? queries - first : V::kRows;
-    typename V::F most[V::kRows];
-    for (size_t r = 0; r < block; ++r) most[r] = V::set(-kInfinity);
-    for (size_t key = 0; key < tokens; key += kPanel) {
-      V::scores(codes + first * width, width, block, panels + key * size, size, products);
-      const size_t end = tokens - key < kPanel ? tokens - key : kPanel;
-      for (size_t r = 0; r < block; ++r) {
-        float* row = scores + r * padded + key;
-        for (size_t j = 0; j < end; j += kLanes) {
-          const typename V::I product = V::sub(V::load(products + kPanel * r + j), V::load(corrections + key + j));
-          typename V::F score = V::mul(V::to_float(product), V::load(scales + key + j));
-          V::store(row + j, score);
-          if (j + kLanes > end) {
-            for (size_t lane = end - j; lane < kLanes; ++lane) row[j + lane] = row[j];
-            score = V::load(row + j);
-          }
-          most[r] = V::max(most[r], score);
-        }
-      }
-    }
+    for (size_t key = 0; key < tokens; key += kPanel)
+      V::scores(codes + first * width, width, block, panels + key * size, size, corrections + key, scales + key,
+                scores + key, padded);
     alignas(64) int32_t denominators[V::kRows];
     for (size_t r = 0; r < block; ++r)
-      denominators[r] = weigh_scores<V>(scores + r * padded, tokens, V::largest(most[r]),
-                                        query_scales[first + r] * log2e_by_root, weights + r * padded);
+      denominators[r] = weigh_scores<V>(scores + r * padded, tokens, query_scales[first + r] * log2e_by_root,
+                                        weights + r * padded);
     V::weighted_sums(weights, padded, block, values, (tokens + 1) / 2, size, totals);
     for (size_t r = 0; r < block; ++r) {
       const typename V::F share = V::set(1.0f / static_cast<float>(denominators[r]));

@@ -18,7 +18,7 @@
 namespace embedge {
 namespace {
 
-constexpr size_t kBlockRows = 96;  // rows that go through step 3 together
+constexpr size_t kBlockRows = 128;  // rows that go through step 3 together
 constexpr size_t kFewRows = 48;    // up to so many rows in a run, cores share panels
 
 template <class Body>
@@ -44,7 +44,7 @@ void quantise_heads(const typename V::F* values, size_t size, size_t first_head,
     for (size_t j = 0; j < size / kLanes; ++j) most = V::max(most, V::abs(of_head[j]));
     const float largest = V::largest(most);
     const typename V::F inverse = V::set(largest > kTiny ? 127.0f / largest : 0.0f);
-    typename V::I total = V::set(0);
+    typename V::I total = V::set(int32_t{0});
     for (size_t j = 0; j < size / kLanes; ++j) {
       const typename V::I code = V::round(V::mul(of_head[j], inverse));
       total = V::add(total, code);

@@ -7,13 +7,13 @@
 namespace embedge {
 namespace {
 
-// 2^x for x <= 0, relative error below 3.2e-6; x below -30 counts as -30.
+// 2^x for -30 <= x <= 30, relative error below 3.2e-6; a smaller x counts as -30.
 // 2^f with |f| <= 1/2 is a polynomial of degree 4 (minimax, 2.9e-6), with 2^0 = 1 exactly.
 template <class V>
 typename V::F power_of_two(typename V::F x) {
   x = V::max(x, V::set(-30.0f));
-  const typename V::I whole = V::round(x);
-  const typename V::F f = V::sub(x, V::to_float(whole));
+  const typename V::Whole whole = V::whole(x);
+  const typename V::F f = V::fraction(x, whole);
   typename V::F y = V::set(0.009582853f);
   y = V::fma(y, f, V::set(0.055906426f));
   y = V::fma(y, f, V::set(0.24024099f));

@@ -19,6 +19,7 @@ void multiply_rows(const Linear& linear, CodeRows rows, size_t count, int32_t ze
   int8_t* panel = scratch.take<int8_t>(kPanel * linear.depth);
   alignas(64) int32_t sums[kPanel];
   alignas(64) int32_t products[V::kRows * kPanel];
+  V::begin();
   for (size_t column = first_panel * kPanel; column < last_panel * kPanel; column += kPanel) {
     V::pack(linear.weight + column, linear.columns, linear.depth, panel, sums);
     typename V::I correction[4];
@@ -44,6 +45,7 @@ void multiply_rows(const Linear& linear, CodeRows rows, size_t count, int32_t ze
       }
     }
   }
+  V::end();
 }
 
 }  // namespace

@@ -60,7 +60,10 @@ struct VectorAvx2 {
   static I both(I x, I y) { return {_mm256_and_si256(x.a, y.a), _mm256_and_si256(x.b, y.b)}; }
   static F to_float(I x) { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
   static I round(F x) { return {_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)}; }
-  static F times_power_of_two(F x, I n) {
+  using Whole = I;
+  static Whole whole(F x) { return round(x); }
+  static F fraction(F x, Whole whole) { return sub(x, to_float(whole)); }
+  static F times_power_of_two(F x, Whole n) {
     return {_mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x.a), _mm256_slli_epi32(n.a, 23))),
             _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x.b), _mm256_slli_epi32(n.b, 23)))};
   }
@@ -101,6 +104,9 @@ struct VectorAvx2 {
     return _mm_cvtsi128_si32(_mm_add_epi32(y, _mm_shuffle_epi32(y, 0xb1)));
   }
 
+  static void begin() {}
+  static void end() {}
+
   // Writes 64 columns of a weight as a panel: [depth / 4][64][4]. Adds up each column.
   static void pack(const int8_t* weight, size_t columns, size_t depth, int8_t* panel, int32_t* sums) {
     for (size_t half = 0; half < kPanelColumns; half += 32) {
@@ -134,10 +140,16 @@ struct VectorAvx2 {
     multiply_any<false>(rows, stride, count, panel, depth, out);
   }
 
-  // The same for Q and K: signed codes of any value.
+  // The scores of up to kRows queries and 64 keys: (product - correction) * scale of the key, out[row][out_stride].
   static void scores(const uint8_t* rows, size_t stride, size_t count, const int8_t* panel, size_t depth,
-                     int32_t* out) {
-    multiply_any<true>(rows, stride, count, panel, depth, out);
+                     const int32_t* corrections, const float* scales, float* out, size_t out_stride) {
+    alignas(32) int32_t products[kRows * kPanelColumns];
+    multiply_any<true>(rows, stride, count, panel, depth, products);
+    for (size_t r = 0; r < count; ++r)
+      for (size_t i = 0; i < kPanelColumns; i += 16) {
+        const F x = to_float(sub(load(products + kPanelColumns * r + i), load(corrections + i)));
+        store(out + r * out_stride + i, mul(x, load(scales + i)));
+      }
   }
 
   // Sums over keys of weights (int16) times values (int16, [keys / 2][width][2]), added up in float32, 64 keys at a

@@ -36,9 +36,11 @@ struct VectorAvx512 {
   static I both(I a, I b) { return _mm512_and_si512(a, b); }
   static F to_float(I a) { return _mm512_cvtepi32_ps(a); }
   static I round(F a) { return _mm512_cvtps_epi32(a); }
-  static F times_power_of_two(F a, I n) {
-    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), _mm512_slli_epi32(n, 23)));
-  }
+  // x is a whole number and a fraction within +-1/2.
+  using Whole = F;
+  static Whole whole(F x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+  static F fraction(F x, Whole whole) { return _mm512_sub_ps(x, whole); }
+  static F times_power_of_two(F x, Whole n) { return _mm512_scalef_ps(x, n); }
   static F widen(const int8_t* from) {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
   }
@@ -53,6 +55,7 @@ struct VectorAvx512 {
   static float largest(F a) { return reduce(a, [](auto x, auto y) { return _mm_max_ps(x, y); }, _mm256_max_ps); }
   static int32_t sum(I a) { return _mm512_reduce_add_epi32(a); }
 
+  // Around the products of a linear layer; AMX sets up its tiles.
   static void begin() {}
   static void end() {}
 
@@ -83,20 +86,18 @@ struct VectorAvx512 {
   // Products of up to kRows rows of unsigned codes and a panel: out[row][64].
   static void products(const uint8_t* rows, size_t stride, size_t count, const int8_t* panel, size_t depth,
                        int32_t* out) {
-    switch (count) {
-      case 6: return multiply<6>(rows, stride, panel, depth, out);
-      case 5: return multiply<5>(rows, stride, panel, depth, out);
-      case 4: return multiply<4>(rows, stride, panel, depth, out);
-      case 3: return multiply<3>(rows, stride, panel, depth, out);
-      case 2: return multiply<2>(rows, stride, panel, depth, out);
-      default: return multiply<1>(rows, stride, panel, depth, out);
-    }
+    const auto finish = [=](int row, int j, I product) { _mm512_store_si512(out + 64 * row + 16 * j, product); };
+    multiply_rows(rows, stride, count, panel, depth, finish);
   }
 
-  // The same for Q and K, whose codes may take any value.
+  // The scores of up to kRows queries and 64 keys: (product - correction) * scale of the key, out[row][out_stride].
   static void scores(const uint8_t* rows, size_t stride, size_t count, const int8_t* panel, size_t depth,
-                     int32_t* out) {
-    products(rows, stride, count, panel, depth, out);
+                     const int32_t* corrections, const float* scales, float* out, size_t out_stride) {
+    const auto finish = [=](int row, int j, I product) {
+      const F x = to_float(sub(product, load(corrections + 16 * j)));
+      store(out + row * out_stride + 16 * j, mul(x, load(scales + 16 * j)));
+    };
+    multiply_rows(rows, stride, count, panel, depth, finish);
   }
 
   // Sums over 64 keys of weights (int16) times values (int16, [keys / 2][width][2]), added up in float32, 64 keys at a
@@ -130,8 +131,21 @@ struct VectorAvx512 {
     return _mm512_set1_epi32(value);
   }
 
-  template <int R>
-  static void multiply(const uint8_t* rows, size_t stride, const int8_t* panel, size_t depth, int32_t* out) {
+  template <class Finish>
+  static void multiply_rows(const uint8_t* rows, size_t stride, size_t count, const int8_t* panel, size_t depth,
+                            Finish finish) {
+    switch (count) {
+      case 6: return multiply<6>(rows, stride, panel, depth, finish);
+      case 5: return multiply<5>(rows, stride, panel, depth, finish);
+      case 4: return multiply<4>(rows, stride, panel, depth, finish);
+      case 3: return multiply<3>(rows, stride, panel, depth, finish);
+      case 2: return multiply<2>(rows, stride, panel, depth, finish);
+      default: return multiply<1>(rows, stride, panel, depth, finish);
+    }
+  }
+
+  template <int R, class Finish>
+  static void multiply(const uint8_t* rows, size_t stride, const int8_t* panel, size_t depth, Finish finish) {
     __m512i sum[R][4];
 #pragma GCC unroll 6
     for (int r = 0; r < R; ++r)
@@ -152,7 +166,7 @@ struct VectorAvx512 {
 #pragma GCC unroll 6
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) _mm512_store_si512(out + 64 * r + 16 * j, sum[r][j]);
+      for (int j = 0; j < 4; ++j) finish(r, j, sum[r][j]);
   }
 
   template <int R>

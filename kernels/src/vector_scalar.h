@@ -82,7 +82,10 @@ struct VectorScalar {
       return __builtin_fabsf(nearest) < 2147483648.0f ? static_cast<int32_t>(nearest) : 0;
     });
   }
-  static F times_power_of_two(F x, I n) {
+  using Whole = I;
+  static Whole whole(F x) { return round(x); }
+  static F fraction(F x, Whole whole) { return sub(x, to_float(whole)); }
+  static F times_power_of_two(F x, Whole n) {
     return each([&](int i) {
       uint32_t bits;
       __builtin_memcpy(&bits, &x.at[i], 4);
@@ -119,6 +122,9 @@ struct VectorScalar {
     return total;
   }
 
+  static void begin() {}
+  static void end() {}
+
   static void pack(const int8_t* weight, size_t columns, size_t depth, int8_t* panel, int32_t* sums) {
     for (size_t column = 0; column < 64; ++column) {
       sums[column] = 0;
@@ -136,8 +142,12 @@ struct VectorScalar {
   }
 
   static void scores(const uint8_t* rows, size_t stride, size_t count, const int8_t* panel, size_t depth,
-                     int32_t* out) {
-    multiply(reinterpret_cast<const int8_t*>(rows), stride, count, panel, depth, out);
+                     const int32_t* corrections, const float* scales, float* out, size_t out_stride) {
+    int32_t products[kRows * 64];
+    multiply(reinterpret_cast<const int8_t*>(rows), stride, count, panel, depth, products);
+    for (size_t r = 0; r < count; ++r)
+      for (size_t i = 0; i < 64; ++i)
+        out[r * out_stride + i] = static_cast<float>(products[64 * r + i] - corrections[i]) * scales[i];
   }
 
   static void weighted_sums(const int16_t* weights, size_t stride, size_t count, const int16_t* values, size_t pairs,
