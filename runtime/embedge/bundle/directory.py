@@ -110,6 +110,11 @@ class Bundle:
         """Return the path of the graph of a precision that the bundle holds."""
         return self.path / self.manifest.precisions[precision].file
 
+    def fused_graph(self, precision: Precision) -> Path | None:
+        """Return the path of the precision's graph for the kernel library; None if the bundle has none."""
+        name = self.manifest.precisions[precision].file.removesuffix(".onnx") + "_fused.onnx"
+        return self.path / name if name in self.manifest.files else None
+
     def graph_files(self, precision: str) -> tuple[str, ...]:
         """Return the names of a precision's files: the graph, and its weights if they are in a file of their own.
 
