@@ -21,7 +21,8 @@ void* RegisterCustomOps(void* options, const void* api) { calls++; return 0; }
 int registrations(void) { return calls; }
 """
 _SAYS = """
-const char* embedge_kernels_instruction_set(void) { return "scalar"; }
+#include <stdlib.h>
+const char* embedge_kernels_instruction_set(void) { return getenv("EMBEDGE_KERNELS_ISA") ? "" : "scalar"; }
 const char* embedge_kernels_instruction_sets(void) { return "avx2,scalar"; }
 """
 _PACKAGE = """

@@ -53,15 +53,18 @@ class Kernels:
         """Return the instruction set that the kernels use, such as ``amx``; EMBEDGE_KERNELS_ISA can force one.
 
         Raises:
-            KernelsError: the file cannot be loaded, or lacks the function.
+            KernelsError: the file cannot be loaded or lacks the function, or the variable names a set that is not there.
         """
-        return self._ask("embedge_kernels_instruction_set")
+        if name := self._ask("embedge_kernels_instruction_set"):
+            return name
+        found, known = os.environ.get(VARIABLE_OF_SET), ", ".join(self.instruction_sets())
+        raise self.unusable(f"{VARIABLE_OF_SET} must be one of {known}, found {found!r}")
 
     def instruction_sets(self) -> tuple[str, ...]:
         """Return those of the library's instruction sets that this CPU can run, the fastest first.
 
         Raises:
-            KernelsError: as for ``instruction_set``.
+            KernelsError: the file cannot be loaded, or lacks the function.
         """
         return tuple(self._ask("embedge_kernels_instruction_sets").split(","))
 

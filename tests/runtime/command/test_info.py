@@ -156,6 +156,18 @@ def test_kernels_that_cannot_be_used_are_shown_with_the_reason(
     assert "library.so" in shown
 
 
+def test_an_instruction_set_that_is_not_there_is_shown(
+    cards: list[Card], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = write_package(tmp_path)
+    install(monkeypatch, tmp_path)
+    compile_library(library)
+    monkeypatch.setenv("EMBEDGE_KERNELS_ISA", "amx")
+    shown = rows()
+    assert "(EMBEDGE_KERNELS_ISA must be one of avx2, scalar, found 'amx')" in shown["embedge-kernels"]
+    assert shown["EMBEDGE_KERNELS_ISA"] == "amx"
+
+
 def test_a_bundle_with_a_graph_for_the_kernels_says_so(cards: list[Card], tiny_bundle: Bundle) -> None:
     for name in ("someone--plain", "someone--fused"):
         shutil.copytree(tiny_bundle.path, cached_path(name.replace("--", "/")))
