@@ -53,7 +53,8 @@ class Kernels:
         """Return the instruction set that the kernels use, such as ``amx``; EMBEDGE_KERNELS_ISA can force one.
 
         Raises:
-            KernelsError: the file cannot be loaded or lacks the function, or the variable names a set that is not there.
+            KernelsError: the file cannot be loaded or lacks the function, or the variable names a set that is not
+                there.
         """
         if name := self._ask("embedge_kernels_instruction_set"):
             return name
