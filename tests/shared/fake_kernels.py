@@ -76,9 +76,15 @@ def name_fused(manifest: dict[str, Any], content: bytes) -> None:
     """Name the fused graph in a manifest."""
     record = {"size": len(content), "sha256": sha256(content).hexdigest(), "crc32": f"{crc32(content):08x}"}
     manifest["files"][FUSED] = record
+    manifest["precisions"]["int8"]["fused"] = FUSED
 
 
 def remove_fused(folder: Path) -> None:
     """Let a bundle have no fused graph, as those that were exported before there was one."""
     (folder / FUSED).unlink(missing_ok=True)
-    change(folder, lambda manifest: manifest["files"].pop(FUSED, None))
+
+    def forget(manifest: dict[str, Any]) -> None:
+        manifest["files"].pop(FUSED, None)
+        manifest["precisions"]["int8"]["fused"] = None
+
+    change(folder, forget)
