@@ -137,7 +137,7 @@ def open_checked(bundle: Bundle, precision: Precision) -> Embedder | Reranker:
 
 def _open(bundle: Bundle, precision: Precision) -> Embedder | Reranker:
     kind = Reranker if bundle.manifest.task == "rerank" else Embedder
-    return kind(bundle.path, precision=precision)
+    return kind(bundle.path, precision=precision, kernels=False)  # the plain graph, whose quality the manifest has
 
 
 def _run(model: Embedder | Reranker) -> list[NDArray[np.float32]]:
