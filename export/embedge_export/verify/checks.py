@@ -137,7 +137,8 @@ def open_checked(bundle: Bundle, precision: Precision) -> Embedder | Reranker:
 
 def _open(bundle: Bundle, precision: Precision) -> Embedder | Reranker:
     kind = Reranker if bundle.manifest.task == "rerank" else Embedder
-    return kind(bundle.path, precision=precision, kernels=False)  # the plain graph, whose quality the manifest has
+    # The plain graph: what a manifest records must not depend on whether this machine has the kernels.
+    return kind(bundle.path, precision=precision, kernels=False)
 
 
 def _run(model: Embedder | Reranker) -> list[NDArray[np.float32]]:

@@ -57,8 +57,8 @@ def test_the_kernels_run_the_fused_graph(kind: str, make_checkpoint: MakeCheckpo
         for name, values in zip(names, found, strict=True):
             expected = run_fused(model, ids)[name]
             assert values.shape == expected.shape
-            # Large enough for the numbers of all rows: a code that rounds otherwise changes one row a little.
-            assert not expected.any() or cosine(values, expected) > 0.9999, (name, shape)
+            # The kernels round V and the weights of attention, too, and then some codes differ.
+            assert not expected.any() or cosine(values, expected) > 0.9995, (name, shape)
         for place in range(len(ids)):
             one = ids[place : place + 1]
             alone = session.run(names, {"input_ids": one, "attention_mask": np.ones_like(one)})
