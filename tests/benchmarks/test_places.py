@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from benchmarks.measure.process_start import Run, StartError
 from embedge import Bundle
 
 ROOT = Path(__file__).parents[2]
-ADDED = ROOT / "tests" / "javascript"
+SAVED = ROOT / "benchmarks" / "results" / "places-all-MiniLM-L6-v2.json"
 
 
 def run(monkeypatch: pytest.MonkeyPatch, bundle: Bundle, *options: str, **own: Prepare) -> Result:
@@ -161,7 +162,7 @@ def test_dependencies_are_those_that_node_would_find() -> None:
 
 
 def test_the_packages_of_transformers_js_are_not_those_of_the_browser() -> None:
-    lock = json.loads((ADDED / "package-lock.json").read_text(encoding="utf-8"))
+    lock = json.loads((javascript_places.FOLDER / "package-lock.json").read_text(encoding="utf-8"))
     found = dependencies(lock, "@huggingface/transformers")
     assert {"node_modules/onnxruntime-node", "node_modules/onnxruntime-web", "node_modules/sharp"} <= found
     assert not {"node_modules/puppeteer-core", "node_modules/@sparticuz/chromium"} & found
@@ -251,3 +252,63 @@ def test_node_starts(tiny_bundle: Bundle, tmp_path: Path) -> None:
     found = place.start()
     assert found.milliseconds > 50
     assert found.bytes > 50_000_000
+
+
+def test_the_programs_own_table_is_in_the_readme_of_the_benchmarks() -> None:
+    """Every place of the run has a row there, and every place of the program has one or is Nuitka."""
+    saved = json.loads(SAVED.read_text(encoding="utf-8"))
+    names = set(saved["rows"])
+    assert names == set(places.PLACES) - {"desktop: Nuitka"}
+    page = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8").partition("## places.py")[2]
+    assert names <= {line.strip("|").split("|")[0].strip() for line in page.splitlines() if line.startswith("|")}
+
+
+LAPTOP, CONTAINER, GOOGLE = "laptop: `pip install`, a script", "container: `python -m", "Google Cloud function"
+LAMBDA, ARM = "AWS Lambda, x86-64", "AWS Lambda, Arm"
+FOLDER, FILE = "desktop: PyInstaller, a folder", "desktop: PyInstaller, one file"
+NODE, WASM, CHROMIUM = "node, Electron's main process", "WebAssembly in node", "browser: a page in Chromium"
+QUOTES = [
+    ("README.md", "| [laptop]", (LAPTOP, CONTAINER)),
+    ("README.md", "| [AWS Lambda]", (LAMBDA, GOOGLE)),
+    ("README.md", "| [desktop app]", (FOLDER, FILE)),
+    ("README.md", "| [node, ", (NODE, CHROMIUM)),
+    ("docs/serverless.md", "| AWS Lambda, x86-64 |", (LAMBDA,)),
+    ("docs/serverless.md", "| container | 117", (CONTAINER,)),
+    ("docs/serverless.md", "| Google Cloud function |", (GOOGLE,)),
+    ("docs/desktop.md", "| a folder |", (FOLDER,)),
+    ("docs/desktop.md", "| one file", (FILE,)),
+    ("docs/javascript.md", "| node 20, `onnxruntime-node` |", (NODE,)),
+    ("docs/javascript.md", "| node 20, `onnxruntime-web`", (WASM,)),
+    ("docs/javascript.md", "| page in Chromium", (CHROMIUM,)),
+    *(("benchmarks/README.md", f"| {name}", (name,)) for name in (LAPTOP, LAMBDA, CONTAINER, GOOGLE)),
+    *(("benchmarks/README.md", f"| {name}", (name,)) for name in (FOLDER, FILE, NODE, WASM, CHROMIUM)),
+]
+
+
+@pytest.mark.parametrize(("page", "begin", "names"), QUOTES)
+def test_a_page_quotes_the_saved_run(page: str, begin: str, names: tuple[str, ...]) -> None:
+    """The medians of time and memory; each number of the size is one of the place's, or the difference of two."""
+    rows: dict[str, Any] = json.loads(SAVED.read_text(encoding="utf-8"))["rows"]
+    found = [next(row for name, row in rows.items() if name.startswith(wanted)) for wanted in names]
+    text = (ROOT / page).read_text(encoding="utf-8")
+    (line,) = (line for line in (text.partition("## places.py")[2] or text).splitlines() if line.startswith(begin))
+    _, size, milliseconds, *_, memory = (cell.strip().replace(",", "") for cell in line.strip("|").split(" | "))
+    assert milliseconds == "; ".join(f"{median(run['milliseconds'] for run in row['runs']):.0f}" for row in found)
+    assert memory == "; ".join(f"{median(run['bytes'] for run in row['runs']) / 1e6:.0f}" for row in found)
+    own = [one for row in found for one in row["sizes"].values()]
+    own += rows[ARM]["sizes"].values() if LAMBDA in names else []
+    sizes = {abs(one - other) for one in own for other in (0, own[-1])}  # what is fetched without the bundle
+    shown = {f"{one / 1e6:.{digits}f}" for one in sizes for digits in (0, 1)}
+    numbers = re.findall(r"\d[\d.]*", size)
+    assert numbers
+    assert set(numbers) <= shown
+
+
+def test_pages_quote_the_board() -> None:
+    row = json.loads(SAVED.read_text(encoding="utf-8"))["rows"]["ARM board"]
+    (size,) = (f"{one / 1e6:.0f}" for one in row["sizes"].values())
+    memory = f"{row['memory'] / 1e6:.0f}"
+    assert f"| {size} | not measured | {memory}, emulated |" in (ROOT / "README.md").read_text(encoding="utf-8")
+    page = " ".join((ROOT / "docs" / "boards.md").read_text(encoding="utf-8").split())
+    assert f"has a peak of {memory} MB up to its first vector" in page
+    assert f"for a board has {size} MB" in page
