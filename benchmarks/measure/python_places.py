@@ -100,7 +100,7 @@ def ship(bundle: Path, output: Path, place: PlaceName, target: str) -> Shipped:
     try:
         return ship_bundle(Bundle.open(bundle), output, Target(place=place, platform=target, python=this_python()))
     except EmbedgeError as error:
-        raise CannotRunError(str(error)) from error
+        raise CannotRunError(f"{error} (this program ships for the Python that runs it)") from error
 
 
 def _install(row: Row, work: Path) -> tuple[Installed, Path]:

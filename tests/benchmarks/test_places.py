@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from benchmarks import places
-from benchmarks.measure import board_place, desktop_places, javascript_places
+from benchmarks.measure import board_place, desktop_places, javascript_places, python_places
 from benchmarks.measure.board_place import counted, peak_of
 from benchmarks.measure.javascript_places import dependencies
 from benchmarks.measure.place import CannotRunError, Place, Prepare, forget_files, plain_environment, size_of
@@ -312,3 +312,12 @@ def test_pages_quote_the_board() -> None:
     page = " ".join((ROOT / "docs" / "boards.md").read_text(encoding="utf-8").split())
     assert f"has a peak of {memory} MB up to its first vector" in page
     assert f"for a board has {size} MB" in page
+
+
+def test_a_place_that_cannot_be_shipped_to_says_why(
+    monkeypatch: pytest.MonkeyPatch, tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    """AWS's runtime for Python 3.11 is too old for onnxruntime."""
+    monkeypatch.setattr(python_places, "this_python", lambda: "3.11")
+    with pytest.raises(CannotRunError, match=r"Python 3\.11.*this program ships for the Python that runs it"):
+        python_places.aws_lambda("aarch64")(tiny_bundle.path, tmp_path)
