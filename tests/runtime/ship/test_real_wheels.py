@@ -165,7 +165,7 @@ def test_a_rerankers_function_scores_the_same(ship_seeded: Callable[..., Path]) 
     assert len(set(scores.tolist())) == len(pairs)
     np.testing.assert_array_equal(np.array(scored["scores"], np.float32), scores)
     expected = model.rank(TEXTS[0], TEXTS[1:])
-    assert [(one["index"], np.float32(one["score"])) for one in ranked["results"]] == expected
+    assert [(one["index"], float(np.float32(one["score"]))) for one in ranked["results"]] == expected
 
 
 def test_all_vectors_of_an_m3_are_the_same_in_a_function(ship_seeded: Callable[..., Path]) -> None:
