@@ -46,8 +46,18 @@ def archive(request: pytest.FixtureRequest, folder: Path) -> Path:
     arguments: list[str] = line.split()[1:]
     program = folder / "tools" / SCRIPTS / f"{kind}{SUFFIX}"
     environment = {**os.environ, "PEX_ROOT": str(folder / "pex")}
+    if kind == "pex":
+        _give_pex_its_pip(program, folder, environment)
     run(str(program), *FROM_WHEELS[kind], *arguments, cwd=folder, environment=environment)
     return folder / arguments[arguments.index("-o") + 1]
+
+
+def _give_pex_its_pip(program: Path, folder: Path, environment: dict[str, str]) -> None:
+    """Make pex download the pip that it uses from Python 3.12 on, which it keeps and needs an index for."""
+    command = [str(program), "click", "-o", "any.pex"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"needs PyPI, from which pex takes its pip: {done.stderr.strip().splitlines()[-1]}")
 
 
 def run(*command: str, cwd: Path | None = None, environment: dict[str, str] | None = None) -> str:
