@@ -66,7 +66,9 @@ class Result:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @comparison_options
-@click.option("--rounds", type=click.IntRange(min=1), default=20, show_default=True, help="Runs of each batch.")
+@click.option(
+    "--rounds", type=click.IntRange(min=1), default=20, show_default=True, help="Runs of each batch, at most."
+)
 @click.option(
     "--only",
     type=click.Choice(INSTRUCTION_SETS),
@@ -78,7 +80,8 @@ def main(setup: Setup, rounds: int, only: tuple[str, ...]) -> None:
 
     Each instruction set has a process of its own, in which the plain and the fused graph run in turns. A speed-up is
     the median ratio of the turns. The rate of the linear layers is that of the layer's four products alone, each with
-    the quantisation of its 256 rows. The last line says whether all instruction sets give the same bits.
+    the quantisation of its 256 rows. A batch has a few seconds, so a slow instruction set has fewer rounds. The last
+    line says whether all instruction sets give the same bits.
 
     \b
     python -m benchmarks.instruction_sets --shape base
