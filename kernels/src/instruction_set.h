@@ -1,0 +1,20 @@
+// The operators, compiled for each instruction set.
+#pragma once
+
+#include "arguments.h"
+#include "parallel.h"
+
+namespace embedge {
+
+struct InstructionSet {
+  const char* name;
+  void (*encoder_layer)(const EncoderLayer&, Parallel&);
+  void (*embedding)(const Embedding&);
+  void (*row_linear)(const RowLinear&, Parallel&);
+  void (*row_dot)(const RowDot&);
+};
+
+// The instruction sets that this processor can run, the fastest first; ends with null.
+const InstructionSet* const* instruction_sets();
+
+}  // namespace embedge
