@@ -17,7 +17,7 @@ import click
 from benchmarks.measure.comparison import Comparison, open_comparison
 from benchmarks.measure.graph_timing import times_faster
 from benchmarks.measure.instruction_set_child import Order
-from benchmarks.measure.kernels import MISSING, fused_graph, instruction_sets, kernel_library
+from benchmarks.measure.kernels import MISSING, instruction_sets, kernel_library
 from benchmarks.measure.options import Setup, comparison_options
 from benchmarks.measure.processor_peak import measure_peak
 from benchmarks.operators import SHAPES
@@ -118,14 +118,14 @@ def _measure(comparison: Comparison, names: Sequence[str], rounds: int) -> Resul
 
 
 def _order(comparison: Comparison, rounds: int) -> Order:
-    library, plain = kernel_library(), Bundle.open(comparison.peers[0].kit.folder / "bundle").graph("int8")
-    fused = fused_graph(plain)
+    bundle = Bundle.open(comparison.peers[0].kit.folder / "bundle")
+    plain, fused = bundle.graph("int8"), bundle.fused_graph("int8")
     if fused is None:
         raise click.ClickException(
             f"no fused graph beside {plain.name}: its shape is none that the kernels run; pass another model as -m"
         )
     return Order(
-        library=str(library),
+        library=str(kernel_library()),
         plain=str(plain),
         fused=str(fused),
         shapes=[shape for shape in SHAPES if shape[1] <= comparison.max_tokens],
