@@ -13,8 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from debian import CannotEmulateError
 from embedge.bundle.cache_paths import cache_home
@@ -22,6 +21,7 @@ from machines import CPUS, Cpu, python_on
 from tests.kernels.cases import Array, Case, Program, run, same_bits
 from tests.kernels.standard_cases import standard_cases
 
+_KERNELS = Path(__file__).resolve().parents[2] / "kernels"
 _CANNOT = 77  # as in run.py
 _CHOICES = {name: cpu for name, cpu in CPUS.items() if name != "cortex-a72"} | {
     # All that QEMU knows but SME, whose registers Python of Debian 12 does not expect.
@@ -48,7 +48,7 @@ def build(architecture: str, folder: Path) -> Path:
         f"-DCMAKE_SYSTEM_PROCESSOR={architecture}",
         f"-DCMAKE_CXX_COMPILER={compiler}",
     ]
-    command = ["cmake", "-S", str(ROOT / "kernels"), "-B", str(folder), "-G", "Ninja", *target]
+    command = ["cmake", "-S", str(_KERNELS), "-B", str(folder), "-G", "Ninja", *target]
     for step in (command, ["ninja", "-C", str(folder)]):
         done = subprocess.run(step, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -119,7 +119,7 @@ def _options() -> argparse.Namespace:
         "--cpu",
         action="append",
         choices=_CHOICES,
-        help="processor to emulate; you can repeat this option (default: all)",
+        help="processor to emulate; you can repeat it (default: all)",
     )
     parser.add_argument("--large", action="store_true", help="also layers of the recipes' shapes (slow)")
     return parser.parse_args()
