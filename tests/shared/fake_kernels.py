@@ -44,9 +44,9 @@ def write_package(folder: Path, source: str = _PACKAGE) -> Path:
 
 def install(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """Let this process import the package in a folder, instead of one that is installed."""
-    monkeypatch.delitem(sys.modules, MODULE, raising=False)
+    monkeypatch.setitem(sys.modules, MODULE, None)  # to have it undone, whatever is imported until then
+    del sys.modules[MODULE]
     monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.setitem(sys.modules, MODULE, sys.modules.get(MODULE) or __import__(MODULE))
 
 
 def compile_library(path: Path, *, says: bool = True) -> None:

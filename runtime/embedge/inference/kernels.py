@@ -125,7 +125,9 @@ def _check_usable(bundle: Bundle, precision: Precision, provider: str, value: st
         from embedge.bundle.remedy import export_command  # only errors need it
 
         command = export_command(bundle.manifest, precision, output=bundle.path)
-        raise BundleError(f"{bundle.path} has no fused graph for the kernels; run `{command}`, or pass kernels=None")
+        raise BundleError(
+            f"{bundle.path} has no fused graph for the kernels; run `{command} --force`, or pass kernels=None"
+        )
 
 
 def installed_kernels() -> Kernels | None:

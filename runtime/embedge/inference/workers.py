@@ -70,8 +70,8 @@ class Workers:
         cores: the largest number of cores to use.
         parallel: whether to run several batches at the same time; a GPU runs one batch after the other.
         session_per_core: whether to open a session for each core, without prepacked weights; only for graphs whose
-            vectors do not depend on prepacking. A fused graph has no use for it: its kernels read the mapped weights,
-            and free hardly any memory between them.
+            vectors do not depend on prepacking. A fused graph has no use for it: its kernels arrange the weights by
+            themselves, once for all sessions, and free hardly any memory between them.
     """
 
     def __init__(

@@ -236,12 +236,8 @@ def test_a_package_that_is_broken_is_a_warning(
     tmp_path: Path, fused: Path, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, source: str, reason: str
 ) -> None:
     write_package(tmp_path / "site", source)
-    monkeypatch.delitem(sys.modules, MODULE, raising=False)
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    try:
-        check_plain_with_warning(fused, plain_vectors(tiny_bundle), reason)
-    finally:
-        sys.modules.pop(MODULE, None)
+    install(monkeypatch, tmp_path / "site")
+    check_plain_with_warning(fused, plain_vectors(tiny_bundle), reason)
 
 
 @pytest.mark.usefixtures("nothing_installed")
