@@ -77,8 +77,12 @@ def _export(checkpoint: Path, folder: Path) -> None:
     model = XLMRobertaModel.from_pretrained(checkpoint, attn_implementation="eager", add_pooling_layer=False).eval()
 
     class Hidden(torch.nn.Module):  # type: ignore[misc]  # torch is Any here
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model  # a tracer knows the weights of modules inside a module only
+
         def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-            hidden: torch.Tensor = model(input_ids=ids, attention_mask=mask).last_hidden_state
+            hidden: torch.Tensor = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
             return hidden
 
     inputs, outputs = ["input_ids", "attention_mask"], ["token_embeddings"]
