@@ -16,14 +16,15 @@ import click
 
 from benchmarks.data.datasets import DataNotFoundError, cut, data_folder, read_collection, read_pairs
 from benchmarks.data.seeded import write_seeded
-from benchmarks.measure.options import Setup
+from benchmarks.data.seeded_m3 import write_seeded_m3
+from benchmarks.measure.options import M3, Setup
 from benchmarks.peers.base import Kit
 from benchmarks.peers.padded import open_tokenizer
 from benchmarks.peers.process import PeerFailedError
 from benchmarks.peers.table import OWN, SPEED_PEERS, Peer, choose, fused_peer
 from benchmarks.peers.virtual_environment import EnvironmentFailedError, python_with
 from benchmarks.peers.workbench import Workbench, open_workbench
-from embedge.errors import EmbedgeError
+from embedge.errors import CheckpointError, EmbedgeError
 
 _MODEL = "bge-small-en-v1.5"  # the folder of test data has its config and tokenizer
 _CALIBRATION = 300  # texts of STS-B's dev split, as in quality.py
@@ -167,9 +168,7 @@ def open_comparison(
         if all(peer.name != own for peer in peers):
             peers = (*choose([own], table), *peers)
         with tempfile.TemporaryDirectory(prefix="embedge-bench-", ignore_cleanup_errors=True) as folder:
-            source = setup.model or str(
-                write_seeded(setup.shape, _published(), Path(folder) / f"bge-{setup.shape}-seeded")
-            )
+            source = setup.model or str(_write_seeded(setup.shape, Path(folder) / f"bge-{setup.shape}-seeded"))
             calibration = read_pairs(data_folder(), "dev").sentences[:_CALIBRATION]
             with open_workbench(source, like=setup.like, threads=setup.threads, calibration=calibration) as bench:
                 checkpoint = bench.checkpoint
@@ -181,6 +180,10 @@ def open_comparison(
                 yield comparison
     except (EmbedgeError, LookupError, DataNotFoundError) as error:
         raise click.ClickException(" ".join(str(error).split())) from error
+
+
+def _write_seeded(shape: str, folder: Path) -> Path:
+    return write_seeded_m3(folder) if shape == M3 else write_seeded(shape, _published(), folder)
 
 
 def _published() -> Path:
@@ -205,7 +208,13 @@ def _build(comparison: Comparison, peer: Peer, bench: Workbench, device: str) ->
     except EnvironmentFailedError as error:
         comparison.left_out[peer.name] = str(error)
         return
-    peer.build(bench)
+    try:
+        peer.build(bench)
+    except CheckpointError as error:  # some libraries have one shape only
+        if peer.name == comparison.own:
+            raise
+        comparison.left_out[peer.name] = " ".join(str(error).split())
+        return
     comparison.peers.append(BuiltPeer(peer, bench.kit(peer.variant, device=device)))
 
 

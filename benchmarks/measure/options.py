@@ -42,14 +42,15 @@ class Setup:
     instruction_sets: tuple[str, ...] = ()
 
 
+M3 = "m3"  # the shape of bge-m3, which is not BERT's, and has another tokenizer
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _OPTIONS = (
     click.option(
         "--shape",
-        type=click.Choice(list(SHAPES)),
+        type=click.Choice([*SHAPES, M3]),
         default="small",
         show_default=True,
-        help="Size of the BGE model, with random weights.",
+        help="Size of the BGE model, with random weights; m3 is bge-m3.",
     ),
     click.option("-m", "--model", help="Recipe, hub id or directory of a checkpoint to use instead of --shape."),
     click.option(

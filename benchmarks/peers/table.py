@@ -206,6 +206,12 @@ _IN_OWN_ENVIRONMENT = (
         about="fasttextembed: C, weights in float16, no other package; its own format",
         environment=("fasttextembed==1.0.2",),
     ),
+    Peer(
+        module="bge_m3_lite",
+        variant="int8",
+        about="bge-m3-lite: its own int8 graph and tokenizer, batches of 12; only bge-m3's shape",
+        needs=("bge_m3_lite", "onnx", "onnx_ir", "sympy", "torch", "transformers"),
+    ),
     *(
         Peer(
             module="llama",
