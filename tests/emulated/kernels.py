@@ -111,7 +111,7 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description="Compare the fused kernels on emulated processors with those of this one, to the last bit. The exit "
+        description="Compare the fused kernels on emulated processors with those of this one, bit by bit. The exit "
         f"code is 0 if all agree, 1 if one differs, and {_CANNOT} if no processor can be emulated here.",
         epilog="Processors: " + "; ".join(f"{name} ({cpu.about})" for name, cpu in _CHOICES.items()),
     )

@@ -19,7 +19,7 @@ from tests.kernels.graphs import RECIPES, SMALL, embedding, encoder_layer, row_d
 from tests.kernels.standard_cases import rows, token_inputs
 
 LONGEST, LARGEST_BATCH = 8192, 64
-_ROUND = 12  # cases for each process
+_ROUND = 24  # cases for each process
 _VALUES = (np.nan, np.inf, -np.inf, 3e38, -3e38, 1e-42, 0.0, -0.0, 1e20, -1e-20)
 # Multiply-adds of one case: a second or less of the slowest code, scalar under a sanitiser.
 _WORK = 4e8
