@@ -32,6 +32,7 @@ struct Found {
 namespace embedge {
 
 bool amx_allowed();  // amx.cpp
+bool amx_agrees();   // isa_amx.cpp
 
 namespace {
 
@@ -63,7 +64,12 @@ Found::Found() {
   const bool avx_vnni = avx2 && bit(most.a, 4);
   const bool avx512 = avx2 && (saved & 0xe6) == 0xe6 && bit(more.b, 16) && bit(more.b, 17) && bit(more.b, 30) &&
                       bit(more.b, 31) && bit(more.c, 11);  // F, DQ, BW, VL, VNNI
-  const bool amx = avx512 && (saved & 0x60000) == 0x60000 && bit(more.d, 24) && bit(more.d, 25) && amx_allowed();
+#ifdef EMBEDGE_EMULATE_AMX
+  const bool has_amx = true;
+#else
+  const bool has_amx = (saved & 0x60000) == 0x60000 && bit(more.d, 24) && bit(more.d, 25);  // AMX-TILE, AMX-INT8
+#endif
+  const bool amx = avx512 && has_amx && amx_allowed() && amx_agrees();
   size_t count = 0;
   if (amx) sets[count++] = &kAmx;
   if (avx512) sets[count++] = &kAvx512Vnni;

@@ -7,6 +7,38 @@
 namespace embedge {
 namespace {
 
+// What turns the integers of one panel into numbers.
+template <class V>
+struct PanelScales {
+  typename V::I correction[4];  // the zero point times the sums of the columns
+  typename V::F scales[4];
+  typename V::F bias[4];
+
+  PanelScales(const Linear& linear, size_t column, int32_t zero_point, const int32_t* sums) {
+    for (size_t j = 0; j < 4; ++j) {
+      alignas(64) int32_t shifted[kLanes];
+      for (size_t i = 0; i < kLanes; ++i) shifted[i] = (zero_point - V::kCodeShift) * sums[kLanes * j + i];
+      correction[j] = V::load(shifted);
+      scales[j] = V::load(linear.scales + column + kLanes * j);
+      bias[j] = linear.bias == nullptr ? V::set(0.0f) : V::load(linear.bias + column + kLanes * j);
+    }
+  }
+
+  template <class Finish>
+  void apply(const int32_t* products, const float* row_scales, size_t first, size_t count, size_t column,
+             Finish& finish) const {
+    for (size_t r = 0; r < count; ++r) {
+      const typename V::F scale = V::set(row_scales[first + r]);
+      typename V::F values[4];
+      for (size_t j = 0; j < 4; ++j) {
+        const typename V::I product = V::sub(V::load(products + kPanel * r + kLanes * j), correction[j]);
+        values[j] = V::fma(V::mul(V::to_float(product), scales[j]), scale, bias[j]);
+      }
+      finish(first + r, column, values);
+    }
+  }
+};
+
 // Calls finish(row, column, values) with the 64 values of each row and panel: products times the scales of the columns
 // and of the row, plus the bias. `values` are four vectors.
 //
@@ -19,31 +51,23 @@ void multiply_rows(const Linear& linear, CodeRows rows, size_t count, int32_t ze
   int8_t* panel = scratch.take<int8_t>(kPanel * linear.depth);
   alignas(64) int32_t sums[kPanel];
   alignas(64) int32_t products[V::kRows * kPanel];
+  V::begin();
   for (size_t column = first_panel * kPanel; column < last_panel * kPanel; column += kPanel) {
-    V::pack(linear.weight + column, linear.columns, linear.depth, panel, sums);
-    typename V::I correction[4];
-    typename V::F scales[4], bias[4];
-    for (size_t j = 0; j < 4; ++j) {
-      alignas(64) int32_t shifted[kLanes];
-      for (size_t i = 0; i < kLanes; ++i) shifted[i] = (zero_point - V::kCodeShift) * sums[kLanes * j + i];
-      correction[j] = V::load(shifted);
-      scales[j] = V::load(linear.scales + column + kLanes * j);
-      bias[j] = linear.bias == nullptr ? V::set(0.0f) : V::load(linear.bias + column + kLanes * j);
-    }
+    const bool direct = count <= V::kDirectRows;
+    if (!direct) V::pack(linear.weight + column, linear.columns, linear.depth, panel, sums);
     for (size_t first = 0; first < count; first += V::kRows) {
       const size_t block = count - first < V::kRows ? count - first : V::kRows;
-      V::products(rows.codes + first * linear.depth, linear.depth, block, panel, linear.depth, products);
-      for (size_t r = 0; r < block; ++r) {
-        const typename V::F scale = V::set(rows.scales[first + r]);
-        typename V::F values[4];
-        for (size_t j = 0; j < 4; ++j) {
-          const typename V::I product = V::sub(V::load(products + kPanel * r + kLanes * j), correction[j]);
-          values[j] = V::fma(V::mul(V::to_float(product), scales[j]), scale, bias[j]);
-        }
-        finish(first + r, column, values);
+      const uint8_t* codes = rows.codes + first * linear.depth;
+      if constexpr (V::kDirectRows > 0) {
+        if (direct)
+          V::direct_products(codes, linear.depth, block, linear.weight + column, linear.columns, linear.depth,
+                             products, sums);
       }
+      if (!direct) V::products(codes, linear.depth, block, panel, linear.depth, products);
+      PanelScales<V>(linear, column, zero_point, sums).apply(products, rows.scales, first, block, column, finish);
     }
   }
+  V::end();
 }
 
 }  // namespace

@@ -25,6 +25,7 @@ struct VectorAvx2 {
 #else
   static constexpr size_t kRows = 4;
 #endif
+  static constexpr size_t kDirectRows = 0;
   static constexpr int32_t kCodeShift = 0;
   static constexpr int32_t kQueryOffset = 0;
 
@@ -103,6 +104,9 @@ struct VectorAvx2 {
     y = _mm_add_epi32(y, _mm_shuffle_epi32(y, 0x4e));
     return _mm_cvtsi128_si32(_mm_add_epi32(y, _mm_shuffle_epi32(y, 0xb1)));
   }
+
+  static void begin() {}
+  static void end() {}
 
   // Writes 64 columns of a weight as a panel: [depth / 4][64][4]. Adds up each column.
   static void pack(const int8_t* weight, size_t columns, size_t depth, int8_t* panel, int32_t* sums) {

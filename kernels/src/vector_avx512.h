@@ -55,6 +55,7 @@ struct VectorAvx512 {
   static float largest(F a) { return reduce(a, [](auto x, auto y) { return _mm_max_ps(x, y); }, _mm256_max_ps); }
   static int32_t sum(I a) { return _mm512_reduce_add_epi32(a); }
 
+  // Around the products of a linear layer; AMX sets up its tiles.
   static void begin() {}
   static void end() {}
 
@@ -63,20 +64,12 @@ struct VectorAvx512 {
     const __m512i ones = _mm512_set1_epi8(1);
     __m512i total[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512()};
     for (size_t k = 0; k < depth; k += 4, weight += 4 * columns, panel += 256) {
-      const __m512i a = _mm512_loadu_si512(weight), b = _mm512_loadu_si512(weight + columns),
-                    c = _mm512_loadu_si512(weight + 2 * columns), d = _mm512_loadu_si512(weight + 3 * columns);
-      const __m512i ab0 = _mm512_unpacklo_epi8(a, b), ab1 = _mm512_unpackhi_epi8(a, b);
-      const __m512i cd0 = _mm512_unpacklo_epi8(c, d), cd1 = _mm512_unpackhi_epi8(c, d);
-      // Lane L of q_j has the columns 16 L + 4 j to 16 L + 4 j + 3.
-      const __m512i q0 = _mm512_unpacklo_epi16(ab0, cd0), q1 = _mm512_unpackhi_epi16(ab0, cd0);
-      const __m512i q2 = _mm512_unpacklo_epi16(ab1, cd1), q3 = _mm512_unpackhi_epi16(ab1, cd1);
-      const __m512i s0 = _mm512_shuffle_i32x4(q0, q1, 0x44), s1 = _mm512_shuffle_i32x4(q2, q3, 0x44);
-      const __m512i s2 = _mm512_shuffle_i32x4(q0, q1, 0xee), s3 = _mm512_shuffle_i32x4(q2, q3, 0xee);
-      const __m512i r[4] = {_mm512_shuffle_i32x4(s0, s1, 0x88), _mm512_shuffle_i32x4(s0, s1, 0xdd),
-                            _mm512_shuffle_i32x4(s2, s3, 0x88), _mm512_shuffle_i32x4(s2, s3, 0xdd)};
+      __m512i q[4];
+      interleave(weight, columns, q);
+      turn_lanes(q);
       for (int j = 0; j < 4; ++j) {
-        _mm512_store_si512(panel + 64 * j, r[j]);
-        total[j] = _mm512_dpbusd_epi32(total[j], ones, r[j]);
+        _mm512_store_si512(panel + 64 * j, q[j]);
+        total[j] = _mm512_dpbusd_epi32(total[j], ones, q[j]);
       }
     }
     for (int j = 0; j < 4; ++j) _mm512_storeu_si512(sums + 16 * j, total[j]);
@@ -87,6 +80,22 @@ struct VectorAvx512 {
                        int32_t* out) {
     const auto finish = [=](int row, int j, I product) { _mm512_store_si512(out + 64 * row + 16 * j, product); };
     multiply_rows(rows, stride, count, panel, depth, finish);
+  }
+
+  // Up to so many rows, products are faster straight from the weight, without a panel.
+  static constexpr size_t kDirectRows = 12;
+
+  // Products of up to kRows rows and 64 columns of a weight: out[row][64]. Adds up each column.
+  static void direct_products(const uint8_t* rows, size_t stride, size_t count, const int8_t* weight, size_t columns,
+                              size_t depth, int32_t* out, int32_t* sums) {
+    switch (count) {
+      case 6: return multiply_weight<6>(rows, stride, weight, columns, depth, out, sums);
+      case 5: return multiply_weight<5>(rows, stride, weight, columns, depth, out, sums);
+      case 4: return multiply_weight<4>(rows, stride, weight, columns, depth, out, sums);
+      case 3: return multiply_weight<3>(rows, stride, weight, columns, depth, out, sums);
+      case 2: return multiply_weight<2>(rows, stride, weight, columns, depth, out, sums);
+      default: return multiply_weight<1>(rows, stride, weight, columns, depth, out, sums);
+    }
   }
 
   // The scores of up to kRows queries and 64 keys: (product - correction) * scale of the key, out[row][out_stride].
@@ -128,6 +137,56 @@ struct VectorAvx512 {
     int32_t value;
     __builtin_memcpy(&value, from, 4);
     return _mm512_set1_epi32(value);
+  }
+
+  // Four rows of 64 columns, with the four values of a column next to each other.
+  // Lane L of q[j] has the columns 16 L + 4 j to 16 L + 4 j + 3.
+  static void interleave(const int8_t* weight, size_t columns, __m512i* q) {
+    const __m512i a = _mm512_loadu_si512(weight), b = _mm512_loadu_si512(weight + columns),
+                  c = _mm512_loadu_si512(weight + 2 * columns), d = _mm512_loadu_si512(weight + 3 * columns);
+    const __m512i ab0 = _mm512_unpacklo_epi8(a, b), ab1 = _mm512_unpackhi_epi8(a, b);
+    const __m512i cd0 = _mm512_unpacklo_epi8(c, d), cd1 = _mm512_unpackhi_epi8(c, d);
+    q[0] = _mm512_unpacklo_epi16(ab0, cd0);
+    q[1] = _mm512_unpackhi_epi16(ab0, cd0);
+    q[2] = _mm512_unpacklo_epi16(ab1, cd1);
+    q[3] = _mm512_unpackhi_epi16(ab1, cd1);
+  }
+
+  // Puts the columns of `interleave` in order: q[j] gets the columns 16 j to 16 j + 15.
+  static void turn_lanes(__m512i* q) {
+    const __m512i a = _mm512_shuffle_i32x4(q[0], q[1], 0x44), b = _mm512_shuffle_i32x4(q[2], q[3], 0x44);
+    const __m512i c = _mm512_shuffle_i32x4(q[0], q[1], 0xee), d = _mm512_shuffle_i32x4(q[2], q[3], 0xee);
+    q[0] = _mm512_shuffle_i32x4(a, b, 0x88);
+    q[1] = _mm512_shuffle_i32x4(a, b, 0xdd);
+    q[2] = _mm512_shuffle_i32x4(c, d, 0x88);
+    q[3] = _mm512_shuffle_i32x4(c, d, 0xdd);
+  }
+
+  template <int R>
+  static void multiply_weight(const uint8_t* rows, size_t stride, const int8_t* weight, size_t columns, size_t depth,
+                              int32_t* out, int32_t* sums) {
+    const __m512i ones = _mm512_set1_epi8(1);
+    __m512i sum[R + 1][4];  // the last row is the sum of the columns
+#pragma GCC unroll 7
+    for (int r = 0; r <= R; ++r)
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j) sum[r][j] = _mm512_setzero_si512();
+    for (size_t k = 0; k < depth; k += 4, weight += 4 * columns) {
+      __m512i q[4];
+      interleave(weight, columns, q);
+#pragma GCC unroll 7
+      for (int r = 0; r <= R; ++r) {
+        const __m512i a = r < R ? broadcast(rows + r * stride + k) : ones;
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; ++j) sum[r][j] = _mm512_dpbusd_epi32(sum[r][j], a, q[j]);
+      }
+    }
+#pragma GCC unroll 7
+    for (int r = 0; r <= R; ++r) {
+      turn_lanes(sum[r]);
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j) _mm512_store_si512((r < R ? out + 64 * r : sums) + 16 * j, sum[r][j]);
+    }
   }
 
   template <class Finish>

@@ -15,6 +15,7 @@ struct VectorScalar {
     int32_t at[16];
   };
   static constexpr size_t kRows = 4;
+  static constexpr size_t kDirectRows = 0;
   static constexpr int32_t kCodeShift = 0;
   static constexpr int32_t kQueryOffset = 0;
 
@@ -121,6 +122,9 @@ struct VectorScalar {
     for (int i = 0; i < 16; ++i) total += x.at[i];
     return total;
   }
+
+  static void begin() {}
+  static void end() {}
 
   static void pack(const int8_t* weight, size_t columns, size_t depth, int8_t* panel, int32_t* sums) {
     for (size_t column = 0; column < 64; ++column) {
