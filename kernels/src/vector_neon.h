@@ -19,6 +19,7 @@ struct VectorNeon {
     int32x4_t a, b, c, d;
   };
   static constexpr size_t kRows = 6;  // 6 x 16 columns fill 24 of 32 registers
+  static constexpr size_t kDirectRows = 0;
   static constexpr size_t kGroup = ProductsNeon::kGroup;
   static constexpr int32_t kCodeShift = 128;
   static constexpr int32_t kQueryOffset = 0;
@@ -112,6 +113,9 @@ struct VectorNeon {
     return vgetq_lane_f32(largest4(z, vextq_f32(z, z, 1)), 0);
   }
   static int32_t sum(I x) { return vaddvq_s32(vaddq_s32(vaddq_s32(x.a, x.b), vaddq_s32(x.c, x.d))); }
+
+  static void begin() {}
+  static void end() {}
 
   static void pack(const int8_t* weight, size_t columns, size_t depth, int8_t* panel, int32_t* sums) {
     ProductsNeon::pack(weight, columns, depth, panel, sums);
