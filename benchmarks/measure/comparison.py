@@ -20,12 +20,11 @@ from benchmarks.measure.options import Setup
 from benchmarks.peers.base import Kit
 from benchmarks.peers.padded import open_tokenizer
 from benchmarks.peers.process import PeerFailedError
-from benchmarks.peers.table import SPEED_PEERS, Peer, choose
+from benchmarks.peers.table import OWN, SPEED_PEERS, Peer, choose, fused_peer
 from benchmarks.peers.virtual_environment import EnvironmentFailedError, python_with
 from benchmarks.peers.workbench import Workbench, open_workbench
 from embedge.errors import EmbedgeError
 
-OWN = "embedge-int8"  # the peer with which all others are compared, where a program names no other
 _MODEL = "bge-small-en-v1.5"  # the folder of test data has its config and tokenizer
 _CALIBRATION = 300  # texts of STS-B's dev split, as in quality.py
 
@@ -147,19 +146,24 @@ class Comparison:
 
 
 @contextmanager
-def open_comparison(setup: Setup, *, own: str = OWN, table: Sequence[Peer] = SPEED_PEERS) -> Iterator[Comparison]:
+def open_comparison(
+    setup: Setup, *, own: str | None = None, table: Sequence[Peer] = SPEED_PEERS
+) -> Iterator[Comparison]:
     """Build the files of embedge, and of the peers that the setup names.
 
     Args:
         setup: the shared options.
-        own: the name of the peer with which all others are compared.
-        table: the peers to choose from.
+        own: the name of the peer with which all others are compared; None means the one that the setup names.
+        table: the peers to choose from. Those for the setup's instruction sets are added.
 
     Raises:
-        ClickException: a pattern names no peer, or the test data or the checkpoint are missing.
+        ClickException: a pattern names no peer, or the test data or the checkpoint are missing, or what embedge's own
+            row needs is not installed.
     """
     try:
-        peers = choose([] if "all" in setup.patterns else setup.patterns, table)
+        own = own or setup.baseline
+        forced = tuple(map(fused_peer, setup.instruction_sets))
+        peers = (*choose([] if "all" in setup.patterns else setup.patterns, table), *forced)
         if all(peer.name != own for peer in peers):
             peers = (*choose([own], table), *peers)
         with tempfile.TemporaryDirectory(prefix="embedge-bench-", ignore_cleanup_errors=True) as folder:
@@ -190,8 +194,10 @@ def _published() -> Path:
 
 def _build(comparison: Comparison, peer: Peer, bench: Workbench, device: str) -> None:
     """Build the files of a peer, or record why that is not possible."""
-    if missing := peer.missing():
-        comparison.left_out[peer.name] = f"not installed: {', '.join(missing)}"
+    if why := peer.why_left_out():
+        if peer.name == comparison.own:
+            raise click.ClickException(f"{peer.name}: {why}")
+        comparison.left_out[peer.name] = why
         return
     click.echo(f"{peer.name}: building", err=True)
     try:
