@@ -74,18 +74,19 @@ bool pack_values(const float* values, size_t stride, size_t tokens, size_t size,
   return finite;
 }
 
-// Turns the scores of one query into weights; returns their sum. `factor` multiplies the scores.
+// Turns the scores of one query into weights; returns their sum: 0 if the largest score is infinite. `factor` multiplies
+// the scores.
 template <class V>
 int32_t weigh_scores(float* scores, size_t tokens, float factor, int16_t* weights) {
   const size_t padded = round_up(tokens, kLanes);
   for (size_t i = tokens; i < padded; ++i) scores[i] = scores[0];
   typename V::F most = V::load(scores);
   for (size_t i = kLanes; i < padded; i += kLanes) most = V::max(most, V::load(scores + i));
-  const typename V::F scale = V::set(factor);
-  const typename V::F shift = V::set(kLogOne - V::largest(most) * factor);
+  // The largest score is subtracted first: then its weight is 2^13 exactly, and none is larger, whatever the scores are.
+  const typename V::F largest = V::set(V::largest(most)), scale = V::set(factor), one = V::set(kLogOne);
   typename V::I total = V::set(int32_t{0});
   for (size_t i = 0; i < padded; i += kLanes) {
-    typename V::I weight = V::round(power_of_two<V>(V::fma(V::load(scores + i), scale, shift)));
+    typename V::I weight = V::round(power_of_two<V>(V::fma(V::sub(V::load(scores + i), largest), scale, one)));
     if (i + kLanes > tokens) {
       alignas(64) int32_t mask[kLanes];
       for (size_t lane = 0; lane < kLanes; ++lane) mask[lane] = i + lane < tokens ? -1 : 0;
@@ -98,7 +99,7 @@ int32_t weigh_scores(float* scores, size_t tokens, float factor, int16_t* weight
 }
 
 // One head of one text: the rows of `output`, [queries, width], get the head's columns.
-// Returns false if Q, K or V is not finite.
+// Returns false if Q, K, V or the scores are not finite.
 template <class V>
 bool attend(const Projections& all, size_t head, size_t size, size_t width, size_t first_row, size_t tokens,
             size_t first_query, size_t queries, float* output) {
@@ -135,9 +136,11 @@ bool attend(const Projections& all, size_t head, size_t size, size_t width, size
       V::scores(codes + first * width, width, block, panels + key * size, size, corrections + key, scales + key,
                 scores + key, padded);
     alignas(64) int32_t denominators[V::kRows];
-    for (size_t r = 0; r < block; ++r)
+    for (size_t r = 0; r < block; ++r) {
       denominators[r] = weigh_scores<V>(scores + r * padded, tokens, query_scales[first + r] * log2e_by_root,
                                         weights + r * padded);
+      if (denominators[r] == 0) return false;
+    }
     V::weighted_sums(weights, padded, block, values, (tokens + 1) / 2, size, totals);
     for (size_t r = 0; r < block; ++r) {
       const typename V::F share = V::set(1.0f / static_cast<float>(denominators[r]));
