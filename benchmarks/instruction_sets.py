@@ -17,7 +17,7 @@ import click
 from benchmarks.measure.comparison import Comparison, open_comparison
 from benchmarks.measure.graph_timing import times_faster
 from benchmarks.measure.instruction_set_child import Order
-from benchmarks.measure.kernels import MISSING, fused_graph, instruction_sets, kernel_library
+from benchmarks.measure.kernels import MISSING, instruction_sets, kernel_library
 from benchmarks.measure.options import Setup, comparison_options
 from benchmarks.measure.processor_peak import measure_peak
 from benchmarks.operators import SHAPES
@@ -66,7 +66,9 @@ class Result:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @comparison_options
-@click.option("--rounds", type=click.IntRange(min=1), default=20, show_default=True, help="Runs of each batch.")
+@click.option(
+    "--rounds", type=click.IntRange(min=1), default=20, show_default=True, help="Runs of each batch, at most."
+)
 @click.option(
     "--only",
     type=click.Choice(INSTRUCTION_SETS),
@@ -78,7 +80,8 @@ def main(setup: Setup, rounds: int, only: tuple[str, ...]) -> None:
 
     Each instruction set has a process of its own, in which the plain and the fused graph run in turns. A speed-up is
     the median ratio of the turns. The rate of the linear layers is that of the layer's four products alone, each with
-    the quantisation of its 256 rows. The last line says whether all instruction sets give the same bits.
+    the quantisation of its 256 rows. A batch has a few seconds, so a slow instruction set has fewer rounds. The last
+    line says whether all instruction sets give the same bits.
 
     \b
     python -m benchmarks.instruction_sets --shape base
@@ -115,14 +118,14 @@ def _measure(comparison: Comparison, names: Sequence[str], rounds: int) -> Resul
 
 
 def _order(comparison: Comparison, rounds: int) -> Order:
-    library, plain = kernel_library(), Bundle.open(comparison.peers[0].kit.folder / "bundle").graph("int8")
-    fused = fused_graph(plain)
+    bundle = Bundle.open(comparison.peers[0].kit.folder / "bundle")
+    plain, fused = bundle.graph("int8"), bundle.fused_graph("int8")
     if fused is None:
         raise click.ClickException(
             f"no fused graph beside {plain.name}: its shape is none that the kernels run; pass another model as -m"
         )
     return Order(
-        library=str(library),
+        library=str(kernel_library()),
         plain=str(plain),
         fused=str(fused),
         shapes=[shape for shape in SHAPES if shape[1] <= comparison.max_tokens],

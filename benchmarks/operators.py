@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.measure.comparison import open_comparison
 from benchmarks.measure.graph_timing import random_ids
-from benchmarks.measure.kernels import MISSING, chosen_instruction_set, fused_graph, kernel_library, one_core_options
+from benchmarks.measure.kernels import MISSING, chosen_instruction_set, kernel_library, one_core_options
 from benchmarks.measure.options import Setup, comparison_options
 from benchmarks.peers.table import OWN
 from benchmarks.report.machine_info import Machine, describe, this_machine
@@ -58,16 +58,16 @@ def main(setup: Setup, runs: int) -> None:
     python -m benchmarks.operators --shape base
     """
     with open_comparison(replace(setup, patterns=(OWN,), threads=1)) as comparison:
-        plain = Bundle.open(comparison.peers[0].kit.folder / "bundle").graph("int8")
+        bundle = Bundle.open(comparison.peers[0].kit.folder / "bundle")
         batches = [
             random_ids(texts, tokens, comparison.config["vocab_size"])
             for texts, tokens in SHAPES
             if tokens <= comparison.max_tokens
         ]
-        library, fused = kernel_library(), fused_graph(plain)
+        library, fused = kernel_library(), bundle.fused_graph("int8")
         result = Profile(
             model=comparison.model,
-            milliseconds=_profile_all(plain, batches, runs),
+            milliseconds=_profile_all(bundle.graph("int8"), batches, runs),
             fused=_profile_all(fused, batches, runs, library) if library and fused else None,
             machine=this_machine(),
         )

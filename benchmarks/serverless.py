@@ -5,50 +5,36 @@ python -m benchmarks.serverless --help
 
 import json
 import os
-import socket
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.client import HTTPConnection
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
 import click
 
-from benchmarks.measure.runtime_api import RuntimeApi
+from benchmarks.measure.process_start import (
+    ANSWERED,
+    QUERY,
+    Measured,
+    StartError,
+    time_lambda,
+    time_program,
+    time_server,
+)
 from benchmarks.peers.process import child_environment
 from benchmarks.report.machine_info import Machine, describe, this_machine
 from benchmarks.report.tables import align, write_json
 
-_QUERY = {"query": "how do I bake bread?"}
 _BASE = "imports only: numpy, onnxruntime, tokenizers"
 _IMPORTS = "import numpy, onnxruntime, tokenizers"
 _PLAIN = "import os; from embedge import Embedder; Embedder(os.environ['EMBEDGE_MODEL']).encode_query('{query}')"
 # What a platform's runtime takes by itself: functions that load nothing.
 _NOTHING = "def handler(event, context):\n    return {}\n\n\ndef function(request):\n    return '{}'\n"
 _GOOGLE = "from embedge.serverless import cloud_function as function\n"
-_WAIT = 60  # seconds for an answer
 Start = Callable[[Path, Mapping[str, str]], "Measured"]
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """One cold start.
-
-    Attributes:
-        milliseconds: from the start of the process to the first answer.
-        cpu: milliseconds that its processes spent on a processor; other programs on the machine change it less.
-        bytes: the peak resident memory of its processes, added up.
-    """
-
-    milliseconds: float
-    cpu: float
-    bytes: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +93,10 @@ def main(bundle: Path, rounds: int, core: int | None, output: Path | None) -> No
         for number in range(-1, rounds):  # the first round loads the files into the disk cache
             first = number % len(rows)
             for row in rows[first:] + rows[:first]:
-                measured = row.start(folder, environment)
+                try:
+                    measured = row.start(folder, environment)
+                except StartError as error:
+                    raise click.ClickException(f"{row.name}: {error}") from error
                 if number >= 0:
                     result.runs.setdefault(row.name, []).append(measured)
     click.echo(f"{describe(result.machine)}; {result.model}, {rounds} rounds, {result.cores} core(s)\n")
@@ -137,13 +126,7 @@ def _script(code: str) -> Start:
     """Time a script that prints a line when it is done."""
 
     def start(folder: Path, environment: Mapping[str, str]) -> Measured:
-        command = [sys.executable, "-c", f"{code}; print('done', flush=True); input()"]
-        begin = time.perf_counter()
-        with _running(command, environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-            assert process.stdout
-            if process.stdout.readline() != b"done\n":
-                raise click.ClickException(f"a process ended early: {code}")
-            return _measure(begin, process.pid)
+        return time_program([sys.executable, "-c", f"{code}; {ANSWERED}"], environment)[0]
 
     return start
 
@@ -152,16 +135,8 @@ def _lambda(handler: str) -> Start:
     """Time AWS's runtime, from its start to its answer to the first event."""
 
     def start(folder: Path, environment: Mapping[str, str]) -> Measured:
-        with RuntimeApi() as api:
-            api.invoke(_QUERY)
-            own = {**environment, **api.environment(), "PYTHONPATH": f"{environment['PYTHONPATH']}{os.pathsep}{folder}"}
-            begin = time.perf_counter()
-            with _running([sys.executable, "-m", "awslambdaric", handler], own) as process:
-                answer = api.answer(timeout=_WAIT)
-                measured = _measure(begin, process.pid)
-                if answer.kind != "response" or "error" in answer.content:
-                    raise click.ClickException(f"{handler} answered {answer}")
-                return measured
+        own = {**environment, "PYTHONPATH": f"{environment['PYTHONPATH']}{os.pathsep}{folder}"}
+        return time_lambda([sys.executable, "-m", "awslambdaric", handler], own)
 
     return start
 
@@ -170,71 +145,15 @@ def _server(*arguments: str) -> Start:
     """Time a server, from its start to its answer to the first request, which is sent when its port opens."""
 
     def start(folder: Path, environment: Mapping[str, str]) -> Measured:
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            port = listener.getsockname()[1]
-        begin = time.perf_counter()
-        command = [sys.executable, *(one.format(folder=folder) for one in arguments)]
-        with _running(command, {**environment, "PORT": str(port)}) as process:
-            _ask(port)
-            return _measure(begin, process.pid)
+        return time_server([sys.executable, *(one.format(folder=folder) for one in arguments)], environment)
 
     return start
-
-
-def _ask(port: int) -> None:
-    """Send the request as soon as the port is open, and read the answer."""
-    end = time.perf_counter() + _WAIT
-    while time.perf_counter() < end:
-        connection = HTTPConnection("127.0.0.1", port, timeout=_WAIT)
-        try:
-            connection.request("POST", "/", json.dumps(_QUERY))
-            response = connection.getresponse()
-            if response.status != 200:
-                raise click.ClickException(f"a server answered {response.status}: {response.read()!r}")
-            response.read()
-            return
-        except ConnectionRefusedError:
-            time.sleep(0.002)
-        finally:
-            connection.close()
-    raise click.ClickException(f"a server did not open its port in {_WAIT} seconds")
-
-
-@contextmanager
-def _running(
-    command: Sequence[str], environment: Mapping[str, str], *, stdin: int | None = None, stdout: int | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen(command, env=environment, stdin=stdin, stdout=stdout) as process:
-        try:
-            yield process
-        finally:
-            process.terminate()
-
-
-def _measure(begin: float, pid: int) -> Measured:
-    """The figures of a process that began at ``begin`` and has answered just now, from Linux's /proc."""
-    milliseconds, cpu, memory = 1000 * (time.perf_counter() - begin), 0.0, 0.0
-    for process in _with_children(pid):
-        # The first number is nanoseconds on a processor. Source: the kernel's scheduler/sched-stats.rst.
-        for thread in (process / "task").iterdir():
-            cpu += float((thread / "schedstat").read_text(encoding="utf-8").split()[0]) / 1e6
-        status = (process / "status").read_text(encoding="utf-8")
-        memory += 1024 * float(status.partition("VmHWM:")[2].split()[0])
-    return Measured(milliseconds, cpu, memory)
-
-
-def _with_children(pid: int) -> Iterator[Path]:
-    """The folders in /proc of a process and its children."""
-    yield Path(f"/proc/{pid}")
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split():
-        yield from _with_children(int(child))
 
 
 _FRAMEWORK = ("-m", "functions_framework", "--target", "function", "--source")
 _ROWS = (
     Row(name=_BASE, start=_script(_IMPORTS)),
-    Row(name="`Embedder(path).encode_query`", start=_script(_PLAIN.format(**_QUERY))),
+    Row(name="`Embedder(path).encode_query`", start=_script(_PLAIN.format(**QUERY))),
     Row(name="AWS Lambda", start=_lambda("embedge.serverless.lambda_handler"), needs="awslambdaric"),
     Row(name="AWS Lambda, a handler that does nothing", start=_lambda("nothing.handler"), needs="awslambdaric"),
     Row(name="container: `python -m embedge.serverless`", start=_server("-m", "embedge.serverless")),

@@ -1,6 +1,5 @@
 """The device of a benchmark, and the memory in use there: of a card by nvidia-smi, of a machine by /proc/meminfo."""
 
-import subprocess
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,6 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from embedge.command.graphics_card import Card, find_cards
+
+_MEBIBYTE = 2**20
 _PAUSE = 0.05  # seconds between two samples
 
 
@@ -38,16 +40,17 @@ def read_device(device: str) -> Device:
         used = "/proc/meminfo: the growth of what the whole machine uses"
         return Device(name="CPU", driver=None, memory=None, measured=used)
     try:
-        name, driver, memory = _ask(device, "name", "driver_version", "memory.total")
+        card = _card(device)
         used_memory(device)
     except DeviceMemoryError as error:
         return Device(name="unknown card", driver=None, memory=None, measured=f"not measured: {error}")
-    used = "nvidia-smi: the growth of the card's memory.used since before the process started"
-    return Device(name=name, driver=driver, memory=_megabytes(memory), measured=used)
+    used = "nvidia-smi: the growth of the card's memory that is not free since before the process started"
+    memory = None if card.memory is None else card.memory * _MEBIBYTE
+    return Device(name=card.name, driver=card.driver, memory=memory, measured=used)
 
 
 def used_memory(device: str) -> int:
-    """The bytes in use on a device, by all processes.
+    """The bytes in use on a device, by all processes and, on a card, by its driver.
 
     Raises:
         DeviceMemoryError: nvidia-smi is not there, fails, or does not tell.
@@ -56,29 +59,20 @@ def used_memory(device: str) -> int:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         kilobytes = {key: int(value.split()[0]) for key, _, value in (line.partition(":") for line in lines)}
         return (kilobytes["MemTotal"] - kilobytes["MemAvailable"]) * 1024
-    (used,) = _ask(device, "memory.used")
-    return _megabytes(used)
+    card = _card(device)
+    if card.memory is None or card.free is None:  # a slice of a card (MIG) has "[N/A]"
+        raise DeviceMemoryError(f"nvidia-smi does not tell the memory of {card.name}")
+    return (card.memory - card.free) * _MEBIBYTE
 
 
-def _ask(device: str, *fields: str) -> list[str]:
-    """The values of nvidia-smi's fields for one card."""
-    card = device.partition(":")[2] or "0"
-    query = ["nvidia-smi", f"--id={card}", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
-    try:
-        done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise DeviceMemoryError(f"nvidia-smi does not run ({error})") from error
-    values = [value.strip() for value in done.stdout.strip().split(",")]
-    if done.returncode != 0 or len(values) != len(fields):
-        raise DeviceMemoryError(f"nvidia-smi ended with {done.returncode}: {(done.stdout + done.stderr).strip()!r}")
-    return values
-
-
-def _megabytes(value: str) -> int:
-    """nvidia-smi counts in MiB."""
-    if not value.isdecimal():  # a slice of a card (MIG) has "[N/A]"
-        raise DeviceMemoryError(f"nvidia-smi gives {value!r} for memory")
-    return int(value) * 2**20
+def _card(device: str) -> Card:
+    """The card of ``cuda`` or ``cuda:N``; raises DeviceMemoryError if there is none."""
+    number = device.partition(":")[2] or "0"
+    cards, note = find_cards()
+    for card in cards:
+        if card.index == number:
+            return card
+    raise DeviceMemoryError(note or f"nvidia-smi lists no card {number}")
 
 
 class MemoryGrowth:

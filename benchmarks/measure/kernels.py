@@ -1,4 +1,4 @@
-"""The library with embedge's fused kernels, as its own exports describe it, and the graph that it runs."""
+"""The library with embedge's fused kernels, as its own exports describe it, and the options of sessions."""
 
 import ctypes
 from importlib import import_module
@@ -33,12 +33,6 @@ def _ask(library: Path, function: str) -> str:
     call.restype = ctypes.c_char_p
     answer: bytes = call()
     return answer.decode("ascii")
-
-
-def fused_graph(plain: Path) -> Path | None:
-    """The graph beside a plain int8 graph that the kernels run; None where the exporter wrote none."""
-    path = plain.with_name(f"{plain.stem}_fused.onnx")
-    return path if path.is_file() else None
 
 
 def one_core_options(library: Path | None = None) -> ort.SessionOptions:

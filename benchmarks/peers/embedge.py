@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmarks.peers.base import Encoder, Kit
 from embedge import Embedder
@@ -45,12 +45,13 @@ def build(bench: Workbench, variant: str) -> None:
 
 def load(kit: Kit) -> Encoder:
     """Open the bundle with the precision of ``kit.variant`` on ``kit.device``."""
+    fused = _FUSED in kit.variant
     embedder = Embedder(
         kit.folder / "bundle",
         precision=_precision(kit.variant),  # type: ignore[arg-type]
         threads=kit.threads,
         device=kit.device,
-        **_kernels(kit.variant),
+        kernels=fused,  # True is an error where they cannot be used, so the row is never the plain graph
     )
     files = embedder.bundle.graph_files(embedder.precision)
     return OwnEncoder(size=sum(embedder.bundle.manifest.files[name].size for name in files), embedder=embedder)
@@ -63,13 +64,3 @@ def _precision(variant: str) -> str:
     ('fp32', 'int8')
     """
     return variant.partition(_FUSED)[0]
-
-
-def _kernels(variant: str) -> dict[str, Any]:
-    """The option about the fused kernels. True is an error where they cannot run, so the row is not the plain graph."""
-    fused = _FUSED in variant
-    if "kernels" in (Embedder.__init__.__kwdefaults__ or {}):
-        return {"kernels": fused}
-    if fused:
-        raise RuntimeError("this version of embedge has no fused kernels; leave the row out")
-    return {}

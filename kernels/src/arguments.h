@@ -13,6 +13,12 @@ constexpr size_t kPanel = 64;
 enum class Activation { kGelu = 0, kGeluTanh = 1, kRelu = 2 };
 enum class HeadActivation { kNone = 0, kTanh = 1, kRelu = 2 };
 
+// A weight in the order in which an instruction set reads it.
+struct Packed {
+  const int8_t* panels = nullptr;  // [columns / 64] panels; null if they are made in each run
+  const int32_t* sums = nullptr;   // of each column, [columns]
+};
+
 // A linear layer with int8 weights: rows of `depth` values become rows of `columns` values.
 // With a static scale, `scales` contain it already. Without one, each row has a scale of its own (dynamic).
 struct Linear {
@@ -22,6 +28,7 @@ struct Linear {
   const float* static_scale = nullptr;  // of the rows; null if the rows have dynamic scales
   size_t depth = 0;
   size_t columns = 0;
+  Packed packed;
 };
 
 struct Normalisation {

@@ -42,29 +42,25 @@ struct PanelScales {
 // Calls finish(row, column, values) with the 64 values of each row and panel: products times the scales of the columns
 // and of the row, plus the bias. `values` are four vectors.
 //
-// A panel is rearranged from the mapped weight each time. That costs as much as the products of four rows, so that no
-// copy of the weights is kept in memory, and none is made at load.
+// Without packed panels, a panel is rearranged from the mapped weight each time.
 template <class V, class Finish>
 void multiply_rows(const Linear& linear, CodeRows rows, size_t count, int32_t zero_point, size_t first_panel,
                    size_t last_panel, Finish finish) {
   Scratch scratch;
-  int8_t* panel = scratch.take<int8_t>(kPanel * linear.depth);
-  alignas(64) int32_t sums[kPanel];
+  const size_t depth = linear.depth;
+  int8_t* made = linear.packed.panels == nullptr ? scratch.take<int8_t>(kPanel * depth) : nullptr;
+  alignas(64) int32_t made_sums[kPanel];
   alignas(64) int32_t products[V::kRows * kPanel];
   V::begin();
   for (size_t column = first_panel * kPanel; column < last_panel * kPanel; column += kPanel) {
-    const bool direct = count <= V::kDirectRows;
-    if (!direct) V::pack(linear.weight + column, linear.columns, linear.depth, panel, sums);
+    if (made != nullptr) V::pack(linear.weight + column, linear.columns, depth, made, made_sums);
+    const int8_t* panel = made != nullptr ? made : linear.packed.panels + column * depth;
+    const int32_t* sums = made != nullptr ? made_sums : linear.packed.sums + column;
+    const PanelScales<V> scales(linear, column, zero_point, sums);
     for (size_t first = 0; first < count; first += V::kRows) {
       const size_t block = count - first < V::kRows ? count - first : V::kRows;
-      const uint8_t* codes = rows.codes + first * linear.depth;
-      if constexpr (V::kDirectRows > 0) {
-        if (direct)
-          V::direct_products(codes, linear.depth, block, linear.weight + column, linear.columns, linear.depth,
-                             products, sums);
-      }
-      if (!direct) V::products(codes, linear.depth, block, panel, linear.depth, products);
-      PanelScales<V>(linear, column, zero_point, sums).apply(products, rows.scales, first, block, column, finish);
+      V::products(rows.codes + first * depth, depth, block, panel, depth, products);
+      scales.apply(products, rows.scales, first, block, column, finish);
     }
   }
   V::end();

@@ -6,12 +6,14 @@
 #include <new>
 
 #include "instruction_set.h"
+#include "packed_weights.h"
 #include "tensors.h"
 
 namespace embedge {
 namespace {
 
-const InstructionSet* chosen = nullptr;  // set by RegisterCustomOps
+// Set by RegisterCustomOps; the operators of a session keep the one that they were made with.
+const InstructionSet* chosen = nullptr;
 
 // The threads of the session that runs an operator.
 class SessionThreads : public Parallel {
@@ -100,6 +102,7 @@ struct EncoderLayerOperator {
   }
 
   EncoderLayer layer;
+  PackedWeights packed;
 
   EncoderLayerOperator(const void* const* api, const ort::KernelInfo* info) {
     layer.heads = static_cast<size_t>(int_attribute(api, info, "num_heads"));
@@ -115,7 +118,7 @@ struct EncoderLayerOperator {
     layer.least = float_attribute(api, info, "least");
   }
 
-  void run(const Inputs& inputs, Parallel& parallel) const {
+  void run(const InstructionSet& set, const Inputs& inputs, Parallel& parallel) {
     EncoderLayer run = layer;
     const Tensor<float> hidden = inputs.tensor<float>(0, 3);
     run.hidden = hidden.data;
@@ -136,7 +139,9 @@ struct EncoderLayerOperator {
     run.output = inputs.output(shape);
     if (run.batch == 0) return;
     require(run.tokens != 0, "EncoderLayer: a text without tokens");
-    chosen->encoder_layer(run, parallel);
+    Linear* const layers[] = {&run.qkv, &run.out, &run.up, &run.down, &run.query};
+    packed.prepare(set, layers, run.first_token ? 5 : 4);
+    set.encoder_layer(run, parallel);
   }
 };
 
@@ -153,7 +158,7 @@ struct EmbedLayerNormOperator {
   EmbedLayerNormOperator(const void* const* api, const ort::KernelInfo* info)
       : epsilon(float_attribute(api, info, "epsilon")) {}
 
-  void run(const Inputs& inputs, Parallel&) const {
+  void run(const InstructionSet& set, const Inputs& inputs, Parallel&) const {
     Embedding e;
     const Tensor<int64_t> ids = inputs.tensor<int64_t>(0, 2);
     const Tensor<int8_t> words = inputs.tensor<int8_t>(2, 2);
@@ -183,7 +188,7 @@ struct EmbedLayerNormOperator {
     Shape shape = ids.shape;
     shape.sizes[shape.count++] = static_cast<int64_t>(e.width);
     e.output = inputs.output(shape);
-    chosen->embedding(e);
+    set.embedding(e);
   }
 };
 
@@ -201,7 +206,7 @@ struct RowLinearOperator {
     activation = static_cast<HeadActivation>(value);
   }
 
-  void run(const Inputs& inputs, Parallel& parallel) const {
+  void run(const InstructionSet& set, const Inputs& inputs, Parallel& parallel) const {
     RowLinear head;
     const Tensor<float> rows = inputs.tensor<float>(0, 0);
     if (rows.shape.count == 0) inputs.refuse(0, "is a scalar");
@@ -212,7 +217,7 @@ struct RowLinearOperator {
     Shape shape = rows.shape;
     shape.sizes[shape.count - 1] = static_cast<int64_t>(head.linear.columns);
     head.output = inputs.output(shape);
-    if (head.count != 0) chosen->row_linear(head, parallel);
+    if (head.count != 0) set.row_linear(head, parallel);
   }
 };
 
@@ -226,7 +231,7 @@ struct RowDotOperator {
 
   RowDotOperator(const void* const* api, const ort::KernelInfo* info) : relu(int_attribute(api, info, "relu") != 0) {}
 
-  void run(const Inputs& inputs, Parallel&) const {
+  void run(const InstructionSet& set, const Inputs& inputs, Parallel&) const {
     RowDot head;
     const Tensor<float> rows = inputs.tensor<float>(0, 0);
     if (rows.shape.count == 0 || rows.shape.last() == 0 || rows.shape.last() % kPanel != 0)
@@ -240,14 +245,17 @@ struct RowDotOperator {
     Shape shape = rows.shape;
     --shape.count;
     head.output = inputs.output(shape);
-    chosen->row_dot(head);
+    set.row_dot(head);
   }
 };
 
 template <class Operator>
 struct Kernel {
   const void* const* api;
+  const InstructionSet* set;
   Operator op;
+
+  Kernel(const void* const* table, const ort::KernelInfo* info) : api(table), set(chosen), op(table, info) {}
 };
 
 template <class Body>
@@ -289,13 +297,13 @@ const ort::CustomOp* describe() {
     o.get_last_version = [](const ort::CustomOp*) { return 1; };
     o.create_kernel_v2 = [](const ort::CustomOp*, const void* const* api, const ort::KernelInfo* info,
                             void** kernel) -> ort::Status* {
-      return as_status(api, [&] { *kernel = new Kernel<Operator>{api, Operator(api, info)}; });
+      return as_status(api, [&] { *kernel = new Kernel<Operator>(api, info); });
     };
     o.compute_v2 = [](void* kernel, ort::KernelContext* context) -> ort::Status* {
-      const auto& self = *static_cast<const Kernel<Operator>*>(kernel);
+      auto& self = *static_cast<Kernel<Operator>*>(kernel);
       return as_status(self.api, [&] {
         SessionThreads threads(self.api, context);
-        self.op.run(Inputs(Operator::kName, self.api, context), threads);
+        self.op.run(*self.set, Inputs(Operator::kName, self.api, context), threads);
       });
     };
     o.destroy = [](void* kernel) { delete static_cast<Kernel<Operator>*>(kernel); };

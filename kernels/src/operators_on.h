@@ -68,7 +68,7 @@ void run_row_dot(const RowDot& head) {
 
 template <class V>
 constexpr InstructionSet operators_on(const char* name) {
-  return {name, run_encoder_layer<V>, run_embedding<V>, run_row_linear<V>, run_row_dot<V>};
+  return {name, run_encoder_layer<V>, run_embedding<V>, run_row_linear<V>, run_row_dot<V>, V::pack};
 }
 
 }  // namespace

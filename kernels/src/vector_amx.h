@@ -9,7 +9,6 @@ namespace {
 
 struct VectorAmx : VectorAvx512 {
   static constexpr size_t kRows = 32;
-  static constexpr size_t kDirectRows = VectorAvx512::kRows;
 
   // All eight tiles have 16 rows of 64 bytes.
   struct Configuration {

@@ -83,22 +83,6 @@ struct VectorAvx512 {
     multiply_rows(rows, stride, count, panel, depth, finish);
   }
 
-  // Up to so many rows, products are faster straight from the weight, without a panel.
-  static constexpr size_t kDirectRows = 12;
-
-  // Products of up to kRows rows and 64 columns of a weight: out[row][64]. Adds up each column.
-  static void direct_products(const uint8_t* rows, size_t stride, size_t count, const int8_t* weight, size_t columns,
-                              size_t depth, int32_t* out, int32_t* sums) {
-    switch (count) {
-      case 6: return multiply_weight<6>(rows, stride, weight, columns, depth, out, sums);
-      case 5: return multiply_weight<5>(rows, stride, weight, columns, depth, out, sums);
-      case 4: return multiply_weight<4>(rows, stride, weight, columns, depth, out, sums);
-      case 3: return multiply_weight<3>(rows, stride, weight, columns, depth, out, sums);
-      case 2: return multiply_weight<2>(rows, stride, weight, columns, depth, out, sums);
-      default: return multiply_weight<1>(rows, stride, weight, columns, depth, out, sums);
-    }
-  }
-
   // The scores of up to kRows queries and 64 keys: (product - correction) * scale of the key, out[row][out_stride].
   static void scores(const uint8_t* rows, size_t stride, size_t count, const int8_t* panel, size_t depth,
                      const int32_t* corrections, const float* scales, float* out, size_t out_stride) {
@@ -161,33 +145,6 @@ struct VectorAvx512 {
     q[1] = _mm512_shuffle_i32x4(a, b, 0xdd);
     q[2] = _mm512_shuffle_i32x4(c, d, 0x88);
     q[3] = _mm512_shuffle_i32x4(c, d, 0xdd);
-  }
-
-  template <int R>
-  static void multiply_weight(const uint8_t* rows, size_t stride, const int8_t* weight, size_t columns, size_t depth,
-                              int32_t* out, int32_t* sums) {
-    const __m512i ones = _mm512_set1_epi8(1);
-    __m512i sum[R + 1][4];  // the last row is the sum of the columns
-#pragma GCC unroll 7
-    for (int r = 0; r <= R; ++r)
-#pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) sum[r][j] = _mm512_setzero_si512();
-    for (size_t k = 0; k < depth; k += 4, weight += 4 * columns) {
-      __m512i q[4];
-      interleave(weight, columns, q);
-#pragma GCC unroll 7
-      for (int r = 0; r <= R; ++r) {
-        const __m512i a = r < R ? broadcast(rows + r * stride + k) : ones;
-#pragma GCC unroll 4
-        for (int j = 0; j < 4; ++j) sum[r][j] = _mm512_dpbusd_epi32(sum[r][j], a, q[j]);
-      }
-    }
-#pragma GCC unroll 7
-    for (int r = 0; r <= R; ++r) {
-      turn_lanes(sum[r]);
-#pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) _mm512_store_si512((r < R ? out + 64 * r : sums) + 16 * j, sum[r][j]);
-    }
   }
 
   template <class Finish>

@@ -19,7 +19,6 @@ struct VectorNeon {
     int32x4_t a, b, c, d;
   };
   static constexpr size_t kRows = 6;  // 6 x 16 columns fill 24 of 32 registers
-  static constexpr size_t kDirectRows = 0;
   static constexpr size_t kGroup = ProductsNeon::kGroup;
   static constexpr int32_t kCodeShift = 128;
   static constexpr int32_t kQueryOffset = 0;

@@ -20,13 +20,26 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 from typing import Any, Protocol
 
+from embedge.errors import EmbedgeError
+from embedge.function.answer import Model
 from embedge.function.event import handle
 from embedge.function.load import load_model
 from embedge.function.reply import JSON_HEADERS, reply_to_http
 
 __all__ = ["cloud_function", "lambda_handler"]
 
-_MODEL = load_model()
+
+def _load() -> Model:
+    """Load the model. A container's log gets one line about a bundle that is not there, and no traceback."""
+    try:
+        return load_model()
+    except EmbedgeError as error:
+        if __name__ == "__main__":
+            raise SystemExit(f"Error: {error}") from error
+        raise
+
+
+_MODEL = _load()
 
 
 class _Request(Protocol):
@@ -71,8 +84,13 @@ def main() -> None:
 
     port = os.environ.get("PORT") or "8080"
     if not (port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) <= 65535):
-        raise SystemExit(f"PORT must be a number from 0 to 65535, found {port!r}; set it, or leave it out for 8080")
-    serve(_MODEL, host="0.0.0.0", port=int(port))
+        raise SystemExit(
+            f"Error: PORT must be a number from 0 to 65535, found {port!r}; set it, or leave it out for 8080"
+        )
+    try:
+        serve(_MODEL, host="0.0.0.0", port=int(port))
+    except EmbedgeError as error:
+        raise SystemExit(f"Error: {error}") from error
 
 
 if __name__ == "__main__":

@@ -134,27 +134,28 @@ def test_mixed_texts_are_short_and_long_and_other_ones_in_each_part() -> None:
 
 @pytest.fixture
 def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SetMemory:
-    """A program of that name first on the path; the returned function sets the memory that it says is used."""
+    """A program of that name first on the path; the returned function sets the memory that it says is free."""
     folder = tmp_path / "bin"
     folder.mkdir()
     program = folder / "nvidia-smi"
     program.write_text(
         f"""#!/bin/sh
 case "$*" in
-    *"--id=1 "*memory.total*) echo "NVIDIA H100 80GB HBM3, 570.86.15, 81559" ;;
-    *"--id=1 --query-gpu=memory.used --format=csv,noheader,nounits"*) cat {folder}/used ;;
-    *) echo "No devices were found"; exit 6 ;;
+    --query-gpu=index,name,memory.total,memory.free,driver_version*) ;;
+    *) exit 6 ;;
 esac
+echo "0, NVIDIA L4, 23034, 512, 570.86.15"
+echo "1, NVIDIA H100 80GB HBM3, 81559, $(cat {folder}/free), 570.86.15"
 """
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
 
-    def set_memory(used: str) -> None:
-        (folder / "new").write_text(used)
-        (folder / "new").replace(folder / "used")
+    def set_memory(free: str) -> None:
+        (folder / "new").write_text(free)
+        (folder / "new").replace(folder / "free")
 
-    set_memory("500")
+    set_memory("81059")
     return set_memory
 
 
@@ -162,25 +163,28 @@ def test_a_card_is_described_by_nvidia_smi(nvidia_smi: SetMemory) -> None:
     card = read_device("cuda:1")
     assert (card.name, card.driver, card.memory) == ("NVIDIA H100 80GB HBM3", "570.86.15", 81559 * 2**20)
     assert used_memory("cuda:1") == 500 * 2**20
-    with pytest.raises(DeviceMemoryError, match="ended with 6: 'No devices were found'"):
-        used_memory("cuda")
+    assert used_memory("cuda") == (23034 - 512) * 2**20
+    with pytest.raises(DeviceMemoryError, match="nvidia-smi lists no card 2"):
+        used_memory("cuda:2")
 
 
 def test_growth_has_a_peak_that_nobody_asked_for(nvidia_smi: SetMemory) -> None:
     with MemoryGrowth("cuda:1") as memory:
-        nvidia_smi("900")
+        nvidia_smi("80659")
         end = time.monotonic() + 30
         while not memory.peak and time.monotonic() < end:
             time.sleep(0.01)
-        nvidia_smi("600")
+        nvidia_smi("80959")
         assert memory.now() == 100 * 2**20
     assert memory.peak == 400 * 2**20
 
 
 def test_memory_that_is_not_told_is_not_measured(nvidia_smi: SetMemory) -> None:
-    """A slice of a card (MIG) has no memory.used of its own."""
+    """A slice of a card (MIG) has no memory of its own."""
     nvidia_smi("[N/A]")
-    assert read_device("cuda:1").measured == "not measured: nvidia-smi gives '[N/A]' for memory"
+    assert (
+        read_device("cuda:1").measured == "not measured: nvidia-smi does not tell the memory of NVIDIA H100 80GB HBM3"
+    )
     with MemoryGrowth("cuda:1") as memory:
         assert memory.now() is None
     assert memory.peak is None
@@ -188,4 +192,4 @@ def test_memory_that_is_not_told_is_not_measured(nvidia_smi: SetMemory) -> None:
 
 def test_without_nvidia_smi_memory_is_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert read_device("cuda").measured.startswith("not measured: nvidia-smi does not run")
+    assert read_device("cuda").measured.startswith("not measured: none: nvidia-smi, which comes with ")

@@ -136,6 +136,10 @@ class TestChromium:
         done = self.run(minilm, FEW, tmp_path, **MEAN)
         fetched = [name for name in done["fetched"] if name.startswith("onnx/")]
         assert sorted(fetched) == ["onnx/model_int8.onnx", "onnx/model_int8.onnx_data"]
+        weights = (minilm.path / "onnx" / "model_int8.onnx_data").stat().st_size
+        assert done["served"]["/bundle/onnx/model_int8.onnx_data"] == weights
+        assert done["milliseconds"] > 100
+        assert done["memory"] > 4 * weights  # the process of the first, empty page has 80 MB
         same = cosines(done["vectors"], Embedder(minilm.path).encode(FEW))
         assert same.min() > 0.999
         assert same.mean() > 0.9998

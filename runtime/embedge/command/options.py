@@ -1,5 +1,6 @@
 """The options that several commands share, and the texts that they read. Each option is declared once."""
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -8,11 +9,19 @@ from typing import Any, TypeVar
 import click
 
 from embedge.bundle.manifest import PRECISIONS
+from embedge.errors import short
 from embedge.progress import is_terminal
 from embedge.text_files import FORMATS, Format, Item, open_items
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Function], Function]
+
+
+def _check_device(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    if not re.fullmatch(r"cpu|cuda(:[0-9]{1,3})?", value):
+        raise click.BadParameter(f"there is no device {short(value)}; give cpu, cuda, or cuda:1 for the second GPU")
+    return value
+
 
 precision_option = click.option(
     "--precision",
@@ -24,6 +33,7 @@ device_option = click.option(
     metavar="DEVICE",
     default="cpu",
     show_default=True,
+    callback=_check_device,
     help="Where the model runs: cpu, cuda, or cuda:1 for the second GPU. cuda needs an NVIDIA GPU, and the package "
     "onnxruntime-gpu instead of onnxruntime.",
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from embedge.bundle.manifest import PRECISIONS, Precision
+from embedge.bundle.manifest import PRECISIONS, Precision, Task
 from embedge.errors import escape
 from embedge.ship.places import Half, PlaceName, check_place, default_platform, note
 from embedge.ship.platforms import PLATFORMS, check_python, this_python
@@ -108,7 +108,7 @@ def ship(
     check_place(place, target.platform, target.python)  # before a model is downloaded
     source = pull_bundle(model, precisions=(precision,) if precision else None)
     shipped = ship_bundle(source, output, target)
-    for line in _report(shipped, target):
+    for line in _report(shipped, target, source.manifest.task):
         click.echo(escape(line))
 
 
@@ -120,7 +120,7 @@ def _place(*, function: bool, layer: bool, container: bool) -> PlaceName:
     return found[0] if found else "folder"
 
 
-def _report(shipped: "Shipped", target: "Target") -> Iterator[str]:
+def _report(shipped: "Shipped", target: "Target", task: Task) -> Iterator[str]:
     record = shipped.record
     yield f"{shipped.path}: {record.model} {record.precision}, {record.platform}, Python {record.python}"
     yield ""
@@ -131,7 +131,7 @@ def _report(shipped: "Shipped", target: "Target") -> Iterator[str]:
         yield f"left out: {LEFT_OUT}; --whole-numpy keeps them"
     if target.only != "bundle":
         yield _about_bytecode(shipped, target)
-    yield note(target.place, target.only, shipped.path)
+    yield note(target.place, target.only, shipped.path, task)
 
 
 def _about_bytecode(shipped: "Shipped", target: "Target") -> str:

@@ -28,6 +28,8 @@ _PRECISIONS = tuple(name for name in OUTPUT_PRECISIONS if name not in RANGED)
 _ENCODINGS = ("float", "base64")
 _VECTOR_OPTIONS = ("truncate_dim", "precision", "normalize", "on_truncate", "encoding")
 _SCORE_OPTIONS = ("normalize", "on_truncate")
+_EMBEDDERS_KINDS = (("texts",), ("query",))
+_RERANKERS_KINDS = (("pairs",), ("query", "documents"))  # in the order of errors
 Request = Mapping[str, Any]
 Model = Embedder | Reranker
 
@@ -67,7 +69,7 @@ def answer(model: Model, request: object) -> dict[str, Any]:
 
 
 def _embed(model: Embedder, request: Request) -> dict[str, Any]:
-    kind = _check_fields(request, (("texts",), ("query",)), _VECTOR_OPTIONS, "an embedder")
+    kind = _check_fields(request, _EMBEDDERS_KINDS, _VECTOR_OPTIONS, "an embedder")
     encoding, precision = request.get("encoding", "float"), request.get("precision", "float32")
     check_choice("encoding", encoding, _ENCODINGS)
     check_choice("precision", precision, _PRECISIONS)
@@ -86,8 +88,7 @@ def _embed(model: Embedder, request: Request) -> dict[str, Any]:
 
 
 def _score(model: Reranker, request: Request) -> dict[str, Any]:
-    kinds = (("pairs",), ("query", "documents"))
-    _check_fields(request, kinds, _SCORE_OPTIONS, "a reranker")
+    _check_fields(request, _RERANKERS_KINDS, _SCORE_OPTIONS, "a reranker")
     pairs: Sequence[Sequence[str]] = request["pairs"]
     scores = model.score(
         pairs,
@@ -99,8 +100,7 @@ def _score(model: Reranker, request: Request) -> dict[str, Any]:
 
 
 def _rank(model: Reranker, request: Request) -> dict[str, Any]:
-    kinds = (("query", "documents"), ("pairs",))
-    _check_fields(request, kinds, (*_SCORE_OPTIONS, "top_k"), "a reranker")
+    _check_fields(request, _RERANKERS_KINDS, (*_SCORE_OPTIONS, "top_k"), "a reranker")
     ranked = model.rank(
         request["query"],
         request["documents"],

@@ -6,6 +6,7 @@ ends TLS, limits the rate, and keeps connections open.
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 import threading
@@ -13,6 +14,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from embedge.errors import EmbedgeError
 from embedge.function.answer import Model
 from embedge.function.reply import JSON_HEADERS, Reply, reply_to_http
 
@@ -24,6 +26,7 @@ _IDLE = 30  # seconds that a connection may send nothing
 class Server(ThreadingHTTPServer):
     """Answers requests with a model. ``server_close`` waits for the requests that have begun."""
 
+    allow_reuse_address = sys.platform != "win32"  # on Windows, two servers could open the same port
     daemon_threads = False
     request_queue_size = 128  # connections that wait to be accepted; Python's default of 5 refuses bursts
 
@@ -81,9 +84,26 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def serve(model: Model, *, host: str, port: int) -> None:
-    """Answer HTTP requests until SIGTERM or SIGINT; then answer those that have begun, and return."""
-    with Server(model, (host, port)) as server:
+    """Answer HTTP requests until SIGTERM or SIGINT; then answer those that have begun, and return.
+
+    Raises:
+        EmbedgeError: the port cannot be opened, for example because another program listens there.
+    """
+    try:
+        server = Server(model, (host, port))
+    except OSError as error:
+        raise EmbedgeError(_why_not(port, error)) from error
+    with server:
         # shutdown() waits for serve_forever, which this thread runs, so another thread must call it.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
         server.serve_forever()
+
+
+def _why_not(port: int, error: OSError) -> str:
+    """Return the message for a port that cannot be opened."""
+    other = 8080 if port < 1024 or port == 65535 else port + 1
+    found = f"cannot be opened ({error.strerror or error}); "
+    if error.errno == errno.EADDRINUSE:
+        found = "is in use; end the program that listens there, or "
+    return f"port {port} {found}take another port: `PORT={other} python -m embedge.serverless`"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from embedge.bundle.manifest import Task
 from embedge.errors import InputValueError
 from embedge.ship.platforms import PLATFORMS, this_platform
 
@@ -52,9 +53,10 @@ PLACES: Mapping[PlaceName, Place] = {
     "layer": Place(packages="python", whole_numpy=False),
     "container": Place(packages="package", whole_numpy=False),
 }
+_CLASSES: Mapping[Task, str] = {"embed": "Embedder", "rerank": "Reranker"}
 _IN_A_LAYER = "set EMBEDGE_MODEL=/opt/bundle in the function"
 _NOTES: Mapping[tuple[PlaceName, Half | None], str] = {
-    ("folder", None): 'put {output} on PYTHONPATH, and load the bundle: Embedder("{output}/bundle")',
+    ("folder", None): 'put {output} on PYTHONPATH, and load the bundle: {loader}("{output}/bundle")',
     ("lambda", None): f"the function's handler is {HANDLER}",
     ("lambda", "bundle"): f"the function's handler is {HANDLER}; it needs the layer of --layer --only packages",
     ("lambda", "packages"): f"the function's handler is {HANDLER}; add the layer of --layer --only bundle, and "
@@ -66,11 +68,12 @@ _NOTES: Mapping[tuple[PlaceName, Half | None], str] = {
 }
 
 
-def note(place: PlaceName, only: Half | None, output: Path) -> str:
+def note(place: PlaceName, only: Half | None, output: Path, task: Task) -> str:
     """Return one line that says what to do with an output."""
+    line, loader = _NOTES[place, only], _CLASSES[task]
     if place == "folder" and output.suffix.lower() == ".zip":  # Python cannot import numpy from a ZIP file
-        return f"unpack {output} to a folder, and {_NOTES[place, only].format(output=output.with_suffix(''))}"
-    return _NOTES[place, only].format(output=output)
+        return f"unpack {output} to a folder, and {line.format(output=output.with_suffix(''), loader=loader)}"
+    return line.format(output=output, loader=loader)
 
 
 def default_platform(place: PlaceName) -> str:

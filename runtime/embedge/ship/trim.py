@@ -18,7 +18,8 @@ TRIM: Mapping[str, Mapping[str, str]] = {
         "embedge_*/*": "the exporter and its recipes, which make bundles",
     },
     "onnxruntime": {
-        # The extension module links all of it statically, in the wheels for Linux, macOS and Windows.
+        # The extension module links all of it statically, in the wheels for Linux, macOS and Windows, and so in the
+        # builds for GPUs and OpenVINO, whose providers load only onnxruntime_providers_shared.
         "onnxruntime/capi/libonnxruntime.*": "the C API's library, for programs that are not Python",
         "onnxruntime/capi/onnxruntime.dll": "the C API's library, for programs that are not Python",
         "onnxruntime/transformers/*": "optimises graphs before they are shipped",
@@ -36,6 +37,8 @@ TRIM: Mapping[str, Mapping[str, str]] = {
     },
     "tokenizers": {"*.pyi": "types, for checkers and editors"},
 }
+# A program that uses OpenVINO on Windows calls it, to find OpenVINO's libraries. Only onnxruntime-openvino has it.
+_KEPT = "onnxruntime/tools/add_openvino_win_libs.py"
 # The parts of numpy that neither embedge nor onnxruntime imports. A program's own code may, so they go only where the
 # output is for embedge's own handler. numpy 1 imports some of them at start; numpy 2 imports each when it is used.
 _FOR_OWN_CODE = (
@@ -65,6 +68,8 @@ def find_trim(package: str, file: str) -> str | None:
     >>> find_trim("numpy", "numpy/fft/tests/test_helper.py")
     'numpy/*tests/*'
     """
+    if file == _KEPT:
+        return None
     return next((pattern for pattern in TRIM.get(package, ()) if fnmatchcase(file, pattern)), None)
 
 

@@ -15,7 +15,7 @@ from click.testing import Result
 
 from commands import runner
 from embedge import Bundle, Embedder, EmbedgeError
-from embedge.command import footprint, installed_packages
+from embedge.command import installed_packages
 from embedge.command.footprint import Footprint, Package, Size, measure
 from embedge.command.footprint_table import table
 from embedge.command.installed_packages import find_packages, installed_files
@@ -91,13 +91,50 @@ def test_another_build_takes_the_place_of_onnxruntime(
             raise PackageNotFoundError(name)
         return distribution(name)
 
-    for module in (installed_packages, footprint):
-        monkeypatch.setattr(module, "installed_packages", lambda: builds)
+    monkeypatch.setattr(installed_packages, "installed_packages", lambda: builds)
     monkeypatch.setattr(installed_packages, "distribution", without_onnxruntime)
     found, missing = find_packages("app")
     assert (sorted(found), missing) == (["app", "build", "plain"], ())
-    assert footprint._package("build", found["build"]).size.needed == 100
-    assert footprint._package("plain", found["plain"]).size.needed == 0
+
+
+def test_another_builds_dispensable_files_are_those_of_onnxruntime(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files are those of onnxruntime-gpu 1.31.1 for Linux, with other sizes."""
+    sizes = {
+        "onnxruntime/__init__.py": 1,
+        "onnxruntime/capi/onnxruntime_pybind11_state.cpython-311-x86_64-linux-gnu.so": 2,
+        "onnxruntime/capi/libonnxruntime.so.1.31.1": 40_000,
+        "onnxruntime/capi/libonnxruntime_providers_cuda.so": 8,
+        "onnxruntime/capi/libonnxruntime_providers_shared.so": 16,
+        "onnxruntime/transformers/optimizer.py": 20_000,
+        "onnxruntime/tools/add_openvino_win_libs.py": 32,
+    }
+    for name, size in sizes.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"#" * size)
+    info = tmp_path / "onnxruntime_gpu-1.31.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: onnxruntime-gpu\nVersion: 1.31.1\n")
+    (info / "RECORD").write_text("".join(f"{name},,\n" for name in sizes))
+
+    def listed(name: str) -> Distribution:
+        """What is installed here, but with this build instead of all others."""
+        if name in onnxruntime_packages.NAMES:
+            if name != "onnxruntime-gpu":
+                raise PackageNotFoundError(name)
+            return Distribution.at(info)
+        return distribution(name)
+
+    for module in (installed_packages, onnxruntime_packages):
+        monkeypatch.setattr(module, "distribution", listed)
+    footprint = measure()
+    assert footprint.missing == ()
+    (found,) = (package for package in footprint.packages if package.name.startswith("onnxruntime"))
+    deletable = {"onnxruntime/capi/libonnxruntime.*": 40_000, "onnxruntime/transformers/*": 20_000}
+    assert (found.name, found.deletable) == ("onnxruntime-gpu", deletable)
+    assert found.size == Size(installed=60_059, trimmed=59, needed=59)
+    assert "  0.04  onnxruntime/capi/libonnxruntime.* of onnxruntime-gpu: the C API's library, for " in table(footprint)
 
 
 def test_the_runtime_is_counted_whole_and_without_extras() -> None:

@@ -158,6 +158,12 @@ def test_what_is_wrong_with_a_rerank_request_is_said(
         answer(reranker, request_)
 
 
+@pytest.mark.parametrize("request_", [{}, {"documents": ["b"]}, {"query": "a", "documents": ["b"], "pairs": []}])
+def test_a_rerankers_inputs_are_named_in_one_order(reranker: Reranker, request_: Any) -> None:
+    with pytest.raises(InputValueError, match='needs either "pairs" or "query" with "documents"; found'):
+        answer(reranker, request_)
+
+
 def test_the_description_is_that_of_the_manifest(tiny: Embedder) -> None:
     manifest = json.loads(Path(tiny.bundle.path, "embedge.json").read_text())
     expected = {name: manifest[name] for name in ("model", "task", "max_tokens", "dimension")}

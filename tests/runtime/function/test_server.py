@@ -1,5 +1,6 @@
 """server.py: what the container's server refuses, and that it ends without dropping a request."""
 
+import errno
 import json
 import os
 import socket
@@ -14,8 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embedge import Bundle, Embedder
-from embedge.function.server import LARGEST_BODY, Server
+from embedge import Bundle, Embedder, EmbedgeError
+from embedge.function import server
+from embedge.function.server import LARGEST_BODY, Server, serve
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +82,32 @@ def test_a_client_that_goes_away_harms_no_other(port: int, capfd: pytest.Capture
 
 def test_other_methods_are_not_there(port: int) -> None:
     assert raw(port, b"DELETE / HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.0 501 ")
+
+
+@pytest.mark.parametrize(
+    ("code", "port", "message"),
+    [
+        (errno.EACCES, 80, "port 80 cannot be opened (Permission denied); take another port: `PORT=8080 python"),
+        (
+            errno.EADDRINUSE,
+            8080,
+            "port 8080 is in use; end the program that listens there, or take another port: `PORT=8081 ",
+        ),
+        (errno.EADDRINUSE, 65535, "or take another port: `PORT=8080 python -m embedge.serverless`"),
+    ],
+)
+def test_a_port_that_cannot_be_opened_is_one_of_our_errors(
+    tiny: Embedder, monkeypatch: pytest.MonkeyPatch, code: int, port: int, message: str
+) -> None:
+    """Which errors there are depends on the user, and on the machine."""
+
+    def refuse(*arguments: Any) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(server, "Server", refuse)
+    with pytest.raises(EmbedgeError) as caught:
+        serve(tiny, host="127.0.0.1", port=port)
+    assert message in str(caught.value)
 
 
 SLOW = """

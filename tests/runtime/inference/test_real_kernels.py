@@ -4,13 +4,14 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from embedge import Bundle, Embedder, ProviderError
+from embedge import Bundle, Embedder, ProviderError, Reranker
 
 kernels = pytest.importorskip("embedge_kernels", reason="needs embedge-kernels: run `pip install ./kernels`")
 
@@ -144,3 +145,49 @@ def test_a_stream_and_threads_get_the_same_bits(model: Embedder, expected: Any) 
     with ThreadPoolExecutor(8) as pool:
         for found, vector in zip(pool.map(model.encode, TEXTS), expected, strict=True):
             np.testing.assert_array_equal(found, vector)
+
+
+# The kernels need widths that are multiples of 64, and heads of 32 or 64.
+_SIZES = {"hidden_size": 64, "num_attention_heads": 2, "intermediate_size": 128}
+
+
+def write_and_export(export: Callable[..., Bundle], folder: Path, *, rerank: bool) -> Path:
+    """Export a small XLM-RoBERTa with random weights: a reranker, or an embedder with the heads of bge-m3."""
+    from seeded_roberta import write_roberta
+
+    checkpoint = write_roberta(folder / "checkpoint", rerank=rerank, config=_SIZES)
+    return export(checkpoint, folder / "bundle", precisions=("int8", "fp32"), verify=False).path
+
+
+def test_a_rerankers_scores_are_the_same_alone_and_close_to_fp32(export: Callable[..., Bundle], tmp_path: Path) -> None:
+    path = write_and_export(export, tmp_path, rerank=True)
+    pairs = [("how do i bake bread?", text) for text in TEXTS[:7]]
+    model, fp32 = Reranker(path, kernels=True), Reranker(path, precision="fp32").score(pairs)
+    found = model.score(pairs)
+    assert model.kernels is not None
+    assert np.abs(found - fp32).max() < 0.1 * np.ptp(fp32)
+    for pair, score in zip(pairs, found, strict=True):
+        assert model.score(pair) == score
+    assert not np.array_equal(Reranker(path, kernels=False).score(pairs), found)
+
+
+def test_sparse_and_multi_vectors_are_the_same_alone_and_close_to_fp32(
+    export: Callable[..., Bundle], tmp_path: Path
+) -> None:
+    pytest.importorskip("torch", reason="needs torch, to write the heads of a checkpoint")
+    path = write_and_export(export, tmp_path, rerank=False)
+    texts = [*TEXTS[:3], *TEXTS[5:8]]
+    model, fp32 = Embedder(path, kernels=True), Embedder(path, precision="fp32")
+    assert model.kernels is not None
+    many, expected = model.encode_multi_vector(texts), fp32.encode_multi_vector(texts)
+    sparse, expected_sparse = model.encode_sparse(texts), fp32.encode_sparse(texts)
+    assert len(expected_sparse[-1].indices) > 1
+    for text, vectors, exact in zip(texts, many, expected, strict=True):
+        assert (vectors * exact).sum(axis=1).min() > 0.99
+        np.testing.assert_array_equal(model.encode_multi_vector(text), vectors)
+    for text, weights in zip(texts, sparse, strict=True):
+        assert model.encode_sparse(text).as_dict() == weights.as_dict()
+    found, exact_weights = sparse[-1], expected_sparse[-1]  # of a text with several weights
+    lengths = np.sqrt(found.dot(found) * exact_weights.dot(exact_weights))
+    assert found.dot(exact_weights) / lengths > 0.97  # int8 of so narrow a model is coarse
+    assert (model.encode(texts) * fp32.encode(texts)).sum(axis=1).min() > 0.99

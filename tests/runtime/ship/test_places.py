@@ -64,12 +64,16 @@ def test_the_limits_are_those_of_lambdas_errors() -> None:
 def test_every_output_has_a_note(tmp_path: Path) -> None:
     for place in PLACES:
         for half in (None, "packages", "bundle") if place in ("lambda", "layer") else (None,):
-            assert note(place, half, tmp_path)
-    assert str(tmp_path) in note("container", None, tmp_path)
+            assert note(place, half, tmp_path, "embed")
+    assert str(tmp_path) in note("container", None, tmp_path, "embed")
 
 
 def test_the_zip_of_a_folder_is_to_be_unpacked(tmp_path: Path) -> None:
     """Python cannot import numpy from it."""
-    said = note("folder", None, tmp_path / "app.zip")
+    said = note("folder", None, tmp_path / "app.zip", "embed")
     assert said.startswith(f"unpack {tmp_path / 'app.zip'} to a folder, and put {tmp_path / 'app'} on PYTHONPATH")
     assert f'Embedder("{tmp_path / "app"}/bundle")' in said
+
+
+def test_a_rerankers_note_has_its_class(tmp_path: Path) -> None:
+    assert f'Reranker("{tmp_path}/bundle")' in note("folder", None, tmp_path, "rerank")
