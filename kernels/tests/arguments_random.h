@@ -92,7 +92,7 @@ struct LinearData {
 
   Linear linear() const {
     return {weight.data(), scales.data(), has_bias ? bias.data() : nullptr, is_static ? &static_scale : nullptr,
-            depth,         columns};
+            depth,         columns,     {}};
   }
 };
 

@@ -42,6 +42,22 @@ struct Digest {
   }
 };
 
+// The panels of a weight, as a session keeps them after some runs.
+class Panels {
+ public:
+  Panels(const InstructionSet& set, Linear& linear) : memory_(linear.depth * linear.columns + 64), sums_(linear.columns) {
+    int8_t* panels = memory_.data() + 64 - reinterpret_cast<uintptr_t>(memory_.data()) % 64;
+    for (size_t column = 0; column < linear.columns; column += kPanel)
+      set.pack(linear.weight + column, linear.columns, linear.depth, panels + column * linear.depth,
+               sums_.data() + column);
+    linear.packed = {panels, sums_.data()};
+  }
+
+ private:
+  std::vector<int8_t> memory_;
+  std::vector<int32_t> sums_;
+};
+
 // All cases of one operator.
 class Comparison {
  public:
@@ -95,9 +111,14 @@ void compare_layer(Comparison& comparison, Random& random, const LayerShape& s) 
   std::snprintf(about, sizeof about, "%zu x %zu tokens, width %zu, %zu heads, inner %zu, first %d, act %d, rows %d",
                 s.batch, s.tokens, s.width, s.heads, s.inner, s.first_token, static_cast<int>(s.activation),
                 static_cast<int>(s.rows));
+  const bool packed = random.one_in(2);
   comparison.compare(about, data.outputs(), s.largest <= 64, [&](const InstructionSet& set, float* output) {
     InTurn parallel;
-    set.encoder_layer(data.layer(output), parallel);
+    EncoderLayer layer = data.layer(output);
+    std::vector<Panels> kept;
+    if (packed)
+      for (Linear* linear : {&layer.qkv, &layer.out, &layer.up, &layer.down}) kept.emplace_back(set, *linear);
+    set.encoder_layer(layer, parallel);
   });
 }
 
