@@ -44,10 +44,10 @@ void pack_keys(const int8_t* keys, size_t stride, size_t tokens, size_t size, in
 }
 
 // V of a head as 12-bit codes in pairs of keys, [pairs][size][2], and the factor of each column.
-// Returns false if a value is not finite.
+// Returns false if a value is not usable.
 template <class V>
 bool pack_values(const float* values, size_t stride, size_t tokens, size_t size, int16_t* codes, float* factors) {
-  bool finite = true;
+  bool usable = true;
   for (size_t column = 0; column < size; column += kLanes) {
     typename V::F most = V::set(0.0f);
     for (size_t token = 0; token < tokens; ++token)
@@ -55,7 +55,7 @@ bool pack_values(const float* values, size_t stride, size_t tokens, size_t size,
     alignas(64) float largest[kLanes], inverse[kLanes];
     V::store(largest, most);
     for (size_t i = 0; i < kLanes; ++i) {
-      finite = finite && largest[i] < kInfinity;
+      usable = usable && largest[i] < kLargest;
       inverse[i] = largest[i] > kTiny ? kLargestValue / largest[i] : 0.0f;
       factors[column + i] = largest[i] * (1.0f / kLargestValue);
     }
@@ -71,11 +71,10 @@ bool pack_values(const float* values, size_t stride, size_t tokens, size_t size,
       for (size_t i = 0; i < kLanes; ++i) to[2 * i] = even[i], to[2 * i + 1] = odd[i];
     }
   }
-  return finite;
+  return usable;
 }
 
-// Turns the scores of one query into weights; returns their sum: 0 if the largest score is infinite. `factor` multiplies
-// the scores.
+// Turns the scores of one query into weights; returns their sum. `factor` multiplies the scores.
 template <class V>
 int32_t weigh_scores(float* scores, size_t tokens, float factor, int16_t* weights) {
   const size_t padded = round_up(tokens, kLanes);
@@ -99,7 +98,7 @@ int32_t weigh_scores(float* scores, size_t tokens, float factor, int16_t* weight
 }
 
 // One head of one text: the rows of `output`, [queries, width], get the head's columns.
-// Returns false if Q, K, V or the scores are not finite.
+// Returns false if Q, K or V is not usable.
 template <class V>
 bool attend(const Projections& all, size_t head, size_t size, size_t width, size_t first_row, size_t tokens,
             size_t first_query, size_t queries, float* output) {
@@ -118,15 +117,15 @@ bool attend(const Projections& all, size_t head, size_t size, size_t width, size
   const float* query_scales = all.query_scales + head * all.queries + first_query;
 
   pack_keys<V>(all.key + first_row * width + head * size, width, tokens, size, panels);
-  bool finite =
+  bool usable =
       pack_values<V>(all.value + first_row * width + head * size, width, tokens, size, values, factors);
   for (size_t i = 0; i < padded; ++i) {
     scales[i] = i < tokens ? key_scales[i] : 0.0f;
     corrections[i] = i < tokens ? V::kQueryOffset * key_sums[i] : 0;
-    finite = finite && scales[i] < kInfinity;
+    usable = usable && scales[i] < kLargest;
   }
-  for (size_t i = 0; i < queries; ++i) finite = finite && query_scales[i] < kInfinity;
-  if (!finite) return false;
+  for (size_t i = 0; i < queries; ++i) usable = usable && query_scales[i] < kLargest;
+  if (!usable) return false;
 
   const float log2e_by_root = 1.44269504f / __builtin_sqrtf(static_cast<float>(size));
   const uint8_t* codes = all.query + first_query * width + head * size;
@@ -136,11 +135,9 @@ bool attend(const Projections& all, size_t head, size_t size, size_t width, size
       V::scores(codes + first * width, width, block, panels + key * size, size, corrections + key, scales + key,
                 scores + key, padded);
     alignas(64) int32_t denominators[V::kRows];
-    for (size_t r = 0; r < block; ++r) {
+    for (size_t r = 0; r < block; ++r)
       denominators[r] = weigh_scores<V>(scores + r * padded, tokens, query_scales[first + r] * log2e_by_root,
                                         weights + r * padded);
-      if (denominators[r] == 0) return false;
-    }
     V::weighted_sums(weights, padded, block, values, (tokens + 1) / 2, size, totals);
     for (size_t r = 0; r < block; ++r) {
       const typename V::F share = V::set(1.0f / static_cast<float>(denominators[r]));

@@ -109,7 +109,7 @@ class LayerRun {
       for (size_t r = 0; r < count; ++r) {
         const float* row = layer_.hidden + (first + r) * step * layer_.width;
         codes.scales[r] = quantise_row<V>(row, layer_.width, linear.static_scale, codes.codes + r * layer_.width);
-        if (!is_finite<V>(row, layer_.width)) broken_[(first + r) * step / layer_.tokens] = 1;
+        if (!is_usable<V>(row, layer_.width)) broken_[(first + r) * step / layer_.tokens] = 1;
       }
       share_panels(shared, linear.columns, [&](size_t begin, size_t end) {
         multiply_rows<V>(linear, codes, count, 128, begin, end,
@@ -136,9 +136,9 @@ class LayerRun {
 
   void attend_head(size_t task) {
     const size_t text = task / layer_.heads, head = task % layer_.heads;
-    const bool finite = attend<V>(all_, head, size_, layer_.width, text * layer_.tokens, layer_.tokens,
+    const bool usable = attend<V>(all_, head, size_, layer_.width, text * layer_.tokens, layer_.tokens,
                                   text * queries_of_text_, queries_of_text_, context_);
-    if (!finite) broken_[text] = 1;
+    if (!usable) broken_[text] = 1;
   }
 
   // Step 3, on a block of rows.
@@ -198,7 +198,7 @@ class LayerRun {
     }
   }
 
-  // A text with a value that is not finite has no result. Codes cannot express NaN, so its rows are filled with NaN.
+  // A text with a value that is not usable has no result. Codes cannot express NaN, so its rows are filled with NaN.
   void spoil(size_t text) {
     const size_t values = queries_of_text_ * layer_.width;
     for (size_t i = 0; i < values; ++i) layer_.output[text * values + i] = __builtin_nanf("");

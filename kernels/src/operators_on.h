@@ -48,7 +48,7 @@ void run_row_linear(const RowLinear& head, Parallel& parallel) {
                        }
                      });
     for (size_t r = 0; r < count; ++r)  // codes cannot express NaN
-      if (!is_finite<V>(head.rows + (first + r) * linear.depth, linear.depth))
+      if (!is_usable<V>(head.rows + (first + r) * linear.depth, linear.depth))
         for (size_t i = 0; i < linear.columns; ++i)
           head.output[(first + r) * linear.columns + i] = __builtin_nanf("");
   });

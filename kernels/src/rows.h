@@ -7,7 +7,6 @@ namespace embedge {
 namespace {
 
 constexpr size_t kLanes = 16;
-constexpr float kInfinity = __builtin_huge_valf();
 // Rows whose largest value is below this are rows of zeros: 127 divided by it must not overflow.
 constexpr float kTiny = 1e-30f;
 
@@ -24,12 +23,15 @@ float largest_magnitude(const float* row, size_t width) {
   return V::largest(largest);
 }
 
-// Whether all values of a row are finite. A sum of values times zero is zero, or NaN.
+// Larger numbers would overflow where two of them are multiplied. No model has them; damaged weights may.
+constexpr float kLargest = 1e15f;
+
+// Whether the values of a row are numbers, and small enough: their magnitudes add up to less than the limit.
 template <class V>
-bool is_finite(const float* row, size_t width) {
+bool is_usable(const float* row, size_t width) {
   typename V::F total = V::set(0.0f);
-  for (size_t i = 0; i < width; i += kLanes) total = V::fma(V::load(row + i), V::set(0.0f), total);
-  return V::sum(total) == 0.0f;
+  for (size_t i = 0; i < width; i += kLanes) total = V::add(total, V::abs(V::load(row + i)));
+  return V::sum(total) < kLargest;
 }
 
 // code = round(x * inverse) + zero_point, within [0, 255]; stored less V::kCodeShift.

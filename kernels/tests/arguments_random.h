@@ -53,7 +53,8 @@ class Random {
 };
 
 // What rows of activations look like.
-enum class Rows { kUsual, kZeros, kHuge, kTiny, kBroken };
+enum class Rows { kUsual, kZeros, kLarge, kHuge, kTiny, kBroken };
+constexpr size_t kKindsOfRows = 6;
 
 // Usual rows have a few large columns, as those of trained models. The other kinds change some of the rows.
 inline std::vector<float> random_rows(Random& random, size_t count, size_t width, Rows kind) {
@@ -64,7 +65,7 @@ inline std::vector<float> random_rows(Random& random, size_t count, size_t width
   for (size_t r = 0; r < count; ++r) {
     if (!random.one_in(3)) continue;
     float* row = rows.data() + r * width;
-    constexpr float kScales[] = {1.0f, 0.0f, 0x1p100f, 0x1p-110f, 1.0f};
+    constexpr float kScales[] = {1.0f, 0.0f, 0x1p35f, 0x1p100f, 0x1p-110f, 1.0f};
     for (size_t i = 0; i < width; ++i) row[i] *= kScales[static_cast<int>(kind)];
     if (kind == Rows::kBroken) row[random.below(width)] = random.one_in(2) ? __builtin_nanf("") : -__builtin_huge_valf();
   }

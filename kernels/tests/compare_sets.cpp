@@ -141,7 +141,7 @@ size_t compare_layers(Random random, size_t count) {
     s.tokens = 1 + random.below(random.one_in(4) ? 300 : 40);
     s.first_token = random.one_in(3);
     s.activation = static_cast<Activation>(random.below(3));
-    s.rows = static_cast<Rows>(random.below(5));
+    s.rows = static_cast<Rows>(random.below(kKindsOfRows));
     s.largest = random.one_in(3) ? 127 : 64;
     const size_t budget = 12000000 / (s.width * (4 * s.width + 2 * s.inner)) + 1;  // rows
     if (s.tokens > budget) s.tokens = budget;
@@ -178,7 +178,7 @@ size_t compare_linears(Random random) {
   for (size_t i = 0; i < 60; ++i) {
     const size_t depth = kPanel * (1 + random.below(6)), columns = kPanel * (1 + random.below(6));
     const size_t count = 1 + (i % 10 == 9 ? random.below(300) : i % 20);
-    const std::vector<float> rows = random_rows(random, count, depth, static_cast<Rows>(i % 5));
+    const std::vector<float> rows = random_rows(random, count, depth, static_cast<Rows>(i % kKindsOfRows));
     const int largest = i % 3 == 2 ? 127 : 64;
     LinearData linear(random, depth, columns, largest);
     linear.has_bias = i % 4 != 3;
@@ -186,7 +186,7 @@ size_t compare_linears(Random random) {
                        [&](const InstructionSet& set, float* output) {
                          InTurn parallel;
                          set.row_linear({rows.data(), output, count, linear.linear(),
-                                         static_cast<HeadActivation>(i / 5 % 3)}, parallel);
+                                         static_cast<HeadActivation>(i / kKindsOfRows % 3)}, parallel);
                        });
   }
   return comparison.finish();
@@ -196,7 +196,7 @@ size_t compare_dots(Random random) {
   Comparison comparison("row_dot");
   for (size_t i = 0; i < 40; ++i) {
     const size_t depth = kPanel * (1 + random.below(6)), count = 1 + random.below(20);
-    const std::vector<float> rows = random_rows(random, count, depth, static_cast<Rows>(i % 5));
+    const std::vector<float> rows = random_rows(random, count, depth, static_cast<Rows>(i % kKindsOfRows));
     const std::vector<float> weight = random.normals(depth, 0.1f);
     comparison.compare(std::to_string(count) + " rows", count, true, [&](const InstructionSet& set, float* output) {
       set.row_dot({rows.data(), weight.data(), 0.5f, output, count, depth, i % 2 == 0});
