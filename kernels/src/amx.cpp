@@ -5,7 +5,7 @@ namespace embedge {
 bool amx_allowed() { return true; }
 }  // namespace embedge
 
-#elif defined(__linux__)
+#elif defined(__linux__) && defined(__x86_64__)
 
 #include <sys/syscall.h>
 #include <unistd.h>

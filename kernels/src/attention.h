@@ -27,17 +27,19 @@ struct Projections {
 
 constexpr size_t round_up(size_t count, size_t multiple) { return (count + multiple - 1) / multiple * multiple; }
 
-// The keys of a head as panels of 64 keys, [size / 4][64 keys][4], as `V::pack` makes them of the columns of a weight.
+// The keys of a head as panels of 64 keys, [size / V::kGroup][64 keys][V::kGroup], as `V::pack` makes them of the
+// columns of a weight.
 template <class V>
 void pack_keys(const int8_t* keys, size_t stride, size_t tokens, size_t size, int8_t* panels) {
+  constexpr size_t kGroup = V::kGroup;
   for (size_t first = 0; first < tokens; first += kPanel) {
     const size_t count = tokens - first < kPanel ? tokens - first : kPanel;
     int8_t* panel = panels + first * size;
     for (size_t key = 0; key < count; ++key)
-      for (size_t i = 0; i < size; i += 4)
-        __builtin_memcpy(panel + i * kPanel + 4 * key, keys + (first + key) * stride + i, 4);
-    for (size_t i = 0; i < size; i += 4)
-      __builtin_memset(panel + i * kPanel + 4 * count, 0, 4 * (kPanel - count));
+      for (size_t i = 0; i < size; i += kGroup)
+        __builtin_memcpy(panel + i * kPanel + kGroup * key, keys + (first + key) * stride + i, kGroup);
+    for (size_t i = 0; i < size; i += kGroup)
+      __builtin_memset(panel + i * kPanel + kGroup * count, 0, kGroup * (kPanel - count));
   }
 }
 
@@ -79,11 +81,11 @@ int32_t weigh_scores(float* scores, size_t tokens, float factor, int16_t* weight
   for (size_t i = tokens; i < padded; ++i) scores[i] = scores[0];
   typename V::F most = V::load(scores);
   for (size_t i = kLanes; i < padded; i += kLanes) most = V::max(most, V::load(scores + i));
-  const typename V::F scale = V::set(factor);
-  const typename V::F shift = V::set(kLogOne - V::largest(most) * factor);
+  // The largest score is subtracted first: then its weight is 2^13 exactly, and none is larger, whatever the scores are.
+  const typename V::F largest = V::set(V::largest(most)), scale = V::set(factor), one = V::set(kLogOne);
   typename V::I total = V::set(int32_t{0});
   for (size_t i = 0; i < padded; i += kLanes) {
-    typename V::I weight = V::round(power_of_two<V>(V::fma(V::load(scores + i), scale, shift)));
+    typename V::I weight = V::round(power_of_two<V>(V::fma(V::sub(V::load(scores + i), largest), scale, one)));
     if (i + kLanes > tokens) {
       alignas(64) int32_t mask[kLanes];
       for (size_t lane = 0; lane < kLanes; ++lane) mask[lane] = i + lane < tokens ? -1 : 0;

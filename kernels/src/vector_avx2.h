@@ -25,6 +25,7 @@ struct VectorAvx2 {
 #else
   static constexpr size_t kRows = 4;
 #endif
+  static constexpr size_t kGroup = 4;
   static constexpr int32_t kCodeShift = 0;
   static constexpr int32_t kQueryOffset = 0;
 

@@ -13,6 +13,7 @@ struct VectorAvx512 {
   using F = __m512;
   using I = __m512i;
   static constexpr size_t kRows = 6;  // 6 x 4 accumulators, 4 columns of the panel and 1 row fill 29 of 32 registers
+  static constexpr size_t kGroup = 4;
   static constexpr int32_t kCodeShift = 0;     // codes are unsigned
   static constexpr int32_t kQueryOffset = 128;  // added to the codes of Q, which makes them unsigned, too
 

@@ -15,6 +15,7 @@ struct VectorScalar {
     int32_t at[16];
   };
   static constexpr size_t kRows = 4;
+  static constexpr size_t kGroup = 4;
   static constexpr int32_t kCodeShift = 0;
   static constexpr int32_t kQueryOffset = 0;
 
