@@ -121,11 +121,11 @@ bool attend(const Projections& all, size_t head, size_t size, size_t width, size
       pack_values<V>(all.value + first_row * width + head * size, width, tokens, size, values, factors);
   for (size_t i = 0; i < padded; ++i) {
     scales[i] = i < tokens ? key_scales[i] : 0.0f;
-    corrections[i] = i < tokens ? V::kQueryOffset * key_sums[i] : 0;
     usable = usable && scales[i] < kLargest;
   }
   for (size_t i = 0; i < queries; ++i) usable = usable && query_scales[i] < kLargest;
   if (!usable) return false;
+  for (size_t i = 0; i < padded; ++i) corrections[i] = i < tokens ? V::kQueryOffset * key_sums[i] : 0;
 
   const float log2e_by_root = 1.44269504f / __builtin_sqrtf(static_cast<float>(size));
   const uint8_t* codes = all.query + first_query * width + head * size;

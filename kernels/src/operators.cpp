@@ -183,7 +183,7 @@ struct EmbedLayerNormOperator {
         inputs.refuse(0, "has a token id that is not in the vocabulary");
       const int64_t place = e.positions_of == nullptr ? static_cast<int64_t>(i % e.tokens) : e.positions_of[i];
       if (place < 0 || static_cast<size_t>(place) >= positions.shape[0])
-        inputs.refuse(0, "has more tokens than there are positions");
+        inputs.refuse(inputs.has(7) ? 7 : 0, "has more tokens than there are positions");
     }
     Shape shape = ids.shape;
     shape.sizes[shape.count++] = static_cast<int64_t>(e.width);
@@ -318,7 +318,7 @@ const InstructionSet* choose() {
   if (wanted == nullptr || *wanted == '\0') return *sets;
   for (; *sets != nullptr; ++sets)
     if (std::strcmp((*sets)->name, wanted) == 0) return *sets;
-  throw BadInput(std::string("EMBEDGE_KERNELS_ISA is ") + wanted + ", which this processor or this build does not have");
+  throw BadInput(std::string("EMBEDGE_KERNELS_ISA is ") + wanted + ", which this processor or this build does not have; unset it, or see `embedge info`");
 }
 
 }  // namespace

@@ -52,9 +52,21 @@ struct VectorAvx512 {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(a));
   }
 
-  static float sum(F a) { return reduce(a, [](auto x, auto y) { return _mm_add_ps(x, y); }, _mm256_add_ps); }
-  static float largest(F a) { return reduce(a, [](auto x, auto y) { return _mm_max_ps(x, y); }, _mm256_max_ps); }
-  static int32_t sum(I a) { return _mm512_reduce_add_epi32(a); }
+  static float sum(F a) {
+    return reduce(
+        a, [](__m128 x, __m128 y) { return _mm_add_ps(x, y); }, [](__m256 x, __m256 y) { return _mm256_add_ps(x, y); });
+  }
+  static float largest(F a) {
+    return reduce(
+        a, [](__m128 x, __m128 y) { return _mm_max_ps(x, y); }, [](__m256 x, __m256 y) { return _mm256_max_ps(x, y); });
+  }
+  static int32_t sum(I a) {  // GCC's _mm512_reduce_add_epi32 adds signed lanes, whose overflow is undefined
+    const __m256i b = _mm256_add_epi32(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1));
+    __m128i c = _mm_add_epi32(_mm256_castsi256_si128(b), _mm256_extracti128_si256(b, 1));
+    c = _mm_add_epi32(c, _mm_shuffle_epi32(c, 0x4e));
+    c = _mm_add_epi32(c, _mm_shuffle_epi32(c, 0xb1));
+    return _mm_cvtsi128_si32(c);
+  }
 
   // Around the products of a linear layer; AMX sets up its tiles.
   static void begin() {}
