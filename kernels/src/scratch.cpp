@@ -8,8 +8,17 @@ namespace embedge {
 namespace {
 
 constexpr size_t kAlignment = 64;             // a cache line, and the widest vector
-constexpr size_t kChunk = size_t{1} << 20;    // smaller requests share chunks of this size
-constexpr size_t kKept = size_t{16} << 20;    // a thread that needed more than this for a run gives all of it back
+#ifndef __has_feature
+#define __has_feature(x) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+// A request gets memory of its own, so that the sanitiser sees who writes beyond it.
+constexpr size_t kChunk = 0;
+constexpr size_t kKept = 0;
+#else
+constexpr size_t kChunk = size_t{1} << 20;  // smaller requests share chunks of this size
+constexpr size_t kKept = size_t{16} << 20;  // a thread that needed more than this for a run gives all of it back
+#endif
 
 void* allocate(size_t bytes) {
 #ifdef _WIN32
