@@ -1,7 +1,7 @@
 """Finds the kernel library of the package ``embedge-kernels``, and says why it cannot be used.
 
 The library has embedge's own operators. A bundle's fused graph is made of them and gives nearly the same vectors as the
-plain graph, in about half of the time. Nothing needs the library: without it, the plain graph runs.
+plain graph, in less time. Nothing needs the library: without it, the plain graph runs.
 
 Only bundles that have a fused graph import this module, and only on a CPU.
 """
