@@ -6,12 +6,12 @@ python -m benchmarks.cold_start --help
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 
-from benchmarks.measure.comparison import OWN, BuiltPeer, PairedRuns, open_comparison
-from benchmarks.measure.options import Setup, comparison_options
+from benchmarks.measure.comparison import BuiltPeer, PairedRuns, open_comparison
+from benchmarks.measure.options import Setup, comparison_options, kernel_options
 from benchmarks.peers.process import PeerFailedError, child_command, child_environment
 from benchmarks.report.speed_report import Figures, publish
 
@@ -24,6 +24,7 @@ _TEXT = "how do I bake bread?"
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @comparison_options
+@kernel_options
 @click.option("--rounds", type=click.IntRange(min=1), default=10, show_default=True)
 def main(setup: Setup, rounds: int) -> None:
     """Measure the time from the start of Python to the first vector, with all files in the disk cache.
@@ -35,12 +36,12 @@ def main(setup: Setup, rounds: int) -> None:
     \b
     python -m benchmarks.cold_start --peers all
     """
-    rows = PairedRuns()
+    rows = PairedRuns(baseline=setup.baseline)
 
     def measure(built: BuiltPeer) -> dict[str, float]:
-        name = built.peer.name
-        milliseconds, peak = _start(child_command("benchmarks.peers.cold", built.peer, built.kit), name)
-        if name == OWN:  # after embedge's own run, for which they would warm up the caches
+        name, environment = built.peer.name, child_environment(built.peer)
+        milliseconds, peak = _start(child_command("benchmarks.peers.cold", built.peer, built.kit), name, environment)
+        if name == setup.baseline:  # after embedge's own run, for which they would warm up the caches
             own = [
                 sys.executable,
                 "-m",
@@ -51,20 +52,20 @@ def main(setup: Setup, rounds: int) -> None:
                 _TEXT,
             ]
             for row, command in ((_IMPORTS, [sys.executable, "-c", _IMPORT]), (_COMMAND, own)):
-                rows.add(row, _start(command, row)[0], milliseconds)
+                rows.add(row, _start(command, row, environment)[0], milliseconds)
         return {"milliseconds": milliseconds, "bytes": peak}
 
     with open_comparison(setup) as comparison:
         comparison.run_rounds(1, measure)  # loads the files into the disk cache
-        rows = PairedRuns()
+        rows = PairedRuns(baseline=setup.baseline)
         runs = comparison.run_rounds(rounds, measure)
     times = runs["milliseconds"]
-    whole = PairedRuns(values=rows.values | times.values, own=rows.own | times.own)
+    whole = PairedRuns(values=rows.values | times.values, own=rows.own | times.own, baseline=setup.baseline)
     figures = Figures.of(whole, runs["bytes"], lower_is_better=True)
     publish(setup, comparison, what="milliseconds", figures={"cold start": figures})
 
 
-def _start(command: Sequence[str], name: str) -> tuple[float, float]:
+def _start(command: Sequence[str], name: str, environment: Mapping[str, str]) -> tuple[float, float]:
     """The milliseconds to the first line of stdout, and the peak bytes in the second line, or 0 without one.
 
     Raises:
@@ -72,7 +73,7 @@ def _start(command: Sequence[str], name: str) -> tuple[float, float]:
     """
     start = time.perf_counter()
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=child_environment(), text=True
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, text=True
     ) as process:
         assert process.stdout
         line = process.stdout.readline()

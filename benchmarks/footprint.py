@@ -22,6 +22,7 @@ from embedge.command.installed_packages import installed_files
 from embedge.ship.trim import IMPORTED, find_trim
 
 _CHECKOUT = Path(__file__).parents[1]
+_OWN = {"embedge": _CHECKOUT, "embedge-kernels": _CHECKOUT / "kernels"}
 _COLUMNS = ("library", "MB", "packages", "the largest, MB")
 
 
@@ -31,7 +32,8 @@ class Row:
 
     Attributes:
         name: the name of the row.
-        requirements: the packages that a user installs to embed, not to convert; ``embedge`` is this checkout.
+        requirements: the packages that a user installs to embed, not to convert. Those of ``_OWN`` are built from this
+            checkout.
         imports: the modules that must be importable afterwards.
         trimmed: whether to install without dependencies, and to delete the files that embedding never opens.
     """
@@ -45,6 +47,11 @@ class Row:
 ROWS = (
     Row(name="embedge, trimmed", requirements=tuple(sorted(IMPORTED)), imports=("embedge.embedder",), trimmed=True),
     Row(name="embedge", requirements=("embedge",), imports=("embedge.embedder",)),
+    Row(
+        name="embedge with fused kernels",
+        requirements=("embedge", "embedge-kernels"),
+        imports=("embedge.embedder", "embedge_kernels"),
+    ),
     Row(
         name="onnxruntime and tokenizers",
         requirements=("onnxruntime", "tokenizers", "numpy"),
@@ -154,7 +161,7 @@ def install(row: Row, folder: Path) -> Installed:
     """
     venv.create(folder, with_pip=False, symlinks=sys.platform != "win32")
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    given = [str(_CHECKOUT) if name == "embedge" else name for name in row.requirements]
+    given = [str(_OWN.get(name, name)) for name in row.requirements]
     alone = ["--no-deps"] if row.trimmed else []
     _call([sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-compile", *alone, *given])
     packages = Path(sysconfig.get_path("purelib", "venv", vars={"base": str(folder), "platbase": str(folder)}))

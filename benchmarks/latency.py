@@ -10,7 +10,7 @@ import click
 import numpy as np
 
 from benchmarks.measure.comparison import BuiltPeer, Comparison, open_comparison, text_of
-from benchmarks.measure.options import Setup, comparison_options
+from benchmarks.measure.options import Setup, comparison_options, kernel_options
 from benchmarks.peers.process import PeerProcess
 from benchmarks.report.speed_report import Figures, publish
 
@@ -20,6 +20,7 @@ _KINDS: Mapping[str, tuple[int, int]] = {"query of 10 tokens": (10, 200), "docum
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @comparison_options
+@kernel_options
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True)
 def main(setup: Setup, rounds: int) -> None:
     """Measure the milliseconds that one text takes in a warm process.

@@ -1,11 +1,11 @@
-"""Profile embedge's int8 graph with ONNX Runtime's profiler: the time of each kind of operator, on one core.
+"""Profile embedge's int8 graphs with ONNX Runtime's profiler: the time of each kind of operator, on one core.
 
 python -m benchmarks.operators --help
 """
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,13 +14,16 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from benchmarks.measure.comparison import OWN, open_comparison
+from benchmarks.measure.comparison import open_comparison
 from benchmarks.measure.graph_timing import random_ids
+from benchmarks.measure.kernels import MISSING, chosen_instruction_set, kernel_library, one_core_options
 from benchmarks.measure.options import Setup, comparison_options
+from benchmarks.peers.table import OWN
 from benchmarks.report.machine_info import Machine, describe, this_machine
 from benchmarks.report.tables import align, write_json
 from embedge.bundle.directory import Bundle
 
+Profiles = Mapping[str, Mapping[str, float]]
 SHAPES = ((1, 10), (16, 16), (1, 256), (1, 512))  # texts, tokens
 
 
@@ -32,11 +35,13 @@ class Profile:
         model: the name of the model.
         milliseconds: the time of one run of the graph, by shape and by operator. Attention inside an ``If`` counts
             once, as attention.
+        fused: the same for the graph of the fused kernels; None where they are not installed.
         machine: where the run took place.
     """
 
     model: str
-    milliseconds: Mapping[str, Mapping[str, float]]
+    milliseconds: Profiles
+    fused: Profiles | None
     machine: Machine
 
 
@@ -46,34 +51,64 @@ class Profile:
 def main(setup: Setup, runs: int) -> None:
     """Measure the milliseconds of each kind of operator in one run of the int8 graph, on one core.
 
+    A second table has the graph of the fused kernels, if they are installed. In it, a whole layer is one operator.
+    Set EMBEDGE_KERNELS_ISA to force an instruction set.
+
     \b
     python -m benchmarks.operators --shape base
     """
     with open_comparison(replace(setup, patterns=(OWN,), threads=1)) as comparison:
-        bundle, vocabulary = Bundle.open(comparison.peers[0].kit.folder / "bundle"), comparison.config["vocab_size"]
-        profiles = {
-            f"{texts} x {tokens}": profile(bundle.graph("int8"), random_ids(texts, tokens, vocabulary), runs)
+        bundle = Bundle.open(comparison.peers[0].kit.folder / "bundle")
+        batches = [
+            random_ids(texts, tokens, comparison.config["vocab_size"])
             for texts, tokens in SHAPES
-        }
-    result = Profile(model=comparison.model, milliseconds=profiles, machine=this_machine())
-    click.echo(f"{result.model}, one core\n{describe(result.machine)}\n")
-    operators = sorted({name for times in profiles.values() for name in times}, key=lambda name: -_most(profiles, name))
-    rows = [(name, *(f"{times.get(name, 0):.2f}" for times in profiles.values())) for name in operators]
-    total = ("all", *(f"{sum(times.values()):.2f}" for times in profiles.values()))
-    click.echo(align([("ms, texts x tokens", *profiles), *rows, total]))
+            if tokens <= comparison.max_tokens
+        ]
+        library, fused = kernel_library(), bundle.fused_graph("int8")
+        result = Profile(
+            model=comparison.model,
+            milliseconds=_profile_all(bundle.graph("int8"), batches, runs),
+            fused=_profile_all(fused, batches, runs, library) if library and fused else None,
+            machine=this_machine(),
+        )
+    click.echo(f"{result.model}, one core\n{describe(result.machine)}\n\n{_table(result.milliseconds)}\n")
+    if library is None:
+        click.echo(MISSING)
+    elif result.fused is None:
+        click.echo("the exporter wrote no fused graph for this model")
+    else:
+        click.echo(f"{_table(result.fused)}\n\nthe kernels use {chosen_instruction_set(library)}")
     if setup.json_file:
         write_json(result, setup.json_file)
 
 
-def _most(profiles: Mapping[str, Mapping[str, float]], name: str) -> float:
-    return max(times.get(name, 0) for times in profiles.values())
+def _table(profiles: Profiles) -> str:
+    """A row for each kind of operator, the slowest first."""
+    most = {name: max(times.get(name, 0) for times in profiles.values()) for of in profiles.values() for name in of}
+    rows = [
+        (name, *(f"{times.get(name, 0):.2f}" for times in profiles.values()))
+        for name in sorted(most, key=lambda name: -most[name])
+    ]
+    total = ("all", *(f"{sum(times.values()):.2f}" for times in profiles.values()))
+    return align([("ms, texts x tokens", *profiles), *rows, total])
 
 
-def profile(graph: Path, ids: NDArray[np.int64], runs: int) -> dict[str, float]:
-    """The mean milliseconds of one run, by operator. The slow first run is included, so use many runs."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+def _profile_all(
+    graph: Path, batches: Sequence[NDArray[np.int64]], runs: int, library: Path | None = None
+) -> dict[str, dict[str, float]]:
+    return {f"{len(ids)} x {ids.shape[1]}": profile(graph, ids, runs, library) for ids in batches}
+
+
+def profile(graph: Path, ids: NDArray[np.int64], runs: int, library: Path | None = None) -> dict[str, float]:
+    """The mean milliseconds of one run, by operator. The slow first run is included, so use many runs.
+
+    Args:
+        graph: the graph.
+        ids: the batch, [texts, tokens].
+        runs: the number of runs.
+        library: the library with the graph's operators, for the graph of the fused kernels.
+    """
+    options = one_core_options(library)
     options.enable_profiling = True
     options.profile_file_prefix = str(graph.with_name("profile"))
     session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])

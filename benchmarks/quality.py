@@ -85,7 +85,8 @@ def main(
 def _list(rows: Sequence[Peer]) -> None:
     width = max(len(peer.name) for peer in rows)
     for peer in rows:
-        absent = f" (not installed: {', '.join(peer.missing())})" if peer.missing() else ""
+        why = peer.why_left_out()
+        absent = f" ({why})" if why else ""
         click.echo(f"{peer.name:<{width}}  {peer.about}{absent}")
 
 
@@ -103,7 +104,7 @@ def run(rows: Sequence[Peer], model: str, *, like: str | None, max_tokens: int, 
             max_tokens=limit,
             prompts=checkpoint.prompts,
         )
-        absent = {peer.name: f"not installed: {', '.join(peer.missing())}" for peer in rows if peer.missing()}
+        absent = {peer.name: why for peer in rows if (why := peer.why_left_out())}
         wanted = [peer for peer in rows if peer.name not in absent]
         scores = dict(_scores(wanted, bench, texts))
     return Result(
@@ -145,7 +146,7 @@ def _print(result: Result) -> None:
     click.echo(describe(result.machine))
     click.echo(table(result.scores))
     for name, why in result.left_out.items():
-        click.echo(f"{name}: {why}; `pip install -e '.[bench]'` installs it")
+        click.echo(f"{name}: {why}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from benchmarks.measure.comparison import BuiltPeer, Comparison, open_comparison, short_and_long
-from benchmarks.measure.options import Setup, comparison_options
+from benchmarks.measure.options import Setup, comparison_options, kernel_options
 from benchmarks.measure.processor_peak import measure_peak
 from benchmarks.peers.padded import open_tokenizer
 from benchmarks.peers.process import PeerProcess
@@ -18,6 +18,7 @@ from benchmarks.report.speed_report import Figures, publish
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @comparison_options
+@kernel_options
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option("--short", type=click.IntRange(min=1), default=512, show_default=True, help="Number of STS-B sentences.")
 @click.option(

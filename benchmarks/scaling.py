@@ -10,8 +10,8 @@ from statistics import median
 
 import click
 
-from benchmarks.measure.comparison import OWN, Comparison, open_comparison, short_and_long
-from benchmarks.measure.options import Setup, comparison_options
+from benchmarks.measure.comparison import Comparison, open_comparison, short_and_long
+from benchmarks.measure.options import Setup, comparison_options, kernel_options
 from benchmarks.peers.process import PeerProcess
 from benchmarks.report.machine_info import Machine, describe, this_machine
 from benchmarks.report.tables import align, write_json
@@ -50,6 +50,7 @@ class Scaling:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @comparison_options
+@kernel_options
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option(
     "--most",
@@ -79,7 +80,7 @@ def main(setup: Setup, rounds: int, most: int, stream: int, documents: int) -> N
     python -m benchmarks.scaling
     python -m benchmarks.scaling --most 10000 --stream 50000
     """
-    with open_comparison(replace(setup, patterns=(OWN,))) as comparison:
+    with open_comparison(replace(setup, patterns=(setup.baseline,), instruction_sets=())) as comparison:
         texts = short_and_long(comparison, {"short": 100_000, "long": 1_400})
         random.Random(0).shuffle(texts["short"])  # STS-B's first sentences are the shortest
         result = Scaling(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from benchmarks.measure.comparison import BuiltPeer, Comparison, open_comparison, short_and_long
-from benchmarks.measure.options import Setup, comparison_options
+from benchmarks.measure.options import Setup, comparison_options, kernel_options
 from benchmarks.peers.process import PeerProcess
 from benchmarks.report.speed_report import Figures, publish
 
@@ -18,6 +18,7 @@ _LONG = 10.0  # seconds; after a longer first pass, there is no second
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @comparison_options
+@kernel_options
 @click.option("--texts", type=click.Choice(["short", "long", "both"]), default="both", show_default=True)
 @click.option("--short", type=click.IntRange(min=1), default=1024, show_default=True, help="Number of STS-B sentences.")
 @click.option(

@@ -14,13 +14,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from benchmarks.measure.comparison import OWN, Comparison, open_comparison, short_and_long
+from benchmarks.measure.comparison import Comparison, open_comparison, short_and_long
 from benchmarks.measure.graph_timing import open_graph, random_ids, time_interleaved, times_faster
 from benchmarks.measure.graph_variants import Ids, highest_scales, in_blocks, static
 from benchmarks.measure.options import Setup, comparison_options
 from benchmarks.operators import SHAPES, profile
 from benchmarks.peers.padded import open_tokenizer, pool
-from benchmarks.peers.table import BASELINE
+from benchmarks.peers.table import BASELINE, OWN
 from benchmarks.report.machine_info import Machine, describe, this_machine
 from benchmarks.report.tables import align, write_json
 from embedge.bundle.directory import Bundle

@@ -23,7 +23,7 @@ from seeded_roberta import write_roberta
 ROOT = Path(__file__).parents[1]
 README, API, ARCHITECTURE = ROOT / "README.md", ROOT / "docs" / "api.md", ROOT / "docs" / "architecture.md"
 LONGEST_README = 200  # lines
-FOLDERS = ("", "docs", "examples", "benchmarks", "models", "tests/emulated", "tests/robustness")
+FOLDERS = ("", "docs", "examples", "benchmarks", "models", "kernels", "tests/emulated", "tests/robustness")
 PAGES = [page for folder in FOLDERS for page in sorted((ROOT / folder).glob("*.md"))]
 
 

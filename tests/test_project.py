@@ -85,12 +85,19 @@ def test_the_versions_of_python_are_those_of_the_workflow(pyproject: dict[str, A
     assert pyproject["project"]["requires-python"] == f">={classifiers[0]}"
 
 
+def test_the_kernels_have_the_version_and_the_licence_of_embedge() -> None:
+    """They are released together, so that the operators are those that the exporter writes."""
+    source = (ROOT / "kernels" / "embedge_kernels" / "__init__.py").read_text(encoding="utf-8")
+    assert re.findall(r'^__version__ = "(.+)"$', source, re.MULTILINE) == [embedge.__version__]
+    assert (ROOT / "kernels" / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+
+
 def test_only_publishing_may_ask_for_an_identity() -> None:
     jobs = read_yaml(ROOT / ".github/workflows/release.yml")["jobs"]
     assert [name for name, job in jobs.items() if "permissions" in job] == ["publish"]
     assert jobs["publish"]["permissions"] == {"id-token": "write"}
     assert jobs["publish"]["environment"]["name"] == "pypi"
-    assert set(jobs["publish"]["needs"]) == {"tests", "build"}
+    assert set(jobs["publish"]["needs"]) == {"tests", "build", "kernels"}
 
 
 @pytest.mark.skipif(find_spec("nox") is None, reason="needs nox, which the group `dev` installs")

@@ -16,16 +16,16 @@ import click
 
 from benchmarks.data.datasets import DataNotFoundError, cut, data_folder, read_collection, read_pairs
 from benchmarks.data.seeded import write_seeded
-from benchmarks.measure.options import Setup
+from benchmarks.data.seeded_m3 import write_seeded_m3
+from benchmarks.measure.options import M3, Setup
 from benchmarks.peers.base import Kit
 from benchmarks.peers.padded import open_tokenizer
 from benchmarks.peers.process import PeerFailedError
-from benchmarks.peers.table import SPEED_PEERS, Peer, choose
+from benchmarks.peers.table import OWN, SPEED_PEERS, Peer, choose, fused_peer
 from benchmarks.peers.virtual_environment import EnvironmentFailedError, python_with
 from benchmarks.peers.workbench import Workbench, open_workbench
-from embedge.errors import EmbedgeError
+from embedge.errors import CheckpointError, EmbedgeError
 
-OWN = "embedge-int8"  # the peer with which all others are compared, where a program names no other
 _MODEL = "bge-small-en-v1.5"  # the folder of test data has its config and tokenizer
 _CALIBRATION = 300  # texts of STS-B's dev split, as in quality.py
 
@@ -147,25 +147,28 @@ class Comparison:
 
 
 @contextmanager
-def open_comparison(setup: Setup, *, own: str = OWN, table: Sequence[Peer] = SPEED_PEERS) -> Iterator[Comparison]:
+def open_comparison(
+    setup: Setup, *, own: str | None = None, table: Sequence[Peer] = SPEED_PEERS
+) -> Iterator[Comparison]:
     """Build the files of embedge, and of the peers that the setup names.
 
     Args:
         setup: the shared options.
-        own: the name of the peer with which all others are compared.
-        table: the peers to choose from.
+        own: the name of the peer with which all others are compared; None means the one that the setup names.
+        table: the peers to choose from. Those for the setup's instruction sets are added.
 
     Raises:
-        ClickException: a pattern names no peer, or the test data or the checkpoint are missing.
+        ClickException: a pattern names no peer, or the test data or the checkpoint are missing, or what embedge's own
+            row needs is not installed.
     """
     try:
-        peers = choose([] if "all" in setup.patterns else setup.patterns, table)
+        own = own or setup.baseline
+        forced = tuple(map(fused_peer, setup.instruction_sets))
+        peers = (*choose([] if "all" in setup.patterns else setup.patterns, table), *forced)
         if all(peer.name != own for peer in peers):
             peers = (*choose([own], table), *peers)
         with tempfile.TemporaryDirectory(prefix="embedge-bench-", ignore_cleanup_errors=True) as folder:
-            source = setup.model or str(
-                write_seeded(setup.shape, _published(), Path(folder) / f"bge-{setup.shape}-seeded")
-            )
+            source = setup.model or str(_write_seeded(setup.shape, Path(folder) / f"bge-{setup.shape}-seeded"))
             calibration = read_pairs(data_folder(), "dev").sentences[:_CALIBRATION]
             with open_workbench(source, like=setup.like, threads=setup.threads, calibration=calibration) as bench:
                 checkpoint = bench.checkpoint
@@ -179,6 +182,10 @@ def open_comparison(setup: Setup, *, own: str = OWN, table: Sequence[Peer] = SPE
         raise click.ClickException(" ".join(str(error).split())) from error
 
 
+def _write_seeded(shape: str, folder: Path) -> Path:
+    return write_seeded_m3(folder) if shape == M3 else write_seeded(shape, _published(), folder)
+
+
 def _published() -> Path:
     folder = data_folder() / _MODEL
     if not (folder / "tokenizer.json").is_file():
@@ -190,8 +197,10 @@ def _published() -> Path:
 
 def _build(comparison: Comparison, peer: Peer, bench: Workbench, device: str) -> None:
     """Build the files of a peer, or record why that is not possible."""
-    if missing := peer.missing():
-        comparison.left_out[peer.name] = f"not installed: {', '.join(missing)}"
+    if why := peer.why_left_out():
+        if peer.name == comparison.own:
+            raise click.ClickException(f"{peer.name}: {why}")
+        comparison.left_out[peer.name] = why
         return
     click.echo(f"{peer.name}: building", err=True)
     try:
@@ -199,7 +208,13 @@ def _build(comparison: Comparison, peer: Peer, bench: Workbench, device: str) ->
     except EnvironmentFailedError as error:
         comparison.left_out[peer.name] = str(error)
         return
-    peer.build(bench)
+    try:
+        peer.build(bench)
+    except CheckpointError as error:  # some libraries have one shape only
+        if peer.name == comparison.own:
+            raise
+        comparison.left_out[peer.name] = " ".join(str(error).split())
+        return
     comparison.peers.append(BuiltPeer(peer, bench.kit(peer.variant, device=device)))
 
 

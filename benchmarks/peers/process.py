@@ -39,7 +39,7 @@ class PeerProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            env=child_environment(),
+            env=child_environment(peer),
             text=True,
             encoding="utf-8",
         )
@@ -105,8 +105,10 @@ def child_command(module: str, peer: Peer, kit: Kit) -> list[str]:
     return [str(python_with(peer.environment, peer.without)), "-c", start, json.dumps(order)]
 
 
-def child_environment() -> dict[str, str]:
+def child_environment(peer: Peer | None = None) -> dict[str, str]:
     """The environment variables of this process, offline, and without the checkout, which ``child_command`` puts last.
+
+    The variables that a peer sets come on top.
 
     Python may write bytecode, even where PYTHONDONTWRITEBYTECODE is set here: an installed package has bytecode, and a
     checkout without it would be compiled at every cold start.
@@ -114,4 +116,4 @@ def child_environment() -> dict[str, str]:
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and Path(path) != _ROOT]
     offline = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true"}
     own = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return {**own, **offline, "PYTHONPATH": os.pathsep.join(paths)}
+    return {**own, **offline, "PYTHONPATH": os.pathsep.join(paths), **dict(peer.variables if peer else ())}

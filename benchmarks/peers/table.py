@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from benchmarks.peers.workbench import Workbench
 
 BASELINE = "embedge-fp32"
+OWN = "embedge-int8"  # the row with which all others are compared, where neither a program nor a user names another
+KERNELS = "embedge_kernels"  # the package with the fused kernels
+FORCE = "EMBEDGE_KERNELS_ISA"  # the environment variable that forces one of INSTRUCTION_SETS on them
+INSTRUCTION_SETS = ("amx", "avx512_vnni", "avx_vnni", "avx2", "neon_i8mm", "neon_dotprod", "neon", "scalar")
 _OPTIMUM = ("optimum.exporters.onnx", "torch")
 
 
@@ -26,6 +30,8 @@ class Peer:
         needs: the modules that ``build`` imports in this environment.
         environment: the packages of the virtual environment that loads the encoder; empty means this environment.
         without: the packages to uninstall from there, because they are not needed and cannot be imported.
+        variables: environment variables of its processes, as pairs of a name and a value.
+        install: the command that installs what ``needs`` names.
     """
 
     module: str
@@ -34,6 +40,8 @@ class Peer:
     needs: tuple[str, ...] = ()
     environment: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
+    install: str = "pip install -e '.[bench]'"
 
     @property
     def name(self) -> str:
@@ -45,6 +53,11 @@ class Peer:
         tops = dict.fromkeys(name.partition(".")[0] for name in self.needs)
         gone = [top for top in tops if find_spec(top) is None]
         return tuple(gone) or tuple(name for name in self.needs if not _importable(name))
+
+    def why_left_out(self) -> str | None:
+        """Why this encoder cannot be built here, with the command to type; None if it can be."""
+        missing = self.missing()
+        return f"not installed: {', '.join(missing)}; `{self.install}` installs it" if missing else None
 
     def build(self, bench: "Workbench") -> None:
         """Write its files to the folder of the workbench, unless they exist."""
@@ -64,9 +77,35 @@ def _importable(name: str) -> bool:
 
 
 _OWN = tuple(
-    Peer(module="embedge", variant=precision, about=f"exported by embedge, {precision}", needs=("onnx",))
+    Peer(
+        module="embedge",
+        variant=precision,
+        about=f"exported by embedge, {precision}",
+        needs=("onnx",),
+        variables=(("EMBEDGE_KERNELS", "off"),),  # for the command in the cold start; the adapter says so, too
+    )
     for precision in ("fp32", "int8", "fp16")
 )
+
+
+def fused_peer(instruction_set: str | None = None) -> Peer:
+    """The row of embedge's fused kernels, which take the best instruction set of the processor unless one is named.
+
+    >>> fused_peer().name, fused_peer("avx512_vnni").name
+    ('embedge-int8-fused', 'embedge-int8-fused-avx512-vnni')
+    """
+    own = f" with {instruction_set} instructions" if instruction_set else ""
+    return Peer(
+        module="embedge",
+        variant="-".join(["int8-fused", *(instruction_set or "").split("_")]).rstrip("-"),
+        about=f"exported by embedge, int8, run by its fused kernels{own}",
+        needs=("onnx", KERNELS),
+        variables=((FORCE, instruction_set),) if instruction_set else (),
+        install="pip install ./kernels",
+    )
+
+
+_FUSED = fused_peer()
 _OTHERS = (
     Peer(
         module="stock",
@@ -90,6 +129,12 @@ _OTHERS = (
         module="openvino",
         variant="int8",
         about="optimum's graph, nncf.quantize for transformers, 300 texts of calibration; OpenVINO in f32",
+        needs=("openvino", "nncf", *_OPTIMUM),
+    ),
+    Peer(
+        module="openvino",
+        variant="int8-auto",
+        about="openvino-int8 in the precision that OpenVINO chooses for what is not int8: bf16 or f16 where it is fast",
         needs=("openvino", "nncf", *_OPTIMUM),
     ),
     Peer(
@@ -123,19 +168,20 @@ _OTHERS = (
         needs=("sentence_transformers", *_OPTIMUM),
     ),
 )
-PEERS: tuple[Peer, ...] = (*_OWN, *_OTHERS)  # each has vectors of its own
+PEERS: tuple[Peer, ...] = (*_OWN, _FUSED, *_OTHERS)  # each has vectors of its own
 
 _TUNED = tuple(
     Peer(
         module=module,
-        variant="int8-channel-tuned" if module == "stock" else "int8-tuned",
-        about=about,
+        variant=f"{variant}-tuned",
+        about=f"{module}-{variant} in batches of 256 tokens, {on_cores}",
         needs=needs,
     )
-    for module, about, needs in (
-        ("stock", "stock-int8-channel in batches of 256 tokens, a thread for each core", _OPTIMUM),
-        ("ctranslate2", "ctranslate2-int8 in batches of 256 tokens, a worker for each core", ("ctranslate2",)),
-        ("openvino", "openvino-int8 in batches of 256 tokens, a stream for each core", ("openvino", "nncf", *_OPTIMUM)),
+    for module, variant, on_cores, needs in (
+        ("stock", "int8-channel", "a thread for each core", _OPTIMUM),
+        ("ctranslate2", "int8", "a worker for each core", ("ctranslate2",)),
+        ("openvino", "int8", "a stream for each core", ("openvino", "nncf", *_OPTIMUM)),
+        ("openvino", "int8-auto", "a stream for each core", ("openvino", "nncf", *_OPTIMUM)),
     )
 )
 _IN_OWN_ENVIRONMENT = (
@@ -159,6 +205,12 @@ _IN_OWN_ENVIRONMENT = (
         variant="fp16",
         about="fasttextembed: C, weights in float16, no other package; its own format",
         environment=("fasttextembed==1.0.2",),
+    ),
+    Peer(
+        module="bge_m3_lite",
+        variant="int8",
+        about="bge-m3-lite: its own int8 graph and tokenizer, batches of 12; only bge-m3's shape",
+        needs=("bge_m3_lite", "onnx", "onnx_ir", "sympy", "torch", "transformers"),
     ),
     *(
         Peer(

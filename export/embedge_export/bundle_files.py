@@ -78,11 +78,17 @@ def _sentence_transformers_configs(checkpoint: Checkpoint) -> dict[str, object]:
     }
 
 
-def record_files(folder: Path, *, known: Mapping[str, FileRecord]) -> dict[str, FileRecord]:
-    """Return the size and checksums of every file of a bundle, by name; files in ``known`` are not read again."""
+def record_files(folder: Path, *, known: Mapping[str, FileRecord], fused: Iterable[str] = ()) -> dict[str, FileRecord]:
+    """Return the size and checksums of every file of a bundle, by name.
+
+    Args:
+        folder: the bundle's directory.
+        known: the records of files that are not read again.
+        fused: the names of its fused graphs.
+    """
     records = dict(known)
     graphs = [name + suffix for name in GRAPHS.values() for suffix in ("", WEIGHTS_SUFFIX)]
-    for name in (*_SIDE_FILES, *graphs):
+    for name in (*_SIDE_FILES, *graphs, *fused):
         if name not in known and (folder / name).is_file():
             path = folder / name
             records[name] = FileRecord(size=path.stat().st_size, sha256=sha256(path), crc32=crc32(path))

@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embedge.bundle.manifest import PRECISIONS, Precision
+from embedge.bundle.files import delete_existing
+from embedge.bundle.manifest import FUSED, GRAPHS, PRECISIONS, Precision
 from embedge_export.checkpoint.read import Checkpoint
 from embedge_export.extras import has_optimum_extra
 from embedge_export.graph.write import write_graph
@@ -30,6 +31,21 @@ def convert(job: ExportJob, scratch: Path) -> Iterator[tuple[Precision, "ModelPr
     builders = _native_builders(job, scratch) if job.exporter == "native" else _traced_builders(job, scratch)
     for precision in job.precisions:
         yield precision, builders[precision]()
+
+
+def write_fused_graph(job: ExportJob, folder: Path, precision: Precision) -> None:
+    """Write the fused graph beside a graph that has just been written to a bundle's folder.
+
+    A bundle has none of a traced graph, or of a graph that the operators cannot express: see ``int8.fuse``.
+    """
+    path = delete_existing(folder / FUSED[precision])
+    if job.exporter != "native":
+        return
+    from embedge_export.int8.write_fused import write_fused
+
+    with step("fuse") as note:
+        reason = write_fused(folder / GRAPHS[precision], path)
+        note(f"no fused graph: {reason}" if reason else f"{path.stat().st_size / 1e3:.0f} kB")
 
 
 def _native_builders(job: ExportJob, scratch: Path) -> Mapping[Precision, Callable[[], "ModelProto"]]:

@@ -46,3 +46,11 @@ def compare(bundle: Bundle, *, checkpoint: str | None) -> Iterator[tuple[Precisi
     from embedge_export.verify.checks import verify_bundle
 
     return verify_bundle(bundle, checkpoint=checkpoint, cache=cache_home())
+
+
+def compare_fused(bundle: Bundle) -> Quality | None:
+    """Compare the fused int8 graph of a bundle with its plain one. See ``embedge.hub.exporter.Exporter``."""
+    require_export_extra()
+    from embedge_export.verify.checks import verify_fused
+
+    return verify_fused(bundle)

@@ -1,6 +1,8 @@
 """Checks for optional packages: a missing one is an error that names the pip command, not a late ImportError."""
 
+import importlib
 from importlib.util import find_spec
+from pathlib import Path
 
 from embedge.errors import MissingExtraError
 
@@ -22,6 +24,12 @@ def has_optimum_extra() -> bool:
     except MissingExtraError:
         return False
     return True
+
+
+def require_kernels() -> Path:
+    """Return the path of embedge-kernels' library; raise MissingExtraError if the package is not installed."""
+    _require("fast", ("embedge_kernels",))
+    return Path(importlib.import_module("embedge_kernels").library_path())
 
 
 def _require(extra: str, modules: tuple[str, ...]) -> None:

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import cast
 
 from embedge.bundle.directory import Bundle
-from embedge.bundle.manifest import GRAPHS, Manifest, PrecisionRecord, Source
+from embedge.bundle.manifest import FUSED, GRAPHS, FileRecord, Manifest, Precision, PrecisionRecord, Source
 from embedge.errors import BundleError
 from embedge.version import __version__
 from embedge_export.bundle_files import record_files
@@ -24,13 +25,26 @@ def check_same_outputs(existing: Bundle, manifest: Manifest, job: ExportJob) -> 
 
 
 def add_files(manifest: Manifest, folder: Path, extends: Bundle | None) -> Manifest:
-    """Return the manifest with a record of every file, and with the precisions of ``extends`` that stay."""
-    if extends is None:
-        return replace(manifest, files=record_files(folder, known={}))
-    others = {name: record for name, record in extends.manifest.precisions.items() if name not in manifest.precisions}
-    known = {name: extends.manifest.files[name] for other in others for name in extends.graph_files(other)}
-    precisions = {**others, **manifest.precisions}
-    return replace(manifest, precisions=precisions, files=record_files(folder, known=known))
+    """Return the manifest with a record of every file, and with the precisions of ``extends`` that stay.
+
+    The records of new precisions name the fused graphs that are in the folder.
+    """
+    others: dict[str, PrecisionRecord] = {}
+    known: dict[str, FileRecord] = {}
+    if extends is not None:
+        old = extends.manifest
+        others = {name: record for name, record in old.precisions.items() if name not in manifest.precisions}
+        known = {name: old.files[name] for other in others for name in extends.graph_files(other)}
+    new = {name: replace(record, fused=_find_fused(folder, name)) for name, record in manifest.precisions.items()}
+    fused = [record.fused for record in new.values() if record.fused is not None]
+    files = record_files(folder, known=known, fused=fused)
+    return replace(manifest, precisions={**others, **new}, files=files)
+
+
+def _find_fused(folder: Path, precision: str) -> str | None:
+    """Return the name of the fused graph of a precision that has just been written; None if it has none."""
+    name = FUSED.get(cast(Precision, precision))
+    return name if name is not None and (folder / name).is_file() else None
 
 
 def new_manifest(job: ExportJob) -> Manifest:

@@ -56,17 +56,24 @@ class Embedder(Model):
         local_files_only: never use the network.
         device: what the model runs on: ``"cpu"``, ``"cuda"``, or ``"cuda:1"`` for the second GPU. None means the CPU,
             or the first of ``providers``. A device that is not available is an error; there is no silent fallback.
+        kernels: whether to run int8 on the CPU with the kernels of the package ``embedge-kernels``. None uses them if
+            they are installed, the bundle has a graph for them, and the environment does not say
+            ``EMBEDGE_KERNELS=off``; if they cannot be loaded, it warns and runs the plain graph. False leaves them out.
+            With True it is an error if they cannot be used.
 
     Raises:
         BundleNotFoundError: there is no such bundle; the message says how to get one.
         HubError: the download of the bundle fails, or the hub refuses it.
         BundleCorruptError: a file is not the one that was exported.
-        BundleError: the bundle is a reranker.
+        BundleError: the bundle is a reranker; or ``kernels`` is True and the bundle has no graph for them.
         PrecisionNotFoundError: the bundle lacks the precision; the message has the command that adds it.
-        ProviderError: a device or provider is not available, did not start, or would leave work to the CPU.
+        ProviderError: a device or provider is not available, did not start, or would leave work to the CPU; or
+            ``kernels`` is True and they cannot be loaded.
+        MissingExtraError: ``kernels`` is True and they are not installed.
         InputTypeError: an argument has the wrong type.
         InputValueError: ``precision`` is none of the three, ``threads`` is less than 1, there is no such ``device``, or
-            ``providers`` do not run on it.
+            ``providers`` do not run on it; or ``kernels`` is True, and the precision or the device is one that they do
+            not run.
 
     Several threads may call it. It can be pickled, as a path and options; the bundle must exist where it is unpickled.
     A forked child may call it on a CPU, as multiprocessing's workers do, and may end as it likes. If your program
@@ -86,6 +93,7 @@ class Embedder(Model):
         cache_dir: str | PathLike[str] | None = None,
         local_files_only: bool = False,
         device: str | None = None,
+        kernels: bool | None = None,
     ) -> None:
         super().__init__(
             model,
@@ -95,6 +103,7 @@ class Embedder(Model):
             cache_dir=cache_dir,
             local_files_only=local_files_only,
             device=device,
+            kernels=kernels,
         )
 
     def __repr__(self) -> str:

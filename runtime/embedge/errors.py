@@ -9,7 +9,8 @@
     ├── HubError                    the hub cannot be reached, refuses a request, or sends a wrong answer
     ├── QualityError                an exported graph differs from its reference by more than the recipe allows
     ├── MissingExtraError           (ImportError) an optional package is not installed; the message has the pip command
-    ├── ProviderError               an ONNX Runtime execution provider is not available or did not start
+    ├── ProviderError               an ONNX Runtime execution provider is not available or did not start, or the
+    │                               kernel library cannot be used
     ├── InputTypeError              (TypeError) an input is not a string, or an option has the wrong type
     └── InputValueError             (ValueError) a text, the value of an option or an input file cannot be used
 
@@ -124,7 +125,7 @@ class MissingExtraError(EmbedgeError, ImportError):
 
 
 class ProviderError(EmbedgeError):
-    """An ONNX Runtime execution provider is not available or did not start."""
+    """An ONNX Runtime execution provider is not available or did not start, or the kernel library cannot be used."""
 
 
 class InputTypeError(EmbedgeError, TypeError):

@@ -13,7 +13,7 @@ from embedge.errors import BundleError
 from embedge.hub.resolve import resolve
 from embedge.inference.cpu import usable_cores
 from embedge.inference.load import load_engine
-from embedge.inference.options import check_count
+from embedge.inference.options import check_bool, check_count
 from embedge.inference.providers import CPU, CPU_ONLY, ProviderArgument, choose_providers, device_of
 
 # The order in which a model without ``precision`` tries the precisions of its bundle. On other devices than the CPU,
@@ -38,9 +38,11 @@ class Model:
         cache_dir: str | PathLike[str] | None,
         local_files_only: bool,
         device: str | None,
+        kernels: bool | None,
     ) -> None:
         # Stored as passed, not lowered to this machine's cores: a pickle may be loaded on a machine with more cores.
         self._threads = check_count("threads", threads)
+        self._use_kernels = None if kernels is None else check_bool("kernels", kernels)
         self._providers = choose_providers(device, providers)
         if self._providers != CPU_ONLY:
             from embedge.inference.device.prepare import prepare_providers  # the CPU does not need it
@@ -72,6 +74,7 @@ class Model:
             precision=self._precision,
             providers=self._providers,
             threads=min(self._threads or cores, cores),
+            kernels=self._use_kernels,
         )
 
     def __repr__(self) -> str:
@@ -84,7 +87,8 @@ class Model:
         return f"{type(self).__name__}({', '.join(parts)})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (type(self), str(self._bundle.path), self._precision, provider_arguments(self), self._threads)
+        options = (self._precision, provider_arguments(self), self._threads, self._use_kernels)
+        return _reopen, (type(self), str(self._bundle.path), *options)
 
     @property
     def bundle(self) -> Bundle:
@@ -112,6 +116,15 @@ class Model:
         return self._threads
 
     @property
+    def kernels(self) -> str | None:
+        """The instruction set of the kernels that run the fused graph, such as ``"amx"``; None for the plain graph.
+
+        It is ``"amx"``, ``"avx512_vnni"``, ``"avx_vnni"``, ``"avx2"``, ``"neon_i8mm"``, ``"neon_dotprod"``, ``"neon"``
+        or ``"scalar"``. The vectors are the same with each of them.
+        """
+        return self._engine.kernels
+
+    @property
     def max_tokens(self) -> int:
         """The largest number of tokens of an input, special tokens and prompt included; a longer input is truncated."""
         return self._manifest.max_tokens
@@ -122,10 +135,23 @@ def provider_arguments(model: Model) -> tuple[ProviderArgument, ...]:
     return tuple(provider.argument if provider.options else provider.name for provider in model._providers)
 
 
+def kernels_argument(model: Model) -> bool | None:
+    """Return a model's argument ``kernels``, as it was passed."""
+    return model._use_kernels
+
+
 def _reopen(
-    kind: type[Model], path: str, precision: Precision, providers: tuple[ProviderArgument, ...], threads: int | None
+    kind: type[Model],
+    path: str,
+    precision: Precision,
+    providers: tuple[ProviderArgument, ...],
+    threads: int | None,
+    kernels: bool | None = None,
 ) -> Model:
-    """Open a pickled model. Pickles of embedge 0.1.0 call this, too: it must keep its name and its arguments."""
+    """Open a pickled model.
+
+    Pickles of embedge 0.1.0 call this, too: it must keep its name, and its arguments but for ``kernels``.
+    """
     return kind(
         path,
         precision=precision,
@@ -134,4 +160,5 @@ def _reopen(
         cache_dir=None,
         local_files_only=True,
         device=None,
+        kernels=kernels,
     )

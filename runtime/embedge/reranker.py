@@ -42,6 +42,7 @@ class Reranker(Model):
         cache_dir: see ``Embedder``.
         local_files_only: see ``Embedder``.
         device: see ``Embedder``.
+        kernels: see ``Embedder``.
 
     Several threads may call it; it can be pickled, and used in a forked process, as an ``Embedder`` can.
     """
@@ -58,6 +59,7 @@ class Reranker(Model):
         cache_dir: str | PathLike[str] | None = None,
         local_files_only: bool = False,
         device: str | None = None,
+        kernels: bool | None = None,
     ) -> None:
         super().__init__(
             model,
@@ -67,6 +69,7 @@ class Reranker(Model):
             cache_dir=cache_dir,
             local_files_only=local_files_only,
             device=device,
+            kernels=kernels,
         )
 
     @overload

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import cold_start, latency, roofline, scaling, throughput
-from benchmarks.measure.comparison import OWN, BuiltPeer, Comparison
+from benchmarks.measure.comparison import BuiltPeer, Comparison
 from benchmarks.peers.base import Kit
 from benchmarks.peers.padded import PaddedEncoder, pad
 from benchmarks.peers.process import PeerFailedError, PeerProcess
-from benchmarks.peers.table import SPEED_PEERS, Peer, choose
+from benchmarks.peers.table import OWN, SPEED_PEERS, Peer, choose
 from benchmarks.peers.workbench import open_workbench
 
 MakeCheckpoint = Callable[..., Path]

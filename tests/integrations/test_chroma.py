@@ -45,6 +45,7 @@ def test_every_argument_is_kept(tiny_bundle: Bundle) -> None:
         "threads": 1,
         "cache_dir": "cache",
         "local_files_only": True,
+        "kernels": False,
         "query_prompt": "a ",
         "document_prompt": "b ",
         "batch_tokens": 100,

@@ -63,6 +63,7 @@ def test_every_argument_is_saved_and_read_again(kind: Any, tiny_bundle: Bundle) 
         "threads": 1,
         "cache_dir": "cache",
         "local_files_only": True,
+        "kernels": False,
         "batch_tokens": 100,
         "on_truncate": "error",
     }

@@ -32,6 +32,7 @@ def test_an_open_model_is_taken_as_it_is(tiny: Embedder) -> None:
         {"device": "cpu"},
         {"providers": ["CPUExecutionProvider"]},
         {"local_files_only": True},
+        {"kernels": False},
     ],
 )
 def test_an_open_model_takes_no_options(tiny: Embedder, late: Any) -> None:
@@ -46,8 +47,9 @@ def test_what_is_no_model_is_an_error() -> None:
 
 @pytest.mark.parametrize("is_open", [True, False])
 def test_a_config_goes_through_json_and_opens_the_same_model(tiny_bundle: Bundle, is_open: bool) -> None:
-    model = Embedder(tiny_bundle.path, precision="fp32", threads=1, providers=["CPUExecutionProvider"])
-    named = ModelSource(model=tiny_bundle.path, precision="fp32", threads=1, providers=["CPUExecutionProvider"])
+    options: Any = {"precision": "fp32", "threads": 1, "providers": ["CPUExecutionProvider"], "kernels": False}
+    model = Embedder(tiny_bundle.path, **options)
+    named = ModelSource(model=tiny_bundle.path, **options)
     config = json.loads(json.dumps((ModelSource(model=model) if is_open else named).config()))
     again = ModelSource(**config).open(Embedder)
     assert again.__reduce__() == model.__reduce__()
@@ -89,6 +91,7 @@ def test_a_config_keeps_what_was_asked_for() -> None:
         "threads": None,
         "cache_dir": "b",
         "local_files_only": True,
+        "kernels": None,
     }
 
 

@@ -207,3 +207,30 @@ def test_the_commands_run_on_a_device(
     assert [provider.name for provider in asked[0]["providers"]] == [CUDA, CPU]
     assert dict(asked[0]["providers"][0].options) == {"device_id": "1"}
     assert asked[0]["precision"] == "fp32"
+
+
+@pytest.mark.parametrize("words", [("embed", "the cat"), ("rerank", "cat", "the cat")])
+@pytest.mark.parametrize(("option", "expected"), [((), None), (("--no-kernels",), False)])
+def test_the_commands_can_leave_the_kernels_out(
+    tiny_bundle: Bundle,
+    tmp_path: Path,
+    asked: list[dict[str, Any]],
+    words: tuple[str, ...],
+    option: tuple[str, ...],
+    expected: bool | None,
+) -> None:
+    """The option reaches the engine, which is as far as it goes here."""
+    path = tiny_bundle.path if words[0] == "embed" else as_reranker(tiny_bundle, tmp_path / "reranker")
+    runner().invoke(cli, [*words, "-m", str(path), *option])
+    assert [options["kernels"] for options in asked] == [expected]
+
+
+@pytest.mark.parametrize("kind", [Embedder, Reranker])
+@pytest.mark.parametrize("wanted", [None, True, False])
+def test_the_option_of_the_kernels_reaches_the_engine(
+    tiny_bundle: Bundle, tmp_path: Path, asked: list[dict[str, Any]], kind: Any, wanted: bool | None
+) -> None:
+    """That of a pickle, too."""
+    path = tiny_bundle.path if kind is Embedder else as_reranker(tiny_bundle, tmp_path / "reranker")
+    pickle.loads(pickle.dumps(kind(path, kernels=wanted)))
+    assert [options["kernels"] for options in asked] == [wanted, wanted]

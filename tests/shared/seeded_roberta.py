@@ -39,7 +39,9 @@ CONFIG: dict[str, Any] = {
 _SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 
 
-def write_roberta(folder: Path, *, seed: int = 0, rerank: bool, pickled: bool = False) -> Path:
+def write_roberta(
+    folder: Path, *, seed: int = 0, rerank: bool, pickled: bool = False, config: dict[str, Any] | None = None
+) -> Path:
     """Write a reranker, or an embedder with a sparse and a multi-vector head like bge-m3, and return the folder.
 
     Args:
@@ -48,27 +50,30 @@ def write_roberta(folder: Path, *, seed: int = 0, rerank: bool, pickled: bool = 
         rerank: whether to write a reranker.
         pickled: whether to write ``pytorch_model.bin`` instead of safetensors. This needs torch, as the heads of an
             embedder do.
+        config: fields of config.json to override.
     """
     from safetensors.numpy import save_file
 
     folder.mkdir(parents=True)
     _write_tokenizer(folder)
-    tensors = {name: _spread(name) * tensor for name, tensor in random_tensors(CONFIG, seed).items()}
+    sizes = {**CONFIG, **(config or {})}
+    width = sizes["hidden_size"]
+    tensors = {name: _spread(name) * tensor for name, tensor in random_tensors(sizes, seed).items()}
     random = np.random.default_rng(seed + 1)
     if rerank:
         tensors = {f"roberta.{name}": tensor for name, tensor in tensors.items()}
-        tensors |= _linear("classifier.dense", 32, 32, random) | _linear("classifier.out_proj", 1, 32, random)
-        (folder / "config.json").write_text(json.dumps(CONFIG))
+        tensors |= _linear("classifier.dense", width, width, random) | _linear("classifier.out_proj", 1, width, random)
+        (folder / "config.json").write_text(json.dumps(sizes))
     else:
         import torch
 
-        config = {k: v for k, v in CONFIG.items() if k not in ("id2label", "label2id")}
-        (folder / "config.json").write_text(json.dumps(config | {"architectures": ["XLMRobertaModel"]}))
+        encoder = {k: v for k, v in sizes.items() if k not in ("id2label", "label2id")}
+        (folder / "config.json").write_text(json.dumps(encoder | {"architectures": ["XLMRobertaModel"]}))
         (folder / "1_Pooling").mkdir()
-        modes = {"word_embedding_dimension": 32, "pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
+        modes = {"word_embedding_dimension": width, "pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
         (folder / "1_Pooling" / "config.json").write_text(json.dumps(modes))
-        for name, outputs in (("sparse_linear.pt", 1), ("colbert_linear.pt", 32)):
-            head = {key.removeprefix("."): torch.tensor(v) for key, v in _linear("", outputs, 32, random).items()}
+        for name, outputs in (("sparse_linear.pt", 1), ("colbert_linear.pt", width)):
+            head = {key.removeprefix("."): torch.tensor(v) for key, v in _linear("", outputs, width, random).items()}
             torch.save(head, folder / name)
     if pickled:
         import torch

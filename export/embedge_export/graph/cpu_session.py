@@ -18,17 +18,23 @@ class CpuSession:
     Args:
         graph: the ONNX file.
         optimise: whether ONNX Runtime may rewrite the graph; with False every tensor keeps its name.
+        library: a library with operators that the graph has; None if it has ONNX Runtime's own alone.
 
     Raises:
         CheckpointError: ONNX Runtime cannot open the file.
     """
 
-    def __init__(self, graph: Path, *, optimise: bool) -> None:
+    def __init__(self, graph: Path, *, optimise: bool, library: Path | None = None) -> None:
         self._graph = graph
         options = ort.SessionOptions()
         options.log_severity_level = 4  # log fatal errors only: others are raised
         level = ort.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
+        if library is not None:
+            with translate_errors(
+                CheckpointError, f"ONNX Runtime cannot load {library}", "run `pip install -U embedge-kernels`"
+            ):
+                options.register_custom_ops_library(str(library))
         with translate_errors(
             CheckpointError, f"ONNX Runtime cannot open {graph}", "make room in memory, or export again"
         ):

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from embedge import Embedder, Reranker
 from embedge.bundle.directory import Bundle
 from embedge.bundle.manifest import Manifest, Precision, Quality
-from embedge.errors import BundleError, QualityError
+from embedge.errors import BundleError, MissingExtraError, QualityError
 from embedge.inference.errstate import own_errstate
 from embedge_export.job import ExportJob
 from embedge_export.steps import step
+from embedge_export.verify.compare_fused import compare_fused
 from embedge_export.verify.find_reference import is_itself, reference_for_bundle, reference_for_export
-from embedge_export.verify.floors import check_floors
+from embedge_export.verify.floors import check_floors, check_fused_floors
 from embedge_export.verify.measure import measure
 from embedge_export.verify.reference import Reference
 
@@ -39,6 +40,8 @@ def verify_export(job: ExportJob, bundle: Bundle, scratch: Path) -> Manifest:
     for precision in job.precisions:
         quality = _verify(bundle, precision, reference, logged=True)
         records[precision] = replace(records[precision], quality=quality)
+    if "int8" in job.precisions and bundle.fused_graph("int8") is not None:
+        _verify_fused_logged(bundle)
     return replace(bundle.manifest, precisions=records)
 
 
@@ -63,6 +66,32 @@ def verify_bundle(bundle: Bundle, *, checkpoint: str | None, cache: Path) -> Ite
         for name in bundle.manifest.precisions:
             precision = bundle.pick_precision(name)
             yield precision, _verify(bundle, precision, reference)
+
+
+@own_errstate
+def verify_fused(bundle: Bundle) -> Quality | None:
+    """Compare a bundle's fused int8 graph with the plain one; return None if it has none.
+
+    Raises:
+        QualityError: it is below its floor, or its results change with the batch.
+        MissingExtraError: embedge-kernels is not installed.
+        CheckpointError: embedge-kernels cannot be loaded, or ONNX Runtime cannot run a graph.
+    """
+    quality = compare_fused(bundle)
+    if quality is not None:
+        check_fused_floors(bundle.manifest, quality)
+    return quality
+
+
+def _verify_fused_logged(bundle: Bundle) -> None:
+    with step("verify") as note:
+        try:
+            quality = verify_fused(bundle)
+        except MissingExtraError as error:
+            note(f"int8 fused: not compared: {error}")
+        else:
+            assert quality is not None  # the bundle has a fused graph
+            note(f"int8 fused: cosine to the plain graph {quality.cosine_mean:.5f} mean, {quality.cosine_min:.5f} min")
 
 
 @own_errstate  # here, not around the yield above, where it would change the caller's settings, too
@@ -108,7 +137,8 @@ def open_checked(bundle: Bundle, precision: Precision) -> Embedder | Reranker:
 
 def _open(bundle: Bundle, precision: Precision) -> Embedder | Reranker:
     kind = Reranker if bundle.manifest.task == "rerank" else Embedder
-    return kind(bundle.path, precision=precision)
+    # The plain graph: what a manifest records must not depend on whether this machine has the kernels.
+    return kind(bundle.path, precision=precision, kernels=False)
 
 
 def _run(model: Embedder | Reranker) -> list[NDArray[np.float32]]:

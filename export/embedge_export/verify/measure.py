@@ -26,7 +26,7 @@ def measure(model: Embedder | Reranker, reference: Reference) -> Quality:
     """Return the quality report of an opened graph: of its scores, or of all that it gives for texts."""
     if isinstance(model, Reranker):
         return measure_scores(model, reference)
-    manifest, texts = model.bundle.manifest, _texts(model.bundle)
+    manifest, texts = model.bundle.manifest, texts_of(model.bundle)
     quality = _measure_vectors(model, reference, texts)
     if manifest.sparse:
         mean, least = mean_and_min(_measure_lexical_weights(model, reference, texts))
@@ -41,7 +41,7 @@ def measure(model: Embedder | Reranker, reference: Reference) -> Quality:
     return quality
 
 
-def _texts(bundle: Bundle) -> list[str]:
+def texts_of(bundle: Bundle) -> list[str]:
     """Return the documents, and the queries with their prompt."""
     prompt = bundle.manifest.prompts.get("query", "")
     return [*documents(), *(prompt + question.text for question in questions())]
@@ -76,7 +76,7 @@ def _measure_vectors(model: Embedder, reference: Reference, texts: list[str]) ->
 
 
 def _passage_scores(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return the cosine of each question to each passage, [questions, passages], from the vectors of ``_texts``."""
+    """Return the cosine of each question to each passage, [questions, passages], from the vectors of ``texts_of``."""
     return vectors[-len(questions()) :] @ vectors[: len(passages())].T
 
 

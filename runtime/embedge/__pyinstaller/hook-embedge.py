@@ -2,7 +2,7 @@
 
 from importlib.metadata import PackageNotFoundError, distribution
 
-from PyInstaller.utils.hooks import collect_data_files, copy_metadata
+from PyInstaller.utils.hooks import collect_data_files, collect_dynamic_libs, copy_metadata
 
 from embedge.inference.device.onnxruntime_packages import NAMES
 
@@ -17,6 +17,8 @@ def _is_installed(name: str) -> bool:
 
 # The graphs that pool on a GPU.
 datas = collect_data_files("embedge", includes=["**/*.onnx"])
+# The library of the kernels, which ONNX Runtime loads by its path.
+binaries = collect_dynamic_libs("embedge_kernels") if _is_installed("embedge-kernels") else []
 # Errors about providers, and `embedge info`, ask which build of ONNX Runtime is installed.
 for name in filter(_is_installed, (*NAMES, "tokenizers", "numpy")):
     datas += copy_metadata(name)

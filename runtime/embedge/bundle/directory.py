@@ -110,15 +110,23 @@ class Bundle:
         """Return the path of the graph of a precision that the bundle holds."""
         return self.path / self.manifest.precisions[precision].file
 
+    def fused_graph(self, precision: Precision) -> Path | None:
+        """Return the path of a precision's graph for the operators of embedge-kernels; None if the bundle has none."""
+        fused = self.manifest.precisions[precision].fused
+        return None if fused is None else self.path / fused
+
     def graph_files(self, precision: str) -> tuple[str, ...]:
-        """Return the names of a precision's files: the graph, and its weights if they are in a file of their own.
+        """Return the names of a precision's files: its graph, its fused graph if it has one, and then its weights.
+
+        Both graphs read the same weights. Small graphs have none in a file of their own.
 
         A weights file that exists is included even if the manifest does not name it: ONNX Runtime would load it, so
         ``check`` must report it.
         """
-        graph = self.manifest.precisions[precision].file
-        weights = graph + WEIGHTS_SUFFIX
-        return (graph, weights) if weights in self.manifest.files or os.path.lexists(self.path / weights) else (graph,)
+        record = self.manifest.precisions[precision]
+        weights = record.file + WEIGHTS_SUFFIX
+        has_weights = weights in self.manifest.files or os.path.lexists(self.path / weights)
+        return (*record.graphs, weights) if has_weights else record.graphs
 
     def check(self, names: Iterable[str] | None = None, *, only_damage: bool = False) -> None:
         """Compare the sizes and checksums of files with the manifest.
@@ -160,11 +168,11 @@ class Bundle:
 
     def _find_fault(self, names: Iterable[str] | None, *, only_damage: bool) -> tuple[str, str] | None:
         """The name of the first faulty file, and its fault."""
-        graphs = [record.file for record in self.manifest.precisions.values()]
-        for name in dict.fromkeys((*self.manifest.files, TOKENIZER, *graphs)) if names is None else names:
+        used = (*self.manifest.files, TOKENIZER, *self.manifest.graphs)
+        for name in dict.fromkeys(used) if names is None else names:
             if fault := self._fault_of_size(name) or self._fault_of_content(name, only_damage=only_damage):
                 return name, fault
-        for graph in graphs if names is None else ():
+        for graph in (record.file for record in self.manifest.precisions.values()) if names is None else ():
             if fault := self._fault_of_weights(graph):
                 return graph, fault
         return None

@@ -24,6 +24,7 @@ GRAPHS: Mapping[Precision, str] = {
     "fp32": "onnx/model.onnx",
     "fp16": "onnx/model_fp16.onnx",
 }
+FUSED: Mapping[Precision, str] = {"int8": "onnx/model_int8_fused.onnx"}  # for the operators of embedge-kernels
 # The outputs of graphs, all float32:
 HIDDEN = "last_hidden_state"  # [batch, tokens, dimension]
 SCORES = "logits"  # a reranker's, [batch, dimension]; ONNX exports of classifiers use this name
@@ -141,6 +142,8 @@ class PrecisionRecord:
 
     Attributes:
         file: its path in the bundle.
+        fused: the path of the same graph with the operators of embedge-kernels. It reads the weights of ``file``. None
+            if there is none.
         exporter: ``"native"`` for embedge's own fused graph, which ONNX Runtime runs unchanged; ``"optimum"`` for a
             traced graph, which ONNX Runtime optimises when it is loaded.
         quality: the measured quality; None if the export did not verify the graph.
@@ -149,10 +152,16 @@ class PrecisionRecord:
     """
 
     file: str
+    fused: str | None = None
     exporter: ExporterName
     quality: Quality | None = None
     calibration: Calibration | None = None
     made_by: Mapping[str, str]
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """The paths of the graph and, if there is one, of the fused graph."""
+        return (self.file,) if self.fused is None else (self.file, self.fused)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +215,11 @@ class Manifest:
         return sum(record.size for record in self.files.values())
 
     @property
+    def graphs(self) -> list[str]:
+        """The paths of all graphs, the fused ones included."""
+        return [name for record in self.precisions.values() for name in record.graphs]
+
+    @property
     def outputs(self) -> dict[str, Shape]:
         """The float32 outputs of its graphs: shapes by name."""
         if self.task == "rerank":
@@ -230,7 +244,7 @@ class Manifest:
         """
         manifest = read_record(cls, text, where=where, version=FORMAT_VERSION, before_checksum=_BEFORE_CHECKSUM)
         _check_ranges(manifest, where)
-        for name in (*manifest.files, *(record.file for record in manifest.precisions.values())):
+        for name in (*manifest.files, *manifest.graphs):
             if not _is_inside(name):
                 raise BundleError(f"{where} names a file outside the bundle, {name!r}; {_REMEDY}")
         return manifest
@@ -266,7 +280,7 @@ def _check_ranges(manifest: Manifest, where: str) -> None:
             raise BundleError(f"{where}: {name} must be between 1 and {most}, found {value}; {_REMEDY}")
     if any(record.size < 0 for record in manifest.files.values()):
         raise BundleError(f"{where}: a file's size is less than 0 bytes; {_REMEDY}")
-    graphs = [record.file for record in manifest.precisions.values()]
+    graphs = manifest.graphs
     if not graphs or len(set(graphs)) < len(graphs):
         found = ", ".join(graphs) or "none"
         raise BundleError(f"{where} must name a graph of its own for each precision, found {found}; {_REMEDY}")

@@ -40,8 +40,9 @@ def select_precisions(text: str, precisions: Sequence[str]) -> str:
     return seal(data)
 
 
-def _files_of(record: Mapping[str, str]) -> tuple[str, str]:
-    return record["file"], record["file"] + WEIGHTS_SUFFIX
+def _files_of(record: Mapping[str, str | None]) -> set[str]:
+    graph = str(record["file"])
+    return {graph, graph + WEIGHTS_SUFFIX, record.get("fused") or graph}
 
 
 def write_bundle(text: str, read: ReadFile, folder: Path, *, where: str) -> Manifest:
@@ -57,7 +58,7 @@ def write_bundle(text: str, read: ReadFile, folder: Path, *, where: str) -> Mani
         BundleCorruptError: a file differs from the manifest, or the manifest does not name a file that it uses.
     """
     manifest = Manifest.from_json(text, where=f"{MANIFEST} of {where}")
-    for name in (TOKENIZER, *(record.file for record in manifest.precisions.values())):
+    for name in (TOKENIZER, *manifest.graphs):
         if name not in manifest.files:
             raise BundleCorruptError(
                 f"{MANIFEST} of {where} uses {name} but has no hash of it; download or export another bundle"

@@ -12,6 +12,7 @@ from embedge.command.options import (
     device_option,
     format_option,
     input_option,
+    kernels_option,
     local_files_only_option,
     model_option,
     open_input,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 )
 @device_option
 @threads_option
+@kernels_option
 @local_files_only_option
 def embed(
     text: tuple[str, ...],
@@ -65,6 +67,7 @@ def embed(
     truncate_dim: int | None,
     device: str,
     threads: int | None,
+    no_kernels: bool,
     local_files_only: bool,
 ) -> None:
     """Convert texts to vectors (embeddings).
@@ -90,7 +93,12 @@ def embed(
         from embedge.embedder import Embedder
 
         embedder = Embedder(
-            model, precision=precision, device=device, threads=threads, local_files_only=local_files_only
+            model,
+            precision=precision,
+            device=device,
+            threads=threads,
+            local_files_only=local_files_only,
+            kernels=False if no_kernels else None,
         )
         writer.begin(embedder.encode([], truncate_dim=truncate_dim, precision=output_precision))
         shows_vectors = output in (None, "-") and is_terminal(sys.stdout)  # a bar would break into their lines

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from embedge.bundle.manifest import Manifest
+from embedge.bundle.directory import Bundle
+from embedge.bundle.manifest import PRECISIONS
 from embedge.errors import EmbedgeError, escape
 
 
@@ -28,7 +29,7 @@ def _cache_lines() -> dict[str, str]:
         home = cache_home()
     except EmbedgeError as error:  # a bug report needs this error, too
         return {"cache": f"none: {error}"}
-    bundles = {f"  {bundle.path.name}": _describe(bundle.manifest) for bundle in cached_bundles()}
+    bundles = {f"  {bundle.path.name}": _describe(bundle) for bundle in cached_bundles()}
     return {"cache": f"{home}{_why_unreadable(home)}", **bundles}
 
 
@@ -42,8 +43,9 @@ def info(footprint: bool, model: str | None, as_json: bool) -> None:
     """Print versions and system information for a bug report.
 
     The output has the versions of embedge, Python and the packages that it needs, the processor's int8 instructions,
-    the cores, the ONNX Runtime providers, the NVIDIA cards, and the bundles in the cache. With --footprint it shows
-    instead the size of each package and bundle that you deploy, and which files you can delete.
+    the cores, the ONNX Runtime providers, the kernels of embedge-kernels and the instruction set that they use, the
+    NVIDIA cards, and the bundles in the cache. With --footprint it shows instead the size of each package and bundle
+    that you deploy, and which files you can delete.
 
     \b
     Examples:
@@ -66,15 +68,18 @@ def _footprint(model: str | None, as_json: bool) -> None:
     click.echo(footprint.to_json() if as_json else "\n".join(map(escape, table(footprint).split("\n"))))
 
 
-def _describe(manifest: Manifest) -> str:
+def _describe(bundle: Bundle) -> str:
     """The precisions of a bundle, and its outputs beside vectors or scores."""
+    manifest = bundle.manifest
     more = {"lexical weights": manifest.sparse, "multi-vectors": manifest.multi_vector}
     outputs = [name for name, has_it in more.items() if has_it]
-    return ", ".join(sorted(manifest.precisions)) + (f" (also: {', '.join(outputs)})" if outputs else "")
+    fused = [name for name in PRECISIONS if name in manifest.precisions and bundle.fused_graph(name)]
+    precisions = [f"{name} (fused graph too)" if name in fused else name for name in sorted(manifest.precisions)]
+    return ", ".join(precisions) + (f" (also: {', '.join(outputs)})" if outputs else "")
 
 
 def _info() -> None:
-    rows = {**_versions(), **_machine(), **_onnxruntime_rows(), **_card_rows(), **_cache_lines()}
+    rows = {**_versions(), **_machine(), **_onnxruntime_rows(), **_kernel_rows(), **_card_rows(), **_cache_lines()}
     shown = {escape(name): escape(value) for name, value in rows.items()}
     width = max(map(len, shown))
     for name, value in shown.items():
@@ -131,6 +136,22 @@ def _onnxruntime_rows() -> dict[str, str]:
         return {"providers": f"none: {error}"}
     conflict = several(installed_packages())
     return {**rows, "conflict": conflict} if conflict else rows
+
+
+def _kernel_rows() -> dict[str, str]:
+    """The kernel library, the instruction sets that it can use here, and the variables that change what it does."""
+    import os
+
+    from embedge.inference.kernels import INSTALL, PACKAGE, VARIABLE, VARIABLE_OF_SET, KernelsError, installed_kernels
+
+    variables = {name: os.environ[name] for name in (VARIABLE, VARIABLE_OF_SET) if name in os.environ}
+    try:
+        if not (kernels := installed_kernels()):
+            return {PACKAGE: f"not installed (`{INSTALL}`)", **variables}
+        used, every = kernels.instruction_set(), ", ".join(kernels.instruction_sets())
+    except KernelsError as error:  # a bug report needs this error, too
+        return {PACKAGE: str(error), **variables}
+    return {PACKAGE: f"{kernels.version}, uses {used} (this processor can run {every})", **variables}
 
 
 def _card_rows() -> dict[str, str]:

@@ -40,6 +40,9 @@ device_option = click.option(
 threads_option = click.option(
     "--threads", type=click.IntRange(min=1), metavar="N", help="Number of CPU cores to use. Default: all."
 )
+kernels_option = click.option(
+    "--no-kernels", is_flag=True, help="Do not use the package embedge-kernels, even if it is installed."
+)
 local_files_only_option = click.option("--local-files-only", is_flag=True, help="Do not use the network.")
 input_option = click.option(
     "-i",

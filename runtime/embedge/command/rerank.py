@@ -7,6 +7,7 @@ from embedge.command.options import (
     device_option,
     format_option,
     input_option,
+    kernels_option,
     local_files_only_option,
     model_option,
     open_input,
@@ -34,6 +35,7 @@ from embedge.text_files import Format
 @precision_option
 @device_option
 @threads_option
+@kernels_option
 @local_files_only_option
 def rerank(
     query: str,
@@ -46,6 +48,7 @@ def rerank(
     precision: Precision | None,
     device: str,
     threads: int | None,
+    no_kernels: bool,
     local_files_only: bool,
 ) -> None:
     """Sort documents by their relevance to QUERY, best first.
@@ -64,7 +67,14 @@ def rerank(
         items = list(lines)
     from embedge.reranker import Reranker
 
-    reranker = Reranker(model, precision=precision, device=device, threads=threads, local_files_only=local_files_only)
+    reranker = Reranker(
+        model,
+        precision=precision,
+        device=device,
+        threads=threads,
+        local_files_only=local_files_only,
+        kernels=False if no_kernels else None,
+    )
     for index, score in reranker.rank(query, [item.text for item in items], top_k=top_k, normalize=normalize):
         item = items[index]
         head = {"index": index} if item.id is None else {"index": index, "id": item.id}

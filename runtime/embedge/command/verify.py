@@ -21,7 +21,7 @@ def verify(bundle: str, checkpoint: str | None) -> None:
     BUNDLE is a path, or the name of a bundle in the cache. The command compares every file with its SHA-256. Then it
     compares the vectors with a reference, which needs `pip install 'embedge[export]'`. The reference is the graph that
     Optimum exports from the same checkpoint, if you installed `embedge[optimum]`. Otherwise it is the fp32 graph of the
-    bundle.
+    bundle. With `pip install 'embedge[fast]'`, it also compares the fused int8 graph with the plain one.
 
     \b
     Examples:
@@ -55,6 +55,20 @@ def _compare(bundle: Bundle, checkpoint: str | None) -> None:
             click.echo(f"{precision}: no reference here; measured at the export: {describe_quality(recorded)}")
         else:
             click.echo(f"{precision}: no reference here and none at the export; vectors not compared")
+    _compare_fused(bundle)
+
+
+def _compare_fused(bundle: Bundle) -> None:
+    """Print how the fused int8 graph differs from the plain one, if the bundle has one."""
+    from embedge.hub.exporter import load_exporter
+
+    try:
+        quality = load_exporter().compare_fused(bundle)
+    except MissingExtraError as error:
+        click.echo(f"int8 fused: vectors not compared: {error}")
+    else:
+        if quality is not None:
+            click.echo(f"int8 fused: {describe_quality(quality)}")
 
 
 def describe_quality(quality: Quality) -> str:

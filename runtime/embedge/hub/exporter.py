@@ -60,6 +60,13 @@ class Exporter(Protocol):
             QualityError: the vectors are too far from the reference's.
         """
 
+    def compare_fused(self, bundle: Bundle) -> Quality | None:
+        """Compare the fused int8 graph of a bundle with its plain one; return None if the bundle has none.
+
+        Raises:
+            QualityError: the vectors are too far from the plain graph's.
+        """
+
 
 def load_exporter() -> Exporter:
     """Load the registered exporter: the one with the name ``embedge``, else the first by name.

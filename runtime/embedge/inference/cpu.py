@@ -62,14 +62,14 @@ def _folder_quota(folder: Path) -> float | None:
 
 # Names of the instruction sets in /proc/cpuinfo or sysctl, and the names that we show.
 _X86 = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_vnni": "AVX-512 VNNI", "avx512vnni": "AVX-512 VNNI"}
-_X86 |= {"avx_vnni": "AVX-VNNI", "avxvnni": "AVX-VNNI"}
+_X86 |= {"avx_vnni": "AVX-VNNI", "avxvnni": "AVX-VNNI", "amx_int8": "AMX"}
 _ARM = {"asimddp": "dotprod", "feat_dotprod": "dotprod", "i8mm": "i8mm", "feat_i8mm": "i8mm"}
 
 
 def features() -> tuple[str, ...] | None:
-    """Return which of AVX2, AVX-512, VNNI, dotprod and i8mm this CPU has; None if that is unknown.
+    """Return which of AVX2, AVX-512, VNNI, AMX, dotprod and i8mm this CPU has; None if that is unknown.
 
-    int8 matrix products are fastest with VNNI (x86), or with dotprod and i8mm (ARM).
+    int8 matrix products are fastest with AMX, else with VNNI (x86), or with dotprod and i8mm (ARM).
     """
     known = _ARM if platform.machine().lower() in ("aarch64", "arm64") else _X86
     words = _feature_words()

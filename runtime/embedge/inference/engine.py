@@ -45,13 +45,23 @@ class Engine:
         tokeniser: the bundle's tokeniser.
         workers: sessions of one of the bundle's graphs.
         schedule: when texts are tokenised, and how they are put into batches.
+        kernels: the instruction set of the kernels that run the graph; None for a plain graph.
     """
 
-    def __init__(self, manifest: Manifest, tokeniser: Tokeniser, workers: Workers, schedule: Schedule) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        tokeniser: Tokeniser,
+        workers: Workers,
+        schedule: Schedule,
+        *,
+        kernels: str | None = None,
+    ) -> None:
         self._manifest = manifest
         self._workers = workers
         self._schedule = schedule
         self.tokeniser = tokeniser
+        self.kernels = kernels
 
     def encode(self, texts: list[str], options: VectorOptions) -> NDArray[Any]:
         """Return the vectors of texts, [n, ...] of ``options.precision``, in input order.

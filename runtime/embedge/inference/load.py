@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING
 
 from embedge.background import BackgroundTask, Semaphore
 from embedge.bundle.directory import Bundle
-from embedge.bundle.manifest import TOKENIZER, Precision
+from embedge.bundle.manifest import TOKENIZER, WEIGHTS_SUFFIX, Precision
 from embedge.errors import EmbedgeError
 from embedge.inference.providers import CPU, CPU_ONLY, CUDA, Provider
 
 if TYPE_CHECKING:
     from embedge.inference.engine import Engine
+    from embedge.inference.kernels import Kernels
     from embedge.inference.schedule import Schedule
     from embedge.inference.session import Session
     from embedge.inference.tokenise import Tokeniser
@@ -53,8 +54,9 @@ def _without_garbage_collection() -> Iterator[None]:
         gc.enable()
 
 
-@_without_garbage_collection()
-def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[Provider, ...], threads: int) -> "Engine":
+def load_engine(
+    bundle: Bundle, *, precision: Precision, providers: tuple[Provider, ...], threads: int, kernels: bool | None = None
+) -> "Engine":
     """Load a bundle's engine.
 
     Args:
@@ -62,18 +64,42 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[Provid
         precision: the precision of the graph.
         providers: ONNX Runtime execution providers, the preferred one first, each of them available.
         threads: the largest number of cores to use.
+        kernels: run the fused graph with the kernel library: True always, False never, None if both are there.
 
     Raises:
         BundleCorruptError: the tokenizer or the graph is not the one that was exported.
         BundleError: the tokenizer or the graph cannot be used.
         ProviderError: the first provider did not start, leaves heavy nodes of the graph to the CPU, or computes other
-            values than the CPU.
+            values than the CPU; or the kernel library is required and cannot be used.
+        MissingExtraError: the kernel library is required and not installed.
+        InputValueError: the kernel library is required and cannot run on the provider or in the precision.
     """
-    sessions = _GraphSessions(bundle, precision, _with_defaults(providers, precision))
+    is_fused = providers[0].name == CPU and bundle.fused_graph(precision) is not None
+    if not (is_fused if kernels is None else kernels):
+        return _load(bundle, precision, providers, threads, None)
+    from embedge.inference.kernels import KernelsError, find_kernels, warn_plain_graph
+
+    try:
+        library = find_kernels(bundle, precision=precision, provider=providers[0].name, required=bool(kernels))
+        return _load(bundle, precision, providers, threads, library)
+    except KernelsError as error:
+        if kernels:
+            raise
+        warn_plain_graph(error)
+    return _load(bundle, precision, providers, threads, None)
+
+
+@_without_garbage_collection()
+def _load(
+    bundle: Bundle, precision: Precision, providers: tuple[Provider, ...], threads: int, kernels: "Kernels | None"
+) -> "Engine":
+    """Load the fused graph if there are kernels to run it, else the plain one."""
+    sessions = _GraphSessions(bundle, precision, _with_defaults(providers, precision), kernels)
     sessions.check_sizes()
     check = BackgroundTask(sessions.check)
     parallel = providers[0].name == CPU
-    session_per_core = parallel and precision == "int8"  # integer products do not depend on prepacking
+    # Integer products do not depend on prepacking. The kernels need none, and share one session.
+    session_per_core = parallel and precision == "int8" and kernels is None
     try:
         session, tokeniser = _open_side_by_side(
             bundle, sessions, threads=1 if parallel else threads, prepacked=not session_per_core
@@ -90,7 +116,8 @@ def load_engine(bundle: Bundle, *, precision: Precision, providers: tuple[Provid
 
     workers = Workers(session, sessions, cores=threads, parallel=parallel, session_per_core=session_per_core)
     schedule = CpuSchedule() if parallel else _device_schedule(bundle.manifest.max_tokens)
-    return Engine(bundle.manifest, tokeniser, workers, schedule)
+    instruction_set = None if kernels is None else kernels.instruction_set()
+    return Engine(bundle.manifest, tokeniser, workers, schedule, kernels=instruction_set)
 
 
 def _open_side_by_side(
@@ -136,14 +163,29 @@ def _read_tokeniser(bundle: Bundle, is_opening: Semaphore, is_parsed: Semaphore)
     return Tokeniser(bundle.path / TOKENIZER, max_tokens=manifest.max_tokens, truncation_side=manifest.truncation_side)
 
 
+def _files_of(bundle: Bundle, precision: Precision, graph: Path) -> tuple[str, ...]:
+    """Return the names of the files that a session of a graph opens: the graph, and the weights, if they are apart."""
+    weights = (name for name in bundle.graph_files(precision) if name.endswith(WEIGHTS_SUFFIX))
+    return (graph.relative_to(bundle.path).as_posix(), *weights)
+
+
 class _GraphSessions:
     """Opens sessions of one graph, as long as its files are the ones whose checksums were compared at first."""
 
-    def __init__(self, bundle: Bundle, precision: Precision, providers: tuple[Provider, ...]) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        precision: Precision,
+        providers: tuple[Provider, ...],
+        kernels: "Kernels | None" = None,
+    ) -> None:
         self._bundle = bundle
         self._precision = precision
         self._providers = providers
-        self._files = bundle.graph_files(precision)
+        self._kernels = kernels
+        fused = bundle.fused_graph(precision) if kernels else None
+        self._graph = fused or bundle.graph(precision)
+        self._files = _files_of(bundle, precision, self._graph)
         self._identity = self._identify_files()
 
     def check_sizes(self) -> None:
@@ -160,7 +202,7 @@ class _GraphSessions:
 
         record = self._bundle.manifest.precisions[self._precision]
         return Session(
-            self._bundle.graph(self._precision),
+            self._graph,
             threads=threads,
             providers=self._providers,
             outputs=self._bundle.manifest.outputs,
@@ -168,6 +210,7 @@ class _GraphSessions:
             run_as_is=self._providers[0].name == CPU and record.exporter == "native" and self._precision != "fp16",
             prepacked=prepacked,
             pooling=self._bundle.manifest.pooling,
+            kernels=self._kernels,
             check_files=self._check_unchanged,
             advice=self._advise,
             on_parsed=on_parsed,

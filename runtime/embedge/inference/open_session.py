@@ -14,6 +14,7 @@ from embedge.inference.providers import CPU, ON_CPU, Provider
 
 if TYPE_CHECKING:
     from embedge.inference.device.provider_advice import Advice
+    from embedge.inference.kernels import Kernels
 
 # To install another one of the packages that share ONNX Runtime's files would take its providers away.
 _PACKAGE = getattr(ort, "package_name", "onnxruntime")
@@ -28,6 +29,7 @@ class SessionFactory:
     providers: tuple[Provider, ...]
     run_as_is: bool
     prepacked: bool
+    kernels: Kernels | None
     advice: Advice
 
     def open(self, on_parsed: Callable[[], None]) -> ort.InferenceSession:
@@ -37,7 +39,8 @@ class SessionFactory:
             on_parsed: called once ONNX Runtime has parsed the graph.
 
         Raises:
-            ProviderError: the first provider did not start, or it leaves heavy nodes of the graph to the CPU.
+            ProviderError: the first provider did not start, or it leaves heavy nodes of the graph to the CPU; or the
+                kernel library does not load, or cannot run the graph.
             BundleError: ONNX Runtime cannot load the graph.
         """
         providers = _prepare(self.providers)
@@ -66,6 +69,8 @@ class SessionFactory:
         options.enable_mem_pattern = False
         if not self.prepacked:
             options.add_session_config_entry("session.disable_prepacking", "1")
+        if self.kernels is not None:
+            self.kernels.register(options)
         if self.providers[0].name != CPU:
             from embedge.inference.device.node_assignment import RECORD_ASSIGNMENT  # the CPU does not need it
 
@@ -81,6 +86,8 @@ class SessionFactory:
             from embedge.inference.device.onnxruntime_packages import files_are_gone  # only this error needs it
 
             return ProviderError(files_are_gone())
+        if self.kernels is not None:
+            return self.kernels.unusable(first_line(error))
         if other is None:
             return BundleError(
                 f"ONNX Runtime {ort.__version__} cannot load {self.graph} ({first_line(error)}); "

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from embedge.inference.device.pool import DevicePool
     from embedge.inference.device.provider_advice import Advice
+    from embedge.inference.kernels import Kernels
     from embedge.inference.token_batch import TokenBatch  # not here: it imports tokenizers, see load.py
 
 
@@ -39,6 +40,7 @@ class Session:
             either way, sums of floats are not.
         pooling: how the hidden states are pooled. On CUDA, ``run`` then pools them on the card, unless the graph gives
             one token of each text only. Elsewhere, and if it is None, ``run`` returns them as they are.
+        kernels: the library that has the operators of a fused graph; None for other graphs.
         check_files: raises BundleError if the graph's files are no longer the ones that were loaded first. Called when
             they are loaded again.
         advice: gives the end of errors about a provider that does not run the graph, or only a part of it: what to do.
@@ -47,7 +49,7 @@ class Session:
 
     Raises:
         ProviderError: the first provider did not start, or it leaves heavy nodes of the graph to the CPU; there is no
-            silent fallback to the CPU.
+            silent fallback to the CPU. With kernels, the library does not load, or cannot run the graph.
         BundleError: ONNX Runtime cannot load the graph, or the graph lacks an output or has one of another dimension.
     """
 
@@ -61,6 +63,7 @@ class Session:
         run_as_is: bool,
         prepacked: bool = True,
         pooling: Pooling | None = None,
+        kernels: Kernels | None = None,
         check_files: Callable[[], None] = lambda: None,
         advice: Advice = lambda opened: ON_CPU,
         on_parsed: Callable[[], None] = lambda: None,
@@ -72,7 +75,13 @@ class Session:
         self._pooling = pooling
         self._check_files = check_files
         self._factory = SessionFactory(
-            graph=graph, threads=threads, providers=providers, run_as_is=run_as_is, prepacked=prepacked, advice=advice
+            graph=graph,
+            threads=threads,
+            providers=providers,
+            run_as_is=run_as_is,
+            prepacked=prepacked,
+            kernels=kernels,
+            advice=advice,
         )
         self._open(on_parsed)
         self._process = os.getpid()
@@ -87,7 +96,8 @@ class Session:
 
         Raises:
             BundleError: the files are gone, or are those of another graph.
-            ProviderError: the session runs on CUDA, which a child cannot use if its parent has.
+            ProviderError: the session runs on CUDA, which a child cannot use if its parent has; or the kernel library
+                is gone.
         """
         if os.getpid() != self._process:
             if any(provider.name == CUDA for provider in self._providers):

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
 from embedge.background import BackgroundTask, Semaphore
-from embedge.errors import BundleError
+from embedge.errors import BundleError, ProviderError
 from embedge.inference.plan import Batch, total_tokens
 from embedge.inference.run_times import RunTimes
 
@@ -31,6 +31,9 @@ _RUNS_BEFORE_PREPACKING = 16
 # would be in memory at the same time.
 _TOKENS_TO_PREPACK_AT_ONCE = 4096
 _FEW_CORES = 2  # with so many cores or fewer, every session may be prepacked
+# Why no further session can be opened: the files of the bundle, or of the kernel library, were moved, deleted or
+# replaced. The sessions that are open do not need them.
+_CANNOT_OPEN = (BundleError, ProviderError)
 
 
 class Sessions(Protocol):
@@ -41,6 +44,7 @@ class Sessions(Protocol):
 
         Raises:
             BundleError: the graph's files are gone, or are no longer those of the first session.
+            ProviderError: the kernel library is gone, or no longer runs the graph.
         """
 
 
@@ -66,7 +70,8 @@ class Workers:
         cores: the largest number of cores to use.
         parallel: whether to run several batches at the same time; a GPU runs one batch after the other.
         session_per_core: whether to open a session for each core, without prepacked weights; only for graphs whose
-            vectors do not depend on prepacking.
+            vectors do not depend on prepacking. A fused graph has no use for it: its kernels arrange the weights by
+            themselves, once for all sessions, and free hardly any memory between them.
     """
 
     def __init__(
@@ -159,7 +164,7 @@ class Workers:
                 return session
         try:
             session = self._open_prepacked() or self._sessions.open(threads=1, prepacked=False)
-        except BundleError:  # the files were moved, deleted or replaced
+        except _CANNOT_OPEN:
             return self._one_thread[0]  # two threads may share a session; that is only slower
         self._one_thread.append(session)
         return session
@@ -181,7 +186,7 @@ class Workers:
             return None
         try:
             return self._sessions.open(threads=1, prepacked=True)
-        except BundleError:
+        except _CANNOT_OPEN:
             return None
         except BaseException:  # an interrupt: the next run may try again
             self._may_prepack.release()
@@ -197,11 +202,11 @@ class Workers:
     def _open_all_cores(self, plan: Sequence[Batch]) -> Session | None:
         """The session for all cores, which is opened when it is due; else None.
 
-        It stays None if the bundle's files were moved, deleted or replaced; one-thread sessions go on without them.
+        It stays None if it cannot be opened; one-thread sessions go on without it.
         """
         if self._all_cores is None:
             self._tokens_waited += total_tokens(plan)
             if self._tokens_waited >= _TOKENS_BEFORE_ALL_CORES and self._may_open_all_cores.acquire(blocking=False):
-                with suppress(BundleError):
+                with suppress(*_CANNOT_OPEN):
                     self._all_cores = self._sessions.open(threads=self._cores, prepacked=True)
         return self._all_cores

@@ -56,6 +56,7 @@ class EmbedgeEmbeddingFunction(EmbeddingFunction[Embeddable]):
         threads: the largest number of cores to use; None uses all that the process may use.
         cache_dir: the folder of downloaded bundles; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
         local_files_only: never use the network.
+        kernels: whether to run int8 with the package ``embedge-kernels``; None uses it where it is installed.
         query_prompt: text that is put in front of each query; None uses the model's own prompt, "" uses none.
         document_prompt: text that is put in front of each document; None uses the model's own, "" uses none.
         batch_tokens: how many tokens run through the model at once; None is a good value for the device.
@@ -74,6 +75,7 @@ class EmbedgeEmbeddingFunction(EmbeddingFunction[Embeddable]):
         threads: int | None = None,
         cache_dir: str | PathLike[str] | None = None,
         local_files_only: bool = False,
+        kernels: bool | None = None,
         query_prompt: str | None = None,
         document_prompt: str | None = None,
         batch_tokens: int | None = None,
@@ -98,6 +100,7 @@ class EmbedgeEmbeddingFunction(EmbeddingFunction[Embeddable]):
             threads=threads,
             cache_dir=cache_dir,
             local_files_only=local_files_only,
+            kernels=kernels,
         )
 
     def __call__(self, input: Embeddable) -> Embeddings:  # noqa: A002  # the protocol's name

@@ -45,6 +45,7 @@ class EmbedgeEmbeddings(Embeddings):
         threads: the largest number of cores to use; None uses all that the process may use.
         cache_dir: the folder of downloaded bundles; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
         local_files_only: never use the network.
+        kernels: whether to run int8 with the package ``embedge-kernels``; None uses it where it is installed.
         query_prompt: text that is put in front of each query; None uses the model's own prompt, "" uses none.
         document_prompt: text that is put in front of each document; None uses the model's own, "" uses none.
         batch_tokens: how many tokens run through the model at once; None is a good value for the device.
@@ -68,6 +69,7 @@ class EmbedgeEmbeddings(Embeddings):
         threads: int | None = None,
         cache_dir: str | PathLike[str] | None = None,
         local_files_only: bool = False,
+        kernels: bool | None = None,
         query_prompt: str | None = None,
         document_prompt: str | None = None,
         batch_tokens: int | None = None,
@@ -93,6 +95,7 @@ class EmbedgeEmbeddings(Embeddings):
             threads=threads,
             cache_dir=cache_dir,
             local_files_only=local_files_only,
+            kernels=kernels,
         ).open(Embedder)
 
     def __repr__(self) -> str:
@@ -125,6 +128,7 @@ class EmbedgeRerank(BaseDocumentCompressor):
         threads: the largest number of cores to use; None uses all that the process may use.
         cache_dir: the folder of downloaded bundles; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
         local_files_only: never use the network.
+        kernels: whether to run int8 with the package ``embedge-kernels``; None uses it where it is installed.
         normalize: return scores between 0 and 1, by the sigmoid; False returns logits.
         batch_tokens: how many tokens run through the model at once; None is a good value for the device.
         on_truncate: what to do if a pair is longer than the model reads: ``"warn"``, ``"ignore"`` or ``"error"``.
@@ -143,6 +147,7 @@ class EmbedgeRerank(BaseDocumentCompressor):
     threads: int | None = None
     cache_dir: str | PathLike[str] | None = None
     local_files_only: bool = False
+    kernels: bool | None = None
     normalize: bool = True
     batch_tokens: int | None = None
     on_truncate: OnTruncate = "warn"
@@ -158,6 +163,7 @@ class EmbedgeRerank(BaseDocumentCompressor):
             threads=self.threads,
             cache_dir=self.cache_dir,
             local_files_only=self.local_files_only,
+            kernels=self.kernels,
         ).open(Reranker)
 
     def compress_documents(

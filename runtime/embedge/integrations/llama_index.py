@@ -52,6 +52,7 @@ class EmbedgeEmbedding(BaseEmbedding):
         threads: the largest number of cores to use; None uses all that the process may use.
         cache_dir: the folder of downloaded bundles; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
         local_files_only: never use the network.
+        kernels: whether to run int8 with the package ``embedge-kernels``; None uses it where it is installed.
         query_instruction: text that is put in front of each query; None uses the model's own prompt, "" uses none.
         text_instruction: text that is put in front of each document; None uses the model's own, "" uses none.
         batch_tokens: how many tokens run through the model at once; None is a good value for the device.
@@ -76,6 +77,7 @@ class EmbedgeEmbedding(BaseEmbedding):
     threads: int | None = Field(default=None, description="The largest number of cores to use.")
     cache_dir: str | None = Field(default=None, description="The folder of downloaded bundles.")
     local_files_only: bool = Field(default=False, description="Never use the network.")
+    kernels: bool | None = Field(default=None, description="Whether to run int8 with embedge-kernels.")
     query_instruction: str | None = Field(default=None, description="Text that is put in front of each query.")
     text_instruction: str | None = Field(default=None, description="Text that is put in front of each document.")
     batch_tokens: int | None = Field(default=None, description="Token budget of one session run.")
@@ -94,6 +96,7 @@ class EmbedgeEmbedding(BaseEmbedding):
         threads: int | None = None,
         cache_dir: str | PathLike[str] | None = None,
         local_files_only: bool = False,
+        kernels: bool | None = None,
         query_instruction: str | None = None,
         text_instruction: str | None = None,
         batch_tokens: int | None = None,
@@ -113,6 +116,7 @@ class EmbedgeEmbedding(BaseEmbedding):
             threads=threads,
             cache_dir=cache_dir,
             local_files_only=local_files_only,
+            kernels=kernels,
         )
         fields = source.config() | {
             "query_instruction": query_instruction,
@@ -188,6 +192,7 @@ class EmbedgeRerank(BaseNodePostprocessor):
         threads: the largest number of cores to use; None uses all that the process may use.
         cache_dir: the folder of downloaded bundles; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
         local_files_only: never use the network.
+        kernels: whether to run int8 with the package ``embedge-kernels``; None uses it where it is installed.
         normalize: return scores between 0 and 1, by the sigmoid; False returns logits.
         batch_tokens: how many tokens run through the model at once; None is a good value for the device.
         on_truncate: what to do if a pair is longer than the model reads: ``"warn"``, ``"ignore"`` or ``"error"``.
@@ -208,6 +213,7 @@ class EmbedgeRerank(BaseNodePostprocessor):
     threads: int | None = Field(default=None, description="The largest number of cores to use.")
     cache_dir: str | None = Field(default=None, description="The folder of downloaded bundles.")
     local_files_only: bool = Field(default=False, description="Never use the network.")
+    kernels: bool | None = Field(default=None, description="Whether to run int8 with embedge-kernels.")
     normalize: bool = Field(default=True, description="Scores between 0 and 1.")
     batch_tokens: int | None = Field(default=None, description="Token budget of one session run.")
     on_truncate: OnTruncate = Field(default="warn", description="What to do about pairs that are too long.")
@@ -225,6 +231,7 @@ class EmbedgeRerank(BaseNodePostprocessor):
         threads: int | None = None,
         cache_dir: str | PathLike[str] | None = None,
         local_files_only: bool = False,
+        kernels: bool | None = None,
         normalize: bool = True,
         batch_tokens: int | None = None,
         on_truncate: OnTruncate = "warn",
@@ -239,6 +246,7 @@ class EmbedgeRerank(BaseNodePostprocessor):
             threads=threads,
             cache_dir=cache_dir,
             local_files_only=local_files_only,
+            kernels=kernels,
         )
         fields = source.config() | {
             "top_n": top_n,

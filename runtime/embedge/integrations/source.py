@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from embedge.bundle.manifest import Precision
 from embedge.errors import InputTypeError, InputValueError
 from embedge.inference.providers import ProviderArgument
-from embedge.model import Model, provider_arguments
+from embedge.model import Model, kernels_argument, provider_arguments
 
 if TYPE_CHECKING:
     from embedge import Embedder, Reranker
@@ -34,6 +34,7 @@ class ModelSource:
         threads: the largest number of cores to use; None uses all that the process may use.
         cache_dir: the folder of downloaded bundles; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
         local_files_only: never use the network.
+        kernels: whether to run int8 with the package ``embedge-kernels``; None uses it where it is installed.
 
     Raises:
         InputTypeError: ``model`` is something else.
@@ -47,6 +48,7 @@ class ModelSource:
     threads: int | None = None
     cache_dir: str | PathLike[str] | None = None
     local_files_only: bool = False
+    kernels: bool | None = None
 
     def __post_init__(self) -> None:
         if not self.is_loaded:
@@ -54,10 +56,11 @@ class ModelSource:
         kind = type(self.model).__name__
         if not isinstance(self.model, Model):
             raise InputTypeError(f"model must be a name, a path, an Embedder or a Reranker, found {kind}")
-        options = {name: getattr(self, name) for name in ("precision", "device", "providers", "threads", "cache_dir")}
+        names = ("precision", "device", "providers", "threads", "cache_dir", "kernels")
+        options = {name: getattr(self, name) for name in names}
         options["local_files_only"] = self.local_files_only or None
-        if names := ", ".join(name for name, value in options.items() if value is not None):
-            raise InputValueError(f"the {kind} is loaded already, found {names} beside it; pass {names} to {kind}(...)")
+        if late := ", ".join(name for name, value in options.items() if value is not None):
+            raise InputValueError(f"the {kind} is loaded already, found {late} beside it; pass {late} to {kind}(...)")
 
     @property
     def is_loaded(self) -> bool:
@@ -80,6 +83,7 @@ class ModelSource:
             threads=self.threads,
             cache_dir=self.cache_dir,
             local_files_only=self.local_files_only,
+            kernels=self.kernels,
         )
 
     def config(self) -> dict[str, Any]:
@@ -93,6 +97,7 @@ class ModelSource:
                 "threads": self.model.threads,
                 "cache_dir": None,
                 "local_files_only": True,
+                "kernels": kernels_argument(self.model),
             }
         return {
             "model": str(self.model),
@@ -102,6 +107,7 @@ class ModelSource:
             "threads": self.threads,
             "cache_dir": None if self.cache_dir is None else str(self.cache_dir),
             "local_files_only": self.local_files_only,
+            "kernels": self.kernels,
         }
 
 

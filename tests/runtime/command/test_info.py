@@ -1,6 +1,7 @@
 """`embedge info`: ONNX Runtime's packages, CUDA and the cards."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -9,12 +10,15 @@ import onnxruntime
 import pytest
 
 from commands import runner
+from embedge import Bundle
+from embedge.bundle.cache_paths import cached_path
 from embedge.command import graphics_card
 from embedge.command import info as info_command
 from embedge.command.graphics_card import Card
 from embedge.command.main import cli
 from embedge.inference.device import onnxruntime_packages
 from embedge.inference.device.onnxruntime_packages import Package
+from fake_kernels import MODULE, add_fused, compile_library, install, remove_fused, write_package
 
 H200 = Card("0", "NVIDIA H200", 143771, 143235, "580.65.06")
 L4 = Card("1", "NVIDIA L4", 23034, 512, "580.65.06")
@@ -24,7 +28,7 @@ def rows() -> dict[str, str]:
     """The rows that the command prints, by their names."""
     done = runner().invoke(cli, ["info"])
     assert done.exit_code == 0, done.stderr
-    parts = (line.partition("  ") for line in done.stdout.splitlines())
+    parts = (line.strip().partition("  ") for line in done.stdout.splitlines())
     return {name.strip(): value.strip() for name, _, value in parts}
 
 
@@ -120,3 +124,56 @@ def test_a_driver_that_is_too_old_has_a_row(cards: list[Card], build: ModuleType
 
 def test_a_build_for_the_cpu_has_no_cuda(cards: list[Card], build: ModuleType) -> None:
     assert "cuda" not in rows()
+
+
+def test_the_kernels_that_are_not_installed_have_their_command(
+    cards: list[Card], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, MODULE, None)
+    assert rows()["embedge-kernels"] == "not installed (`pip install 'embedge[fast]'`)"
+
+
+def test_the_kernels_are_shown_with_their_instruction_sets(
+    cards: list[Card], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = write_package(tmp_path)
+    install(monkeypatch, tmp_path)
+    compile_library(library)
+    monkeypatch.setenv("EMBEDGE_KERNELS", "off")
+    shown = rows()
+    assert shown["embedge-kernels"] == "9.8.7, uses scalar (this processor can run avx2, scalar)"
+    assert shown["EMBEDGE_KERNELS"] == "off"
+    assert "EMBEDGE_KERNELS_ISA" not in shown
+
+
+def test_kernels_that_cannot_be_used_are_shown_with_the_reason(
+    cards: list[Card], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_package(tmp_path)
+    install(monkeypatch, tmp_path)
+    shown = rows()["embedge-kernels"]
+    assert shown.startswith("embedge-kernels 9.8.7 cannot be used (")
+    assert "library.so" in shown
+
+
+def test_an_instruction_set_that_is_not_there_is_shown(
+    cards: list[Card], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = write_package(tmp_path)
+    install(monkeypatch, tmp_path)
+    compile_library(library)
+    monkeypatch.setenv("EMBEDGE_KERNELS_ISA", "amx")
+    shown = rows()
+    assert "(EMBEDGE_KERNELS_ISA must be one of avx2, scalar, found 'amx')" in shown["embedge-kernels"]
+    assert shown["EMBEDGE_KERNELS_ISA"] == "amx"
+
+
+def test_a_bundle_with_a_graph_for_the_kernels_says_so(cards: list[Card], tiny_bundle: Bundle) -> None:
+    for name in ("someone--plain", "someone--fused"):
+        shutil.copytree(tiny_bundle.path, cached_path(name.replace("--", "/")))
+    plain, fused = (cached_path(f"someone/{name}") for name in ("plain", "fused"))
+    add_fused(fused)
+    remove_fused(plain)
+    shown = rows()
+    assert shown["someone--plain"] == "fp32, int8"
+    assert shown["someone--fused"] == "fp32, int8 (fused graph too)"

@@ -89,6 +89,9 @@ class Recorder:
     def compare(self, bundle: Bundle, *, checkpoint: str | None) -> Sequence[Any]:
         return ()
 
+    def compare_fused(self, bundle: Bundle) -> None:
+        return None
+
 
 def test_an_exporter_is_told_what_the_hub_said(monkeypatch: pytest.MonkeyPatch, tiny_bundle: Bundle) -> None:
     recorder, failure = Recorder(tiny_bundle), HubError("the hub is down")

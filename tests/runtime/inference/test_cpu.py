@@ -39,3 +39,25 @@ def test_no_limit(tmp_path: Path) -> None:
 def test_half_a_core_is_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu, "cgroup_quota", lambda: 0.5)
     assert cpu.usable_cores() == 1
+
+
+@pytest.mark.parametrize(
+    ("machine", "words", "expected"),
+    [
+        (
+            "x86_64",  # Sapphire Rapids, of what Linux names; Zen 5 and Haswell
+            {"avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_bf16", "amx_tile", "amx_int8"},
+            ("AVX2", "AVX-512", "AVX-512 VNNI", "AVX-VNNI", "AMX"),
+        ),
+        ("AMD64", {"avx2", "avx512f", "avx512_vnni", "avx_vnni"}, ("AVX2", "AVX-512", "AVX-512 VNNI", "AVX-VNNI")),
+        ("x86_64", {"avx", "avx2"}, ("AVX2",)),
+        ("aarch64", {"asimd", "asimddp", "i8mm"}, ("dotprod", "i8mm")),
+        ("aarch64", {"asimd"}, ()),
+    ],
+)
+def test_the_instructions_for_int8_are_named(
+    monkeypatch: pytest.MonkeyPatch, machine: str, words: set[str], expected: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr(cpu, "_feature_words", lambda: words)
+    assert cpu.features() == expected

@@ -47,6 +47,7 @@ class EmbedgeTextEmbedder(_EmbedderComponent):
         threads: the largest number of cores to use; None uses all that the process may use.
         cache_dir: the folder of downloaded bundles; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
         local_files_only: never use the network.
+        kernels: whether to run int8 with the package ``embedge-kernels``; None uses it where it is installed.
         prefix: text that is put in front of the query; None uses the model's query prompt, "" uses none.
         suffix: text that is put after the query.
         normalize_embeddings: scale vectors to length 1; None does what the model was trained for.
@@ -67,6 +68,7 @@ class EmbedgeTextEmbedder(_EmbedderComponent):
         threads: int | None = None,
         cache_dir: str | PathLike[str] | None = None,
         local_files_only: bool = False,
+        kernels: bool | None = None,
         prefix: str | None = None,
         suffix: str = "",
         normalize_embeddings: bool | None = None,
@@ -82,6 +84,7 @@ class EmbedgeTextEmbedder(_EmbedderComponent):
             threads=threads,
             cache_dir=cache_dir,
             local_files_only=local_files_only,
+            kernels=kernels,
         )
         self._encoding = Encoding(
             query_prompt=prefix,
@@ -130,6 +133,7 @@ class EmbedgeDocumentEmbedder(_EmbedderComponent):
         threads: the largest number of cores to use; None uses all that the process may use.
         cache_dir: the folder of downloaded bundles; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
         local_files_only: never use the network.
+        kernels: whether to run int8 with the package ``embedge-kernels``; None uses it where it is installed.
         prefix: text that is put in front of each document; None uses the model's document prompt, "" uses none. BGE
             models have no document prompt.
         suffix: text that is put after each document.
@@ -154,6 +158,7 @@ class EmbedgeDocumentEmbedder(_EmbedderComponent):
         threads: int | None = None,
         cache_dir: str | PathLike[str] | None = None,
         local_files_only: bool = False,
+        kernels: bool | None = None,
         prefix: str | None = None,
         suffix: str = "",
         progress_bar: bool | None = None,
@@ -172,6 +177,7 @@ class EmbedgeDocumentEmbedder(_EmbedderComponent):
             threads=threads,
             cache_dir=cache_dir,
             local_files_only=local_files_only,
+            kernels=kernels,
         )
         self._encoding = Encoding(
             document_prompt=prefix,

@@ -32,6 +32,7 @@ class EmbedgeRanker(Component[Reranker]):
         threads: the largest number of cores to use; None uses all that the process may use.
         cache_dir: the folder of downloaded bundles; None is ``$EMBEDGE_HOME``, else the platform's cache folder.
         local_files_only: never use the network.
+        kernels: whether to run int8 with the package ``embedge-kernels``; None uses it where it is installed.
         meta_fields_to_embed: names of metadata fields to put in front of the content, if a document has them.
         embedding_separator: text between the metadata fields and the content.
         scale_score: return scores between 0 and 1, by the sigmoid; False returns logits.
@@ -57,6 +58,7 @@ class EmbedgeRanker(Component[Reranker]):
         threads: int | None = None,
         cache_dir: str | PathLike[str] | None = None,
         local_files_only: bool = False,
+        kernels: bool | None = None,
         meta_fields_to_embed: Sequence[str] | None = None,
         embedding_separator: str = "\n",
         scale_score: bool = True,
@@ -72,6 +74,7 @@ class EmbedgeRanker(Component[Reranker]):
             threads=threads,
             cache_dir=cache_dir,
             local_files_only=local_files_only,
+            kernels=kernels,
         )
         self._top_k = check_count("top_k", top_k)
         self._fields = list(meta_fields_to_embed or [])
