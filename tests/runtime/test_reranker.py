@@ -157,5 +157,5 @@ def test_the_commands_scores_are_exact(
 def test_normalised_ranks_are_those_of_the_logits(model: Reranker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Logits this high are 1, all of them, in float32."""
     logits = np.array([20, 22, 21, 23], np.float32)
-    monkeypatch.setattr(model._engine, "score", lambda *arguments, **options: logits)
+    monkeypatch.setattr(model._engine, "run", lambda job: logits)
     assert [index for index, _ in model.rank("bread", DOCUMENTS, normalize=True)] == [3, 1, 2, 0]

@@ -32,7 +32,7 @@ def schedule_of(model: Model) -> DeviceSchedule:
 
 def as_on_a_gpu(model: Any) -> Any:
     """The model, with the schedule of a GPU."""
-    model._engine._schedule = schedule_of(model)
+    model._engine.schedule = schedule_of(model)
     return model
 
 
