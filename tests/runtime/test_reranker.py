@@ -143,7 +143,7 @@ def test_the_commands_scores_are_exact(
 ) -> None:
     """Also small ones, such as a passage gets that answers nothing: six decimals would make them all 0."""
     given = np.array(logits, np.float32)
-    monkeypatch.setattr("embedge.inference.engine.Engine.score", lambda *arguments, **options: given)
+    monkeypatch.setattr("embedge.inference.engine.Engine.run", lambda *arguments: given)
     done = runner().invoke(
         cli, ["rerank", "q", "a", "b", "c", "d", "-m", str(bundle.path), *["--normalize"][:normalize]]
     )

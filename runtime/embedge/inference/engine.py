@@ -45,7 +45,7 @@ class Engine:
     """
 
     def __init__(self, manifest: Manifest, tokeniser: Tokeniser, workers: Workers, schedule: Schedule) -> None:
-        self._workers = workers
+        self.workers = workers
         self.schedule = schedule
         self.tokeniser = tokeniser
         self.jobs = Jobs(manifest, tokeniser)
@@ -63,13 +63,13 @@ class Engine:
                 jobs.vectors(texts, options, start=start, truncation=truncation)
                 for start, texts in windows(source, window or self.schedule.window)
             ),
-            lambda job: (job, *self._plan(job.tokenise((0, len(job.lengths))), options.call)),
+            lambda job: (job, *self.plan(job.tokenise((0, len(job.lengths))), options.call)),
         )
         try:
             with closing(prepared):  # no thread outlives the call
                 for job, tokens, plan in prepared:
                     truncation.add(tokens)
-                    self._run_batches(tokens, plan, job.collector)
+                    self.run_batches(tokens, plan, job.collector)
                     yield from job.collector.result()
         except GeneratorExit:  # the caller closes the stream before its end
             with suppress(TruncationWarning):  # if warnings are errors: nobody could catch one raised here
@@ -87,7 +87,7 @@ class Engine:
         """
         schedule, start, count = self.schedule, 0, len(job.lengths)
         prepared = schedule.prepared(
-            schedule.chunks(job.lengths), lambda chunk: self._plan(job.tokenise(chunk), job.options)
+            schedule.chunks(job.lengths), lambda chunk: self.plan(job.tokenise(chunk), job.options)
         )
         # Closing waits for the threads of ``prepared``: no thread outlives the call.
         with progress(count, job.options.show_progress_bar) as advance, closing(prepared):
@@ -95,25 +95,15 @@ class Engine:
                 job.truncation.add(tokens)
                 if start + len(tokens) == count:  # before the run on a CPU, where all are tokenised first
                     job.truncation.warn()
-                self._run_batches(tokens, plan, job.collector, start=start, advance=advance)
+                self.run_batches(tokens, plan, job.collector, start=start, advance=advance)
                 start += len(tokens)
         return job.collector.result()
 
-    def run_quietly(self, job: Job[Result]) -> Result:
-        """As ``run``, without the warning and the bar."""
-        start = 0
-        for chunk in self.schedule.chunks(job.lengths):
-            tokens, plan = self._plan(job.tokenise(chunk), job.options)
-            job.truncation.add(tokens)
-            self._run_batches(tokens, plan, job.collector, start=start)
-            start += len(tokens)
-        return job.collector.result()
-
-    def _plan(self, tokens: Tokens, options: CallOptions) -> tuple[Tokens, Sequence[Batch]]:
+    def plan(self, tokens: Tokens, options: CallOptions) -> tuple[Tokens, Sequence[Batch]]:
         """Return the tokens with their batches."""
         return tokens, self.schedule.plan(tokens.counts.tolist(), options)
 
-    def _run_batches(
+    def run_batches(
         self,
         tokens: Tokens,
         plan: Sequence[Batch],
@@ -121,6 +111,7 @@ class Engine:
         *,
         start: int = 0,
         advance: Callable[[int], object] = _ignore,
+        one_core: bool = False,
     ) -> None:
         """Run batches on the workers.
 
@@ -130,6 +121,10 @@ class Engine:
             collector: stores the output.
             start: position of the first text in the input.
             advance: called with the number of texts that are done.
+            one_core: run them one after the other on one core, and not on as many as are free.
+
+        Raises:
+            BundleError: the graph fails, or gives NaN or infinity.
         """
 
         def run_batch(session: Session, batch: Batch) -> None:
@@ -141,7 +136,8 @@ class Engine:
                 raise session.not_finite(collector.output, token_batch) from error
             advance(len(batch.members))
 
-        self._workers.run(plan, run_batch)
+        run = self.workers.run_on_one_core if one_core else self.workers.run
+        run(plan, run_batch)
 
 
 def windows(source: Iterator[Any], window: int) -> Iterator[tuple[int, list[str]]]:
