@@ -8,7 +8,7 @@ import threading
 from time import perf_counter
 from typing import TypeVar
 
-from embedge.errors import OverloadedError
+from embedge.errors import OverloadedError, warn
 from embedge.inference.engine import Engine
 from embedge.inference.jobs import Job
 from embedge.inference.scheduler.at_exit import end_before_exit
@@ -91,7 +91,9 @@ class Scheduler:
             finally:
                 if not request.is_over:
                     self._cancel(request)
-            return result
+        for message, category in request.warnings:
+            warn(message, category)
+        return result
 
     async def close(self) -> None:
         """Take no more jobs, and return when those that were taken have ended."""
