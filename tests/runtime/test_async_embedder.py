@@ -2,14 +2,10 @@
 
 import asyncio
 import inspect
-import os
 import pickle
 import random
-import subprocess
-import sys
 import warnings
 from collections.abc import AsyncIterator, Callable
-from threading import Event
 from time import perf_counter
 from typing import Any
 
@@ -58,44 +54,16 @@ def plain(tiny_bundle: Bundle, request: pytest.FixtureRequest) -> Embedder:
     return Embedder(tiny_bundle.path, precision=precision, threads=threads)
 
 
-class Blocked:
-    """Holds every run of a model until ``go``, and counts the rows of each batch."""
-
-    def __init__(self, model: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
-        from embedge.inference.session import Session
-
-        self.go, self.rows = Event(), []
-        run = Session.run
-
-        def wait(session: Session, batch: Any, output: str) -> Any:
-            self.rows.append(len(batch.members))
-            assert self.go.wait(30)
-            return run(session, batch, output)
-
-        monkeypatch.setattr(Session, "run", wait)
-
-    async def until_running(self, count: int = 1) -> None:
-        while len(self.rows) < count:
-            await asyncio.sleep(0.001)
-
-
 @pytest.fixture
 def one(tiny_bundle: Bundle) -> Embedder:
     return Embedder(tiny_bundle.path, threads=1)
-
-
-async def settle(model: AsyncEmbedder, texts: int) -> None:
-    """Wait until so many texts wait, all of them tokenised."""
-    async with asyncio.timeout(30):
-        while model._scheduler._waiting.texts != texts:
-            await asyncio.sleep(0.001)
 
 
 def test_a_thousand_mixed_requests_have_the_plain_vectors_bit_for_bit(plain: Embedder) -> None:
     requests = random_requests(1000)
     other = Embedder(plain.bundle.path, precision=plain.precision, threads=1)
 
-    async def ask() -> list[Any]:
+    async def ask() -> Any:
         async with AsyncEmbedder.from_embedder(plain) as model:
             return await asyncio.gather(*(model.encode(texts, **options) for texts, options in requests))
 
@@ -105,151 +73,9 @@ def test_a_thousand_mixed_requests_have_the_plain_vectors_bit_for_bit(plain: Emb
         np.testing.assert_array_equal(found, expected)
 
 
-def test_requests_share_batches_only_while_all_slots_are_busy(one: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocked = Blocked(one, monkeypatch)
-
-    async def ask() -> None:
-        model = AsyncEmbedder.from_embedder(one)
-        first = asyncio.create_task(model.encode("the cat"))
-        await blocked.until_running()
-        others = [asyncio.create_task(model.encode("a dog")) for _ in range(5)]
-        await settle(model, 5)
-        assert model.waiting == (5, 5 * one.count_tokens("a dog"))
-        blocked.go.set()
-        await asyncio.gather(first, *others)
-        await model.close()
-
-    asyncio.run(ask())
-    assert blocked.rows == [1, 5]
-
-
-def test_two_requests_use_two_idle_slots(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = Embedder(tiny_bundle.path, threads=2)
-    if model._engine.workers.cores < 2:
-        pytest.skip("needs two cores")
-    blocked = Blocked(model, monkeypatch)
-
-    async def ask() -> None:
-        async with AsyncEmbedder.from_embedder(model) as waiting:
-            tasks = [asyncio.create_task(waiting.encode("the cat")) for _ in range(2)]
-            await asyncio.wait_for(blocked.until_running(2), 30)
-            blocked.go.set()
-            await asyncio.gather(*tasks)
-
-    asyncio.run(ask())
-    assert blocked.rows == [1, 1]
-
-
-def test_a_cancelled_request_leaves_the_queue_and_its_slot_is_not_lost(
-    one: Embedder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    blocked = Blocked(one, monkeypatch)
-
-    async def ask() -> None:
-        model = AsyncEmbedder.from_embedder(one)
-        running = asyncio.create_task(model.encode("the cat"))
-        await blocked.until_running()
-        waiting = asyncio.create_task(model.encode(["a dog", "rain fell over hills"]))
-        await settle(model, 2)
-        waiting.cancel()
-        running.cancel()
-        for task in (waiting, running):
-            with pytest.raises(asyncio.CancelledError):
-                await task
-        assert model.waiting == (0, 0)
-        assert model._scheduler._running == 1  # a batch that runs is finished
-        after = asyncio.create_task(model.encode("the hills"))
-        await settle(model, 1)
-        assert blocked.rows == [1]
-        blocked.go.set()
-        np.testing.assert_array_equal(await after, one.encode("the hills"))
-        await model.close()
-
-    asyncio.run(ask())
-    assert blocked.rows[:2] == [1, 1]
-
-
-def test_the_queue_is_bounded(one: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocked = Blocked(one, monkeypatch)
-
-    async def ask() -> None:
-        model = AsyncEmbedder.from_embedder(one, max_waiting_texts=3, max_waiting_tokens=20)
-        tasks = [asyncio.create_task(model.encode("the cat"))]
-        await blocked.until_running()
-        tasks.append(asyncio.create_task(model.encode("a dog")))
-        await settle(model, 1)
-        with pytest.raises(
-            OverloadedError, match=r"4 texts would wait, and at most 3 may; .*max_waiting_texts"
-        ) as found:
-            await model.encode(["a dog"] * 3)
-        assert 0 < found.value.retry_after <= 60
-        with pytest.raises(OverloadedError, match="tokens would wait, and at most 20 may; .*max_waiting_tokens"):
-            await model.encode("the cat sat on the mat and looked at dogs in gardens while rain fell")
-        assert model.waiting[0] == 1
-        blocked.go.set()
-        await asyncio.gather(*tasks)
-        assert len(await model.encode(["a dog"] * 50)) == 50  # nothing else waits
-        await model.close()
-
-    asyncio.run(ask())
-
-
 def test_an_overloaded_error_survives_pickling() -> None:
     error = pickle.loads(pickle.dumps(OverloadedError("full", retry_after=2.5)))
     assert (str(error), error.retry_after) == ("full", 2.5)
-
-
-def test_close_drains_and_refuses_more(one: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocked = Blocked(one, monkeypatch)
-
-    async def ask() -> None:
-        model = AsyncEmbedder.from_embedder(one)
-        tasks = [asyncio.create_task(model.encode(text)) for text in ("the cat", "a dog", "rain fell over hills")]
-        await blocked.until_running()
-        closing = asyncio.create_task(model.close())
-        await asyncio.sleep(0.02)
-        assert not closing.done()
-        blocked.go.set()
-        await closing
-        assert all(task.done() for task in tasks) or len(await asyncio.gather(*tasks)) == 3
-        with pytest.raises(RuntimeError, match="closed"):
-            await model.encode("the cat")
-        await model.close()  # again
-
-    asyncio.run(ask())
-
-
-def test_a_failing_text_fails_only_its_own_request(one: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One request's collector fails, as for NaN; the others of the batch have their vectors."""
-    from embedge.inference.collectors import VectorCollector
-
-    blocked = Blocked(one, monkeypatch)
-    store = VectorCollector.store
-    bad: list[VectorCollector] = []
-
-    def fail(collector: VectorCollector, batch: Any, values: Any) -> None:
-        if collector._options.dimension == 3:
-            bad.append(collector)
-            raise FloatingPointError
-        store(collector, batch, values)
-
-    monkeypatch.setattr(VectorCollector, "store", fail)
-
-    async def ask() -> list[Any]:
-        async with AsyncEmbedder.from_embedder(one) as model:
-            tasks = [asyncio.create_task(model.encode("the cat"))]
-            await blocked.until_running()
-            tasks += [asyncio.create_task(model.encode("a dog", truncate_dim=dim)) for dim in (None, 3, 4)]
-            await settle(model, 3)
-            blocked.go.set()
-            return await asyncio.gather(*tasks, return_exceptions=True)
-
-    first, second, third, fourth = asyncio.run(ask())
-    assert isinstance(third, BundleError)
-    assert "not finite" in str(third)
-    assert [len(first), len(second), len(fourth)] == [one.dimension, one.dimension, 4]
-    assert 3 in blocked.rows  # they did share a batch
-    assert bad
 
 
 def test_errors_are_those_of_the_plain_call(tiny: Embedder) -> None:
@@ -363,62 +189,6 @@ def test_several_event_loops_may_use_it(plain: Embedder) -> None:
     asyncio.run(ask())  # and one after the other
 
 
-def test_a_pickled_model_has_a_queue_of_its_own(tiny_bundle: Bundle) -> None:
-    model = AsyncEmbedder(tiny_bundle.path, threads=1, max_waiting_texts=5, max_waiting_tokens=7)
-    copy = pickle.loads(pickle.dumps(model))
-    assert repr(copy) == repr(model)
-    assert (copy._bounds, copy.embedder.threads) == ((5, 7), 1)
-    np.testing.assert_array_equal(asyncio.run(copy.encode("a cat")), model.embedder.encode("a cat"))
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_child_answers_though_its_parent_was_busy(tiny_bundle: Bundle) -> None:
-    code = """
-import asyncio, os, sys
-from embedge import AsyncEmbedder, Embedder
-model = AsyncEmbedder.from_embedder(Embedder(sys.argv[1], threads=2))
-texts = ["the cat sat", "a dog"] * 2000
-async def parent():
-    task = asyncio.create_task(model.encode(texts))
-    while not model.waiting[1]:
-        await asyncio.sleep(0)
-    return os.fork(), task
-loop = asyncio.new_event_loop()
-child, task = loop.run_until_complete(parent())
-if child == 0:
-    assert model.waiting == (0, 0), model.waiting
-    found = asyncio.new_event_loop().run_until_complete(model.encode("the cat sat"))
-    os._exit(0 if (found == model.embedder.encode("the cat sat")).all() else 3)
-assert len(loop.run_until_complete(task)) == 4000
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-"""
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(tiny_bundle.path)], timeout=120, check=False)
-    assert done.returncode == 0
-
-
-@pytest.mark.parametrize("end", ["pass", "raise KeyboardInterrupt", "task.cancel()"])
-def test_a_process_ends_though_a_batch_runs(tiny_bundle: Bundle, end: str) -> None:
-    """Without waiting, the interpreter would kill a thread inside ONNX Runtime."""
-    code = f"""
-import asyncio, sys
-from embedge import AsyncEmbedder
-async def main():
-    model = AsyncEmbedder(sys.argv[1])
-    task = asyncio.create_task(model.encode(["the cat sat on the mat " * 10] * 5000, on_truncate="ignore"))
-    while not model.waiting[1]:
-        await asyncio.sleep(0)
-    {end}
-try:
-    asyncio.run(main())
-except KeyboardInterrupt:
-    print("interrupted")
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tiny_bundle.path)], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-
-
 @pytest.mark.parametrize(
     ("plain_class", "async_class", "method"),
     [
@@ -443,3 +213,32 @@ def test_a_model_is_loaded_with_the_same_options(
 ) -> None:
     plain, awaited = (inspect.signature(kind).parameters for kind in (plain_class, async_class))
     assert list(awaited) == [*plain, "max_waiting_texts", "max_waiting_tokens"]
+
+
+def test_sparse_and_multi_vectors_are_those_of_the_plain_calls(
+    export: Callable[..., Bundle], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    pytest.importorskip("torch", reason="needs torch, with which bge-m3's heads are written")
+    from seeded_roberta import write_roberta
+
+    folder = write_roberta(tmp_path_factory.mktemp("m3") / "checkpoint", rerank=False)
+    plain = Embedder(export(folder, folder.parent / "bundle", verify=False).path)
+    texts = [f"how do I bake bread {'now ' * (number % 4)}" for number in range(40)]
+
+    async def ask() -> Any:
+        async with AsyncEmbedder.from_embedder(plain) as model:
+            return await asyncio.gather(
+                *(model.encode_sparse([text, "a"]) for text in texts),
+                *(model.encode_multi_vector(text) for text in texts),
+                *(model.encode(text) for text in texts),
+            )
+
+    found = asyncio.run(ask())
+    for sparse, text in zip(found[:40], texts, strict=True):
+        assert [vector.as_dict() for vector in sparse] == [
+            vector.as_dict() for vector in plain.encode_sparse([text, "a"])
+        ]
+    for vectors, text in zip(found[40:80], texts, strict=True):
+        np.testing.assert_array_equal(vectors, plain.encode_multi_vector(text))
+    for vector, text in zip(found[80:], texts, strict=True):
+        np.testing.assert_array_equal(vector, plain.encode(text))
