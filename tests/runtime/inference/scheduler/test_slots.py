@@ -1,4 +1,4 @@
-"""The scheduler's slots: what shares a batch, what waits, and what ends. Runs are held back, so nothing depends on time."""
+"""The slots: what shares a batch, what waits, and what ends. Runs are held back, so that no test depends on time."""
 
 import asyncio
 import random
