@@ -16,6 +16,7 @@ LAYERS: Mapping[str, Sequence[Sequence[str]]] = {
         ("inference", "hub"),
         ("model",),
         ("embedder", "reranker", "ship"),
+        ("server",),
         ("command", "integrations", "function", "__pyinstaller"),
         ("embedge", "__main__", "serverless"),
     ),
