@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -111,6 +112,7 @@ def serve(
         access_log=access_log,
         shutdown_seconds=shutdown_seconds,
     )
+    process = os.getpid()
     status = supervise(
         lambda place: run_server(
             settings, sock, place, lambda models: None if place.restarts else _print(url, models, bool(keys))
@@ -118,6 +120,8 @@ def serve(
         sock,
         shutdown_seconds=shutdown_seconds,
     )
+    if unix_socket and os.getpid() == process:  # and not a child, which another one may replace
+        unix_socket.unlink(missing_ok=True)
     click.get_current_context().exit(status)
 
 

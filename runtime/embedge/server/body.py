@@ -85,7 +85,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     if not body.strip():
         raise RequestError("the body is empty; send a JSON object")
     try:
-        value = json.loads(body)
+        value = json.loads(body.decode())  # of bytes, json would also take UTF-16, which RFC 8259 does not allow
     except (ValueError, RecursionError) as error:  # ValueError also for what is not UTF-8, or a number of 5,000 digits
         reason = str(error) if isinstance(error, json.JSONDecodeError) else type(error).__name__
         raise RequestError(f"the body is not JSON ({reason}); send a JSON object as UTF-8") from error

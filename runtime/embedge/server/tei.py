@@ -16,6 +16,7 @@ from embedge.server.endpoint import Answer, Api, Serving, counted_answer, in_thr
 from embedge.server.fields import Fields
 from embedge.server.numbers import number_json, vectors_json
 from embedge.server.request_error import Kind, RequestError
+from embedge.server.token_list import list_tokens
 
 if TYPE_CHECKING:
     from embedge.inference.sparse import SparseVector
@@ -117,15 +118,11 @@ async def tokenize(serving: Serving, fields: Fields) -> Answer:
     """Answer ``POST /tokenize``: the tokens of each text, before truncation."""
     named = serving.models.any(fields.string("model"))
     texts, _ = fields.texts("inputs", ids=_IDS)
-    special = fields.flag("add_special_tokens", True)
-    prompt = _prompt(named.model, fields)
-    kept = [prompt + text for text in serving.cut(texts)[0]]
-    tokens = await asyncio.to_thread(named.model._engine.tokeniser.list_tokens, kept, special_tokens=special)
-    rows = [
-        [{"id": one.id, "text": one.text, "special": one.special, "start": one.start, "stop": one.stop} for one in row]
-        for row in tokens
-    ]
-    return Answer(await in_thread(lambda: to_json(rows), sum(map(len, rows)) * 4), len(texts), sum(map(len, rows)))
+    special, prompt = fields.flag("add_special_tokens", True), _prompt(named.model, fields)
+    path = named.model.bundle.path / "tokenizer.json"
+    rows = await asyncio.to_thread(list_tokens, path, [prompt + text for text in texts], special_tokens=special)
+    tokens = sum(map(len, rows))
+    return Answer(await in_thread(lambda: to_json(rows), 16 * tokens), len(texts), tokens)
 
 
 def info(serving: Serving) -> str:
