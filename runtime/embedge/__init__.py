@@ -22,6 +22,8 @@ The names below are imported on first use, so that ``import embedge`` is fast.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from embedge.async_embedder import AsyncEmbedder
+    from embedge.async_reranker import AsyncReranker
     from embedge.bundle.directory import Bundle
     from embedge.bundle.manifest import Manifest, Precision
     from embedge.embedder import Embedder
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
         InputTypeError,
         InputValueError,
         MissingExtraError,
+        OverloadedError,
         PrecisionNotFoundError,
         ProviderError,
         QualityError,
@@ -47,6 +50,8 @@ if TYPE_CHECKING:
     from embedge.version import __version__ as __version__
 
 __all__ = [
+    "AsyncEmbedder",
+    "AsyncReranker",
     "Bundle",
     "BundleCorruptError",
     "BundleError",
@@ -61,6 +66,7 @@ __all__ = [
     "MissingExtraError",
     "OnTruncate",
     "OutputPrecision",
+    "OverloadedError",
     "Precision",
     "PrecisionNotFoundError",
     "ProviderError",
@@ -87,6 +93,14 @@ def __getattr__(name: str) -> Any:
             from embedge.embedder import Embedder
 
             return Embedder
+        case "AsyncEmbedder":
+            from embedge.async_embedder import AsyncEmbedder
+
+            return AsyncEmbedder
+        case "AsyncReranker":
+            from embedge.async_reranker import AsyncReranker
+
+            return AsyncReranker
         case "Reranker":
             from embedge.reranker import Reranker
 

@@ -32,7 +32,7 @@ class BackgroundTask(Generic[Result]):
         self._error: BaseException | None = None
         self._ended = Semaphore(0)
         try:
-            _start(copy_context().run, self._run, daemon=daemon)
+            start_thread(copy_context().run, self._run, daemon=daemon)
             self._is_started = True
         except RuntimeError:  # "can't start new thread": there are too many, or the interpreter is shutting down
             self._is_started = False
@@ -69,8 +69,10 @@ class BackgroundTask(Generic[Result]):
         return self._result
 
 
-def _start(function: Callable[[Callable[[], None]], object], argument: Callable[[], None], *, daemon: bool) -> None:
-    """Call the function on a real thread.
+def start_thread(
+    function: Callable[[Callable[[], None]], object], argument: Callable[[], None], *, daemon: bool
+) -> None:
+    """Call the function with the argument on a real thread; raise RuntimeError if the system cannot start one.
 
     Once gevent or eventlet has patched ``threading``, a ``threading.Thread`` is only a greenlet, so it is not used
     then.

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from embedge.inference.jobs import Job
     from embedge.inference.sparse import SparseVector
 
     class TextOptions(TypedDict, total=False):
@@ -179,24 +180,23 @@ class Embedder(Model):
             InputValueError: a string is not valid Unicode, or is too long and ``on_truncate`` is ``"error"``, or an
                 option has a wrong value.
         """
-        check_arrays(convert_to_numpy, convert_to_tensor)
-        check_device(device, self.device)
-        options = VectorOptions.check(
-            self._manifest,
+        job, is_single = self._vector_job(
+            texts,
             prompt=prompt,
             prompt_name=prompt_name,
-            normalize=choose_normalize(normalize, normalize_embeddings, truncate_dim, module=self._manifest.normalize),
+            batch_tokens=batch_tokens,
+            normalize=normalize,
             truncate_dim=truncate_dim,
             precision=precision,
-            call=CallOptions.check(
-                batch_tokens=batch_tokens,
-                batch_size=batch_size,
-                on_truncate=on_truncate,
-                show_progress_bar=show_progress_bar,
-            ),
+            show_progress_bar=show_progress_bar,
+            on_truncate=on_truncate,
+            batch_size=batch_size,
+            normalize_embeddings=normalize_embeddings,
+            convert_to_numpy=convert_to_numpy,
+            convert_to_tensor=convert_to_tensor,
+            device=device,
         )
-        strings, is_single = check_texts(texts)
-        vectors = self._engine.encode(strings, options)
+        vectors = self._engine.run(job)
         return vectors[0] if is_single else vectors
 
     def encode_query(
@@ -307,21 +307,16 @@ class Embedder(Model):
             InputTypeError: as for ``encode``; the index is that in the whole stream.
             InputValueError: as for ``encode``; or the precision is ``"int8"`` or ``"uint8"``.
         """
-        options = VectorOptions.check(
-            self._manifest,
+        options, count = self._stream_options(
+            window=window,
             prompt=prompt,
             prompt_name=prompt_name,
+            batch_tokens=batch_tokens,
             normalize=normalize,
             truncate_dim=truncate_dim,
             precision=precision,
-            call=CallOptions.check(batch_tokens=batch_tokens, on_truncate=on_truncate, show_progress_bar=False),
+            on_truncate=on_truncate,
         )
-        if precision in RANGED:
-            raise InputValueError(
-                f"stream cannot give {precision}, which is scaled by the range of all vectors; "
-                "use encode, or stream float32"
-            )
-        count = check_count("window", window)
         source = iter([texts]) if isinstance(texts, str) else check_iterable(texts)
         return self._engine.stream(source, count, options)
 
@@ -363,17 +358,15 @@ class Embedder(Model):
             InputTypeError: as for ``encode``.
             InputValueError: as for ``encode``.
         """
-        if not self._manifest.sparse:
-            raise BundleError(
-                f"{self._manifest.model} has no lexical weights; use a model that has, such as bge-m3: "
-                "run `embedge export bge-m3`"
-            )
-        options = CallOptions.check(
-            batch_tokens=batch_tokens, on_truncate=on_truncate, show_progress_bar=show_progress_bar
+        job, is_single = self._sparse_job(
+            texts,
+            prompt=prompt,
+            prompt_name=prompt_name,
+            batch_tokens=batch_tokens,
+            show_progress_bar=show_progress_bar,
+            on_truncate=on_truncate,
         )
-        prefix = check_prefix(self._manifest, prompt=prompt, prompt_name=prompt_name)
-        strings, is_single = check_texts(texts)
-        vectors = self._engine.encode_sparse(strings, prefix, options)
+        vectors = self._engine.run(job)
         return vectors[0] if is_single else vectors
 
     @overload
@@ -416,17 +409,15 @@ class Embedder(Model):
             InputTypeError: as for ``encode``.
             InputValueError: as for ``encode``.
         """
-        if not self._manifest.multi_vector:
-            raise BundleError(
-                f"{self._manifest.model} has no multi-vectors; use a model that has, such as bge-m3: "
-                "run `embedge export bge-m3`"
-            )
-        options = CallOptions.check(
-            batch_tokens=batch_tokens, on_truncate=on_truncate, show_progress_bar=show_progress_bar
+        job, is_single = self._multi_vector_job(
+            texts,
+            prompt=prompt,
+            prompt_name=prompt_name,
+            batch_tokens=batch_tokens,
+            show_progress_bar=show_progress_bar,
+            on_truncate=on_truncate,
         )
-        prefix = check_prefix(self._manifest, prompt=prompt, prompt_name=prompt_name)
-        strings, is_single = check_texts(texts)
-        vectors = self._engine.encode_multi_vector(strings, prefix, options)
+        vectors = self._engine.run(job)
         return vectors[0] if is_single else vectors
 
     @overload
@@ -484,6 +475,121 @@ class Embedder(Model):
 
         return similarity_pairwise(first, second, self._manifest.similarity)
 
+    def _check_output(self, has: bool, what: str) -> None:
+        """Raise BundleError if the model does not have what the caller asks for."""
+        if not has:
+            raise BundleError(
+                f"{self._manifest.model} has no {what}; use a model that has, such as bge-m3: "
+                "run `embedge export bge-m3`"
+            )
+
     def _kind_prompt(self, kind: str, prompt: str | None, prompt_name: str | None) -> str | None:
         """Return the prompt that the caller passed, else the model's prompt for that kind of text."""
         return prompt if prompt is not None or prompt_name is not None else self._manifest.prompts.get(kind, "")
+
+    # The jobs of the methods above, for ``AsyncEmbedder`` too: the options and the texts, checked.
+
+    def _vector_job(
+        self,
+        texts: str | Iterable[str],
+        *,
+        prompt: str | None,
+        prompt_name: str | None,
+        batch_tokens: int | None,
+        normalize: bool | None,
+        truncate_dim: int | None,
+        precision: OutputPrecision,
+        show_progress_bar: bool | None,
+        on_truncate: OnTruncate,
+        batch_size: int | None,
+        normalize_embeddings: bool | None,
+        convert_to_numpy: bool,
+        convert_to_tensor: bool,
+        device: str | None,
+    ) -> tuple[Job[NDArray[Any]], bool]:
+        """Return the job of ``encode``, and whether there is one string."""
+        check_arrays(convert_to_numpy, convert_to_tensor)
+        check_device(device, self.device)
+        options = VectorOptions.check(
+            self._manifest,
+            prompt=prompt,
+            prompt_name=prompt_name,
+            normalize=choose_normalize(normalize, normalize_embeddings, truncate_dim, module=self._manifest.normalize),
+            truncate_dim=truncate_dim,
+            precision=precision,
+            call=CallOptions.check(
+                batch_tokens=batch_tokens,
+                batch_size=batch_size,
+                on_truncate=on_truncate,
+                show_progress_bar=show_progress_bar,
+            ),
+        )
+        strings, is_single = check_texts(texts)
+        return self._engine.jobs.vectors(strings, options), is_single
+
+    def _stream_options(
+        self,
+        *,
+        window: int | None,
+        prompt: str | None,
+        prompt_name: str | None,
+        batch_tokens: int | None,
+        normalize: bool | None,
+        truncate_dim: int | None,
+        precision: Literal["float32", "binary", "ubinary"],
+        on_truncate: OnTruncate,
+    ) -> tuple[VectorOptions, int | None]:
+        """Return the options of ``stream``, and its window."""
+        options = VectorOptions.check(
+            self._manifest,
+            prompt=prompt,
+            prompt_name=prompt_name,
+            normalize=normalize,
+            truncate_dim=truncate_dim,
+            precision=precision,
+            call=CallOptions.check(batch_tokens=batch_tokens, on_truncate=on_truncate, show_progress_bar=False),
+        )
+        if precision in RANGED:
+            raise InputValueError(
+                f"stream cannot give {precision}, which is scaled by the range of all vectors; "
+                "use encode, or stream float32"
+            )
+        return options, check_count("window", window)
+
+    def _sparse_job(
+        self,
+        texts: str | Iterable[str],
+        *,
+        prompt: str | None,
+        prompt_name: str | None,
+        batch_tokens: int | None,
+        show_progress_bar: bool | None,
+        on_truncate: OnTruncate,
+    ) -> tuple[Job[list[SparseVector]], bool]:
+        """Return the job of ``encode_sparse``, and whether there is one string."""
+        self._check_output(self._manifest.sparse, "lexical weights")
+        options = CallOptions.check(
+            batch_tokens=batch_tokens, on_truncate=on_truncate, show_progress_bar=show_progress_bar
+        )
+        prefix = check_prefix(self._manifest, prompt=prompt, prompt_name=prompt_name)
+        strings, is_single = check_texts(texts)
+        return self._engine.jobs.sparse(strings, prefix, options), is_single
+
+    def _multi_vector_job(
+        self,
+        texts: str | Iterable[str],
+        *,
+        prompt: str | None,
+        prompt_name: str | None,
+        batch_tokens: int | None,
+        show_progress_bar: bool | None,
+        on_truncate: OnTruncate,
+    ) -> tuple[Job[list[NDArray[np.float32]]], bool]:
+        """Return the job of ``encode_multi_vector``, and whether there is one string."""
+        self._check_output(self._manifest.multi_vector, "multi-vectors")
+        options = CallOptions.check(
+            batch_tokens=batch_tokens, on_truncate=on_truncate, show_progress_bar=show_progress_bar
+        )
+        prefix = check_prefix(self._manifest, prompt=prompt, prompt_name=prompt_name)
+        strings, is_single = check_texts(texts)
+        return self._engine.jobs.multi_vectors(strings, prefix, options), is_single

@@ -11,7 +11,8 @@
     ├── MissingExtraError           (ImportError) an optional package is not installed; the message has the pip command
     ├── ProviderError               an ONNX Runtime execution provider is not available or did not start
     ├── InputTypeError              (TypeError) an input is not a string, or an option has the wrong type
-    └── InputValueError             (ValueError) a text, the value of an option or an input file cannot be used
+    ├── InputValueError             (ValueError) a text, the value of an option or an input file cannot be used
+    └── OverloadedError             too many texts wait already; ``retry_after`` says when to try again
 
     TruncationWarning               (UserWarning) texts longer than the model's max_tokens were truncated
 
@@ -133,6 +134,18 @@ class InputTypeError(EmbedgeError, TypeError):
 
 class InputValueError(EmbedgeError, ValueError):
     """A text, the value of an option, or an input file cannot be used."""
+
+
+class OverloadedError(EmbedgeError):
+    """Too many texts or tokens wait already for an async model; nothing of the request was run.
+
+    Attributes:
+        retry_after: after how many seconds to try again, about when the texts that wait will have been run.
+    """
+
+    def __init__(self, *args: object, retry_after: float = 1.0) -> None:
+        super().__init__(*args)
+        self.retry_after = retry_after
 
 
 class TruncationWarning(UserWarning):

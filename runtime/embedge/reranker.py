@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from embedge.inference.jobs import Job
+
     class ScoreOptions(TypedDict, total=False):
         """Keywords of ``Reranker.score``, for its overloads."""
 
@@ -107,15 +109,14 @@ class Reranker(Model):
             InputValueError: a string is not valid Unicode, a query leaves no room for its document, a pair is too long
                 and ``on_truncate`` is ``"error"``, or an option has a wrong value.
         """
-        from embedge.inference.pool import sigmoid
-
-        options = CallOptions.check(
-            batch_tokens=batch_tokens, on_truncate=on_truncate, show_progress_bar=show_progress_bar
+        job, is_single, use_sigmoid = self._score_job(
+            pairs,
+            normalize=normalize,
+            batch_tokens=batch_tokens,
+            show_progress_bar=show_progress_bar,
+            on_truncate=on_truncate,
         )
-        use_sigmoid = check_bool("normalize", normalize)
-        checked, is_single = check_pairs(pairs)
-        scores = self._engine.score(checked, options)
-        scores = sigmoid(scores) if use_sigmoid else scores
+        scores = scaled(self._engine.run(job), use_sigmoid)
         return scores[0] if is_single else scores
 
     def rank(
@@ -147,23 +148,64 @@ class Reranker(Model):
             InputTypeError: as for ``score``.
             InputValueError: as for ``score``; or ``top_k`` is below 1.
         """
-        from embedge.inference.pool import sigmoid
-
-        most, use_sigmoid = check_count("top_k", top_k), check_bool("normalize", normalize)
-        if not isinstance(query, str):
-            raise InputTypeError(f"query must be a string, found {type(query).__name__}")
-        if isinstance(documents, str):
-            raise InputTypeError("documents must be a list of strings, found one string; put it in a list")
-        texts = take_texts(check_iterable(documents, name="documents", kind="a list of strings"), None, 0)
+        pairs, most, use_sigmoid = check_ranking(query, documents, top_k=top_k, normalize=normalize)
         scores = self.score(
-            [(query, text) for text in texts],
-            batch_tokens=batch_tokens,
-            show_progress_bar=show_progress_bar,
-            on_truncate=on_truncate,
+            pairs, batch_tokens=batch_tokens, show_progress_bar=show_progress_bar, on_truncate=on_truncate
         )
-        order = (-scores).argsort(kind="stable")[:most]  # by logits: high ones have the same sigmoid, rounded
-        scores = sigmoid(scores) if use_sigmoid else scores
-        return [(int(index), float(scores[index])) for index in order]
+        return ranked(scores, most, use_sigmoid)
+
+    def _score_job(
+        self,
+        pairs: tuple[str, str] | Iterable[Sequence[str]],
+        *,
+        normalize: bool,
+        batch_tokens: int | None,
+        show_progress_bar: bool | None,
+        on_truncate: OnTruncate,
+    ) -> tuple[Job[NDArray[np.float32]], bool, bool]:
+        """Return the job of ``score``, whether there is one pair, and whether to map the scores to 0 to 1.
+
+        ``AsyncReranker`` uses it, too.
+        """
+        options = CallOptions.check(
+            batch_tokens=batch_tokens, on_truncate=on_truncate, show_progress_bar=show_progress_bar
+        )
+        use_sigmoid = check_bool("normalize", normalize)
+        checked, is_single = check_pairs(pairs)
+        return self._engine.jobs.scores(checked, options), is_single, use_sigmoid
+
+
+def scaled(scores: NDArray[np.float32], use_sigmoid: bool) -> NDArray[np.float32]:
+    """Return logits as they are, or mapped to between 0 and 1."""
+    from embedge.inference.pool import sigmoid
+
+    return sigmoid(scores) if use_sigmoid else scores
+
+
+def check_ranking(
+    query: Any, documents: Any, *, top_k: int | None, normalize: bool
+) -> tuple[list[tuple[str, str]], int | None, bool]:
+    """Return the pairs that ``rank`` scores, how many to return, and whether to map the scores to 0 to 1.
+
+    Raises:
+        InputTypeError: the query is not a string, the documents are no list of strings, or an option has the wrong
+            type.
+        InputValueError: ``top_k`` is below 1.
+    """
+    most, use_sigmoid = check_count("top_k", top_k), check_bool("normalize", normalize)
+    if not isinstance(query, str):
+        raise InputTypeError(f"query must be a string, found {type(query).__name__}")
+    if isinstance(documents, str):
+        raise InputTypeError("documents must be a list of strings, found one string; put it in a list")
+    texts = take_texts(check_iterable(documents, name="documents", kind="a list of strings"), None, 0)
+    return [(query, text) for text in texts], most, use_sigmoid
+
+
+def ranked(scores: NDArray[np.float32], most: int | None, use_sigmoid: bool) -> list[tuple[int, float]]:
+    """Return the positions of scores and the scores, the best first, by logits: high ones have the same sigmoid."""
+    order = (-scores).argsort(kind="stable")[:most]
+    shown = scaled(scores, use_sigmoid)
+    return [(int(index), float(shown[index])) for index in order]
 
 
 def check_pairs(pairs: Any) -> tuple[list[tuple[str, str]], bool]:

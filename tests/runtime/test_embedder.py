@@ -193,7 +193,7 @@ def test_a_pickle_takes_the_cores_of_where_it_is_opened(tiny_bundle: Bundle, mon
     """A model that was given `threads` keeps that number."""
     pickles = [pickle.dumps(Embedder(tiny_bundle.path, threads=threads)) for threads in (None, 1)]
     monkeypatch.setattr("embedge.model.usable_cores", lambda: 3)
-    assert [pickle.loads(data)._engine._workers._cores for data in pickles] == [3, 1]
+    assert [pickle.loads(data)._engine.workers._cores for data in pickles] == [3, 1]
 
 
 def test_truncation_is_told(tiny: Embedder) -> None:

@@ -143,7 +143,7 @@ def test_the_commands_scores_are_exact(
 ) -> None:
     """Also small ones, such as a passage gets that answers nothing: six decimals would make them all 0."""
     given = np.array(logits, np.float32)
-    monkeypatch.setattr("embedge.inference.engine.Engine.score", lambda *arguments, **options: given)
+    monkeypatch.setattr("embedge.inference.engine.Engine.run", lambda *arguments: given)
     done = runner().invoke(
         cli, ["rerank", "q", "a", "b", "c", "d", "-m", str(bundle.path), *["--normalize"][:normalize]]
     )
@@ -157,5 +157,5 @@ def test_the_commands_scores_are_exact(
 def test_normalised_ranks_are_those_of_the_logits(model: Reranker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Logits this high are 1, all of them, in float32."""
     logits = np.array([20, 22, 21, 23], np.float32)
-    monkeypatch.setattr(model._engine, "score", lambda *arguments, **options: logits)
+    monkeypatch.setattr(model._engine, "run", lambda job: logits)
     assert [index for index, _ in model.rank("bread", DOCUMENTS, normalize=True)] == [3, 1, 2, 0]

@@ -44,7 +44,7 @@ class _Parent:
         if parent in ("single", "busy"):
             for text in _TEXTS:
                 self.encode([text])
-            assert self.model._engine._workers._all_cores, "no session has threads of its own"
+            assert self.model._engine.workers._all_cores, "no session has threads of its own"
         self.ends = False
         self.threads = [Thread(target=self._encode_on) for _ in range(2 if parent == "busy" else 0)]
         for thread in self.threads:

@@ -48,6 +48,10 @@ _DEFAULT = Limits()
               help="Largest number of texts in a request.")  # fmt: skip
 @click.option("--max-characters", type=click.IntRange(min=1), default=_DEFAULT.characters, show_default=True,
               metavar="N", help="Characters of a text that are read; more count as truncated.")  # fmt: skip
+@click.option("--max-waiting-texts", type=click.IntRange(min=1), default=_DEFAULT.waiting_texts, show_default=True,
+              metavar="N", help="Texts that wait for a core; requests beyond it get 429.")  # fmt: skip
+@click.option("--max-waiting-tokens", type=click.IntRange(min=1), default=_DEFAULT.waiting_tokens, show_default=True,
+              metavar="N", help="Tokens of these texts.")  # fmt: skip
 @click.option("--request-seconds", type=click.FloatRange(min=0, min_open=True), default=_DEFAULT.request_seconds,
               show_default=True, metavar="S", help="Longest time for an answer.")  # fmt: skip
 @click.option("--shutdown-seconds", type=click.FloatRange(min=0, min_open=True), default=30.0, show_default=True,
@@ -69,6 +73,8 @@ def serve(
     max_body_bytes: int,
     max_texts: int,
     max_characters: int,
+    max_waiting_texts: int,
+    max_waiting_tokens: int,
     request_seconds: float,
     shutdown_seconds: float,
     access_log: bool,
@@ -105,7 +111,12 @@ def serve(
         threads=threads,
         local_files_only=local_files_only,
         limits=Limits(
-            body_bytes=max_body_bytes, texts=max_texts, characters=max_characters, request_seconds=request_seconds
+            body_bytes=max_body_bytes,
+            texts=max_texts,
+            characters=max_characters,
+            request_seconds=request_seconds,
+            waiting_texts=max_waiting_texts,
+            waiting_tokens=max_waiting_tokens,
         ),
         keys=keys,
         auto_truncate=auto_truncate,

@@ -60,9 +60,18 @@ def plan_batches(
         members.setdefault(tokens, []).append(position)
     batches: list[Batch] = []
     for tokens in sorted(members, reverse=True):
-        default = _BUDGET_OF_SHORT if tokens <= _SHORT else _BUDGET_OF_LONG
-        rows = max(1, (default if batch_tokens is None else batch_tokens) // max(1, tokens))
-        rows = min(rows, batch_size or rows)
+        rows = rows_of_batch(tokens, batch_tokens=batch_tokens, batch_size=batch_size)
         positions = members[tokens]
         batches += [Batch(tokens, tuple(positions[i : i + rows])) for i in range(0, len(positions), rows)]
     return tuple(sorted(batches, key=lambda batch: -batch.total_tokens))
+
+
+def rows_of_batch(tokens: int, *, batch_tokens: int | None, batch_size: int | None) -> int:
+    """Return the largest number of texts of one token count in a batch; see ``plan_batches`` for the arguments.
+
+    >>> rows_of_batch(3, batch_tokens=10, batch_size=None), rows_of_batch(3, batch_tokens=10, batch_size=2)
+    (3, 2)
+    """
+    default = _BUDGET_OF_SHORT if tokens <= _SHORT else _BUDGET_OF_LONG
+    rows = max(1, (default if batch_tokens is None else batch_tokens) // max(1, tokens))
+    return min(rows, batch_size or rows)

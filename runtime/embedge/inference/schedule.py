@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 from embedge.inference.options import CallOptions
-from embedge.inference.plan import Batch, plan_batches
+from embedge.inference.plan import Batch, plan_batches, rows_of_batch
 
 Chunk = TypeVar("Chunk")
 Prepared = TypeVar("Prepared")
@@ -29,6 +29,12 @@ class Schedule(Protocol):
 
     def plan(self, token_counts: Sequence[int], options: CallOptions) -> Sequence[Batch]:
         """Return the batches of one chunk."""
+
+    def shared_by(self, tokens: int) -> int:
+        """Return a number that is the same for two token counts if texts of these may share a batch."""
+
+    def room(self, tokens: int, options: CallOptions) -> int:
+        """Return how many tokens of waiting requests, of which the first text has ``tokens``, to plan together."""
 
 
 class CpuSchedule:
@@ -54,3 +60,11 @@ class CpuSchedule:
     def plan(self, token_counts: Sequence[int], options: CallOptions) -> Sequence[Batch]:
         """Return batches of texts of equal token count."""
         return plan_batches(token_counts, batch_tokens=options.batch_tokens, batch_size=options.batch_size)
+
+    def shared_by(self, tokens: int) -> int:
+        """Return the token count: only texts of equal token count share a batch."""
+        return tokens
+
+    def room(self, tokens: int, options: CallOptions) -> int:
+        """Return the tokens of one batch."""
+        return tokens * rows_of_batch(tokens, batch_tokens=options.batch_tokens, batch_size=options.batch_size)

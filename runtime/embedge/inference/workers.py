@@ -106,6 +106,19 @@ class Workers:
         if all_cores is not None:
             self._run_times.record(plan, perf_counter() - start, all_cores=is_shared)
 
+    @property
+    def cores(self) -> int:
+        """How many batches may run at the same time: 1 on a GPU."""
+        return self._cores
+
+    def run_on_one_core(self, plan: Sequence[Batch], run_batch: Callable[[Session, Batch], object]) -> None:
+        """Call ``run_batch`` with a session and each batch, one after the other on this thread, on one core.
+
+        It waits while all cores are taken. The first error ends the call.
+        """
+        self._recover_from_fork()
+        self._run_waiting(deque(plan), run_batch)
+
     def _run_in_parallel(self, plan: Sequence[Batch], run_batch: Callable[[Session, Batch], object]) -> None:
         """Run each batch on one core, several batches at the same time."""
         self._recover_from_fork()

@@ -45,8 +45,8 @@ async def embed_texts(serving: Serving, fields: Fields) -> Answer:
     dimensions = fields.count("output_dimension", most=named.model.dimension)
     prompt_text = named.model.prompts.get(prompt, "") if prompt else ""
     truncate = _truncate(fields, named.model.bundle.manifest.truncation_side)
-    kept, options = serving.text_options(named, texts, prompt=prompt_text, truncate=truncate)
-    counted = await embed(named.model, kept, options, normalize=None, dimensions=dimensions)
+    kept, options = serving.text_options(texts, prompt=prompt_text, truncate=truncate)
+    counted = await embed(named.queue, kept, options, normalize=None, dimensions=dimensions)
 
     def write() -> str:
         rows = ",".join(f'"{name}":{_write(name, counted.result)}' for name in types)
@@ -88,7 +88,7 @@ async def rerank(serving: Serving, fields: Fields) -> Answer:
     most = fields.count("top_n")
     kept, cut = serving.cut(documents)
     pairs = [(query[: serving.limits.characters], text) for text in kept]
-    counted = await score(named.model, pairs, truncate=True, cut=cut)
+    counted = await score(named.queue, pairs, truncate=True, cut=cut)
     scores = sigmoid(counted.result).tolist()
     with_text = fields.flag("return_documents", False)
 

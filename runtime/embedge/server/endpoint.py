@@ -19,11 +19,10 @@ from embedge.server.fields import Fields
 from embedge.server.request_error import SHARED, Kind, RequestError
 
 if TYPE_CHECKING:
-    from embedge.embedder import Embedder
     from embedge.server.body import BodyReader
     from embedge.server.limits import Limits
     from embedge.server.metrics import Metrics
-    from embedge.server.served import Models, Named
+    from embedge.server.served import Models
 
 JSON = "application/json"
 TRUNCATED = "x-truncated-texts"  # the header that tells how many texts were truncated
@@ -53,13 +52,13 @@ class Serving:
         fallback = default if self.auto_truncate is None else self.auto_truncate
         return fields.flag("truncate", fallback)
 
-    def cut(self, texts: Sequence[str]) -> tuple[list[str], int]:
-        """Return texts without what is beyond the limit on characters, and how many were cut."""
+    def cut(self, texts: Sequence[str]) -> tuple[list[str], list[int]]:
+        """Return texts without what is beyond the limit on characters, and the positions of those that were cut."""
         most = self.limits.characters
-        return [text[:most] for text in texts], sum(len(text) > most for text in texts)
+        return [text[:most] for text in texts], [at for at, text in enumerate(texts) if len(text) > most]
 
     def text_options(
-        self, named: Named[Embedder], texts: Sequence[str], *, prompt: str, truncate: bool
+        self, texts: Sequence[str], *, prompt: str, truncate: bool
     ) -> tuple[list[str], TextOptions]:
         """Return texts and options for a call."""
         kept, cut = self.cut(texts)

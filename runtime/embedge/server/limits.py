@@ -15,6 +15,8 @@ class Limits:
         request_seconds: time for one request, from its last byte to its answer.
         receive_seconds: time for a client to send the head of a request, and again to send its body.
         all_body_bytes: bytes of all bodies that are in memory at once.
+        waiting_texts: texts that wait for a core; a request beyond it gets 429.
+        waiting_tokens: tokens of these texts; 262,144 are what two cores embed with bge-small in 15 seconds.
     """
 
     body_bytes: int = 16 << 20
@@ -23,3 +25,5 @@ class Limits:
     request_seconds: float = 60
     receive_seconds: float = 30
     all_body_bytes: int = 256 << 20
+    waiting_texts: int = 4096
+    waiting_tokens: int = 262_144

@@ -37,8 +37,8 @@ async def embed_input(serving: Serving, fields: Fields) -> Answer:
     named = serving.models.embedder(fields.required_string("model"))
     texts, _ = fields.texts("input", ids=_IDS)
     dimensions = fields.count("dimensions", most=named.model.dimension)
-    kept, options = serving.text_options(named, texts, prompt="", truncate=serving.truncate(fields, True))
-    counted = await embed(named.model, kept, options, normalize=None, dimensions=dimensions)
+    kept, options = serving.text_options(texts, prompt="", truncate=serving.truncate(fields, True))
+    counted = await embed(named.queue, kept, options, normalize=None, dimensions=dimensions)
     rows = await in_thread(lambda: vectors_json(counted.result), counted.result.size)
     spent = time.perf_counter_ns() - begin
     counts = f'"total_duration":{spent},"load_duration":0,"prompt_eval_count":{counted.tokens}'
@@ -50,8 +50,8 @@ async def embed_prompt(serving: Serving, fields: Fields) -> Answer:
     """Answer ``POST /api/embeddings``: one vector of one text."""
     named = serving.models.embedder(fields.required_string("model"))
     text = fields.required_string("prompt")
-    kept, options = serving.text_options(named, [text], prompt="", truncate=serving.truncate(fields, True))
-    counted = await embed(named.model, kept, options, normalize=None, dimensions=None)
+    kept, options = serving.text_options([text], prompt="", truncate=serving.truncate(fields, True))
+    counted = await embed(named.queue, kept, options, normalize=None, dimensions=None)
     return counted_answer(f'{{"embedding":{vector_json(counted.result[0])}}}', 1, counted)
 
 
@@ -81,7 +81,7 @@ def version(serving: Serving) -> str:
     return to_json({"version": __version__})
 
 
-def _tag(named: Named[Model]) -> dict[str, Any]:
+def _tag(named: Named[Any, Any]) -> dict[str, Any]:
     bundle = named.model.bundle
     file = bundle.manifest.precisions[named.model.precision].file
     files = [entry for path, entry in bundle.manifest.files.items() if path.startswith(file)]
@@ -96,6 +96,6 @@ def _tag(named: Named[Model]) -> dict[str, Any]:
     }
 
 
-def _details(named: Named[Model]) -> dict[str, Any]:
+def _details(named: Named[Any, Any]) -> dict[str, Any]:
     family = named.model.bundle.manifest.architecture
     return {"format": "onnx", "family": family, "families": [family], "quantization_level": named.model.precision}

@@ -44,8 +44,8 @@ async def embeddings(serving: Serving, fields: Fields) -> Answer:
     texts, _ = fields.texts("input", ids=_IDS)
     as_base64 = fields.choice("encoding_format", ("float", "base64"), "float") == "base64"
     dimensions = fields.count("dimensions", most=named.model.dimension)
-    kept, options = serving.text_options(named, texts, prompt="", truncate=serving.truncate(fields, False))
-    counted = await embed(named.model, kept, options, normalize=None, dimensions=dimensions)
+    kept, options = serving.text_options(texts, prompt="", truncate=serving.truncate(fields, False))
+    counted = await embed(named.queue, kept, options, normalize=None, dimensions=dimensions)
 
     def write() -> str:
         rows = (f'"{vector_base64(row)}"' if as_base64 else vector_json(row) for row in counted.result)
@@ -66,5 +66,5 @@ def one_model(serving: Serving, name: str) -> str:
     return to_json(_describe(serving.models.any(name)))
 
 
-def _describe(named: Named[Any]) -> dict[str, Any]:
+def _describe(named: Named[Any, Any]) -> dict[str, Any]:
     return {"id": named.name, "object": "model", "created": 0, "owned_by": "embedge"}

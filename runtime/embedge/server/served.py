@@ -4,48 +4,58 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from embedge.errors import short
 from embedge.server.request_error import RequestError
 
 if TYPE_CHECKING:
+    from embedge.async_embedder import AsyncEmbedder
+    from embedge.async_model import AsyncModel
+    from embedge.async_reranker import AsyncReranker
     from embedge.embedder import Embedder
     from embedge.model import Model
     from embedge.reranker import Reranker
 
 AnyModel = TypeVar("AnyModel", bound="Model", covariant=True)
+AnyQueue = TypeVar("AnyQueue", bound="AsyncModel[Any]", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Named(Generic[AnyModel]):
-    """A model and its names: the one that answers use, and all that requests may use."""
+class Named(Generic[AnyModel, AnyQueue]):
+    """A model with its queue and its names: the one that answers use, and all that requests may use."""
 
     name: str
     names: frozenset[str]
     model: AnyModel
+    queue: AnyQueue
 
 
-def named(model: AnyModel, argument: str) -> Named[AnyModel]:
+def named(model: AnyModel, queue: AnyQueue, argument: str) -> Named[AnyModel, AnyQueue]:
     """Return a model with its names: what the command was given, the manifest's, and the id on the hub."""
     manifest = model.bundle.manifest
     hub_id = manifest.source.hub_id
     names = {manifest.model, argument, *([hub_id] if hub_id else [])}
-    return Named(manifest.model, frozenset(names), model)
+    return Named(manifest.model, frozenset(names), model, queue)
+
+
+AnEmbedder = Named["Embedder", "AsyncEmbedder"]
+AReranker = Named["Reranker", "AsyncReranker"]
+OneNamed = TypeVar("OneNamed", bound=Named[Any, Any])
 
 
 @dataclass(frozen=True, slots=True)
 class Models:
     """The embedders and rerankers of a server, in the order of the command's arguments."""
 
-    embedders: Sequence[Named[Embedder]]
-    rerankers: Sequence[Named[Reranker]]
+    embedders: Sequence[AnEmbedder]
+    rerankers: Sequence[AReranker]
 
-    def __iter__(self) -> Iterator[Named[Embedder] | Named[Reranker]]:
+    def __iter__(self) -> Iterator[AnEmbedder | AReranker]:
         yield from self.embedders
         yield from self.rerankers
 
-    def embedder(self, name: str | None) -> Named[Embedder]:
+    def embedder(self, name: str | None) -> AnEmbedder:
         """Return the embedder of a name, or the first one if a request names none.
 
         Raises:
@@ -53,20 +63,31 @@ class Models:
         """
         return _find(self.embedders, name, "embedder", self._known())
 
-    def reranker(self, name: str | None) -> Named[Reranker]:
+    def reranker(self, name: str | None) -> AReranker:
         """Return the reranker of a name, or the first one if a request names none; raises as ``embedder``."""
         return _find(self.rerankers, name, "reranker", self._known())
 
-    def any(self, name: str | None) -> Named[Model]:
+    def any(self, name: str | None) -> AnEmbedder | AReranker:
         """Return the model of a name, or the first one; raises as ``embedder``."""
-        return _find([*self.embedders, *self.rerankers], name, "model", self._known())
+        everything: list[AnEmbedder | AReranker] = [*self.embedders, *self.rerankers]
+        return _find(everything, name, "model", self._known())
+
+    def waiting(self) -> tuple[int, int]:
+        """Return how many texts wait for a core, and their tokens."""
+        counts = [one.queue.waiting for one in self]
+        return sum(texts for texts, _ in counts), sum(tokens for _, tokens in counts)
+
+    async def close(self) -> None:
+        """Close the models, when what runs has ended."""
+        for one in self:
+            await one.queue.close()
 
     def _known(self) -> str:
         kinds = [(self.embedders, "embedder"), (self.rerankers, "reranker")]
         return ", ".join(f"{one.name} ({kind})" for models, kind in kinds for one in models)
 
 
-def _find(models: Sequence[Named[AnyModel]], name: str | None, kind: str, known: str) -> Named[AnyModel]:
+def _find(models: Sequence[OneNamed], name: str | None, kind: str, known: str) -> OneNamed:
     if name is None and models:
         return models[0]
     # Ollama's clients may add the tag that is their default.

@@ -67,15 +67,12 @@ def serve(settings: Settings, sock: socket, place: Place, on_ready: Callable[[Mo
     from embedge.server.process import run
 
     limits = settings.limits
-    metrics = Metrics(lambda: (0, 0), place.restarts)
+    metrics = Metrics(models.waiting, place.restarts)
     serving = Serving(models, limits, BodyReader(limits), metrics, settings.auto_truncate)
 
     def ready() -> None:
         place.tell_ready()
         on_ready(models)
-
-    async def close() -> None:
-        """Close the models."""
 
     run(
         make_app(serving, settings.keys, access_log=settings.access_log),
@@ -83,20 +80,42 @@ def serve(settings: Settings, sock: socket, place: Place, on_ready: Callable[[Mo
         receive_seconds=limits.receive_seconds,
         shutdown_seconds=settings.shutdown_seconds,
         on_ready=ready,
-        close=close,
+        close=models.close,
         parent=place.parent,
     )
 
 
 def load_models(settings: Settings) -> Models:
     """Return the models, loaded; raises as ``Embedder``."""
-    from embedge.embedder import Embedder
-    from embedge.reranker import Reranker
+    from embedge.async_embedder import AsyncEmbedder
+    from embedge.async_reranker import AsyncReranker
     from embedge.server.served import Models, named
 
-    common = {"precision": settings.precision, "device": settings.device, "threads": settings.threads}
+    def embedder(name: str) -> AsyncEmbedder:
+        return AsyncEmbedder(
+            name,
+            precision=settings.precision,
+            device=settings.device,
+            threads=settings.threads,
+            local_files_only=settings.local_files_only,
+            max_waiting_texts=settings.limits.waiting_texts,
+            max_waiting_tokens=settings.limits.waiting_tokens,
+        )
 
-    def load(kind: type[Embedder] | type[Reranker], names: Sequence[str]) -> list[object]:
-        return [named(kind(name, **common, local_files_only=settings.local_files_only), name) for name in names]
+    def reranker(name: str) -> AsyncReranker:
+        return AsyncReranker(
+            name,
+            precision=settings.precision,
+            device=settings.device,
+            threads=settings.threads,
+            local_files_only=settings.local_files_only,
+            max_waiting_texts=settings.limits.waiting_texts,
+            max_waiting_tokens=settings.limits.waiting_tokens,
+        )
 
-    return Models(load(Embedder, settings.embedders), load(Reranker, settings.rerankers))
+    embedders = [(name, embedder(name)) for name in settings.embedders]
+    rerankers = [(name, reranker(name)) for name in settings.rerankers]
+    return Models(
+        [named(queue.embedder, queue, name) for name, queue in embedders],
+        [named(queue.reranker, queue, name) for name, queue in rerankers],
+    )

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from embedge.errors import BundleError
-from embedge.server.calls import embed, embed_multi_vector, embed_sparse, score
+from embedge.server.calls import TextOptions, embed, embed_multi_vector, embed_sparse, score
 from embedge.server.endpoint import Answer, Api, Serving, counted_answer, in_thread, lacking, to_json
 from embedge.server.fields import Fields
 from embedge.server.numbers import number_json, vectors_json
@@ -39,10 +39,10 @@ async def embed_inputs(serving: Serving, fields: Fields) -> Answer:
     """Answer ``POST /embed``: a list of vectors, also for one string."""
     named = serving.models.embedder(fields.string("model"))
     texts, _ = fields.texts("inputs", ids=_IDS)
-    kept, options = _options(serving, fields, named, texts)
+    kept, options = _options(serving, fields, named.model, texts)
     normalize = fields.optional_flag("normalize")
     dimensions = fields.count("dimensions", most=named.model.dimension)
-    counted = await embed(named.model, kept, options, normalize=normalize, dimensions=dimensions)
+    counted = await embed(named.queue, kept, options, normalize=normalize, dimensions=dimensions)
     content = await in_thread(lambda: vectors_json(counted.result), counted.result.size)
     return counted_answer(content, len(texts), counted)
 
@@ -58,9 +58,9 @@ async def sparse(serving: Serving, fields: Fields) -> Answer:
     """Answer ``POST /embed_sparse``: for each text a list of token ids with their weights."""
     named = serving.models.embedder(fields.string("model"))
     texts, _ = fields.texts("inputs", ids=_IDS)
-    kept, options = _options(serving, fields, named, texts)
+    kept, options = _options(serving, fields, named.model, texts)
     try:
-        counted = await embed_sparse(named.model, kept, options)
+        counted = await embed_sparse(named.queue, kept, options)
     except BundleError as error:
         raise lacking(error, named.model.bundle.manifest.sparse) from error
     content = await in_thread(lambda: _sparse_json(counted.result), sum(map(len, counted.result)))
@@ -71,9 +71,9 @@ async def embed_all(serving: Serving, fields: Fields) -> Answer:
     """Answer ``POST /embed_all``: for each text a vector for each token, from the model's multi-vector head."""
     named = serving.models.embedder(fields.string("model"))
     texts, _ = fields.texts("inputs", ids=_IDS)
-    kept, options = _options(serving, fields, named, texts)
+    kept, options = _options(serving, fields, named.model, texts)
     try:
-        counted = await embed_multi_vector(named.model, kept, options)
+        counted = await embed_multi_vector(named.queue, kept, options)
     except BundleError as error:
         raise lacking(error, named.model.bundle.manifest.multi_vector) from error
     numbers = sum(vectors.size for vectors in counted.result)
@@ -88,8 +88,8 @@ async def similarity(serving: Serving, fields: Fields) -> Answer:
     parameters = fields.member("parameters") if "parameters" in fields else fields
     named = serving.models.embedder(fields.string("model"))
     texts = [source, *others]
-    kept, options = _options(serving, parameters, named, texts)
-    counted = await embed(named.model, kept, options, normalize=None, dimensions=None)
+    kept, options = _options(serving, parameters, named.model, texts)
+    counted = await embed(named.queue, kept, options, normalize=None, dimensions=None)
     scores = named.model.similarity(counted.result[0], counted.result[1:])[0]
     return counted_answer(f"[{','.join(map(number_json, scores.tolist()))}]", len(texts), counted)
 
@@ -104,7 +104,7 @@ async def rerank(serving: Serving, fields: Fields) -> Answer:
     truncate = _truncate(serving, fields, named.model)
     kept, cut = serving.cut(texts)
     pairs = [(query[: serving.limits.characters], text) for text in kept]
-    counted = await score(named.model, pairs, truncate=truncate, cut=cut)
+    counted = await score(named.queue, pairs, truncate=truncate, cut=cut)
     order = (-counted.result).argsort(kind="stable").tolist()  # by logits: high ones have the same sigmoid, rounded
     scores = (counted.result if raw else sigmoid(counted.result)).tolist()
     items = (
@@ -141,7 +141,7 @@ def info(serving: Serving) -> str:
     )
 
 
-def _describe(named: Named[Model]) -> dict[str, Any]:
+def _describe(named: Named[Any, Any]) -> dict[str, Any]:
     manifest = named.model.bundle.manifest
     reranks = manifest.task == "rerank"
     kind = {"reranker": {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}}
@@ -159,9 +159,9 @@ def _describe(named: Named[Model]) -> dict[str, Any]:
     }
 
 
-def _options(serving: Serving, fields: Fields, named: Named[Any], texts: Sequence[str]) -> tuple[list[str], Any]:
-    truncate = _truncate(serving, fields, named.model)
-    return serving.text_options(named, texts, prompt=_prompt(named.model, fields), truncate=truncate)
+def _options(serving: Serving, fields: Fields, model: Model, texts: Sequence[str]) -> tuple[list[str], TextOptions]:
+    truncate = _truncate(serving, fields, model)
+    return serving.text_options(texts, prompt=_prompt(model, fields), truncate=truncate)
 
 
 def _truncate(serving: Serving, fields: Fields, model: Model) -> bool:

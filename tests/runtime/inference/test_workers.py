@@ -318,7 +318,7 @@ def test_vectors_are_bitwise_the_same_on_every_session(tiny_bundle: Any, threads
     text = "the cat sat on mat and ran far away over blue river stone bread bake how do i "
     texts = [text * 3, "the cat", text] * 20
     single = np.stack([model.encode(text) for text in texts])
-    workers = model._engine._workers
+    workers = model._engine.workers
     assert workers._one_thread[0].prepacked
     assert (workers._all_cores is not None) == (threads == 2)
     assert np.array_equal(model.encode(texts, batch_tokens=64), single)
@@ -374,7 +374,7 @@ def test_a_relative_path_outlives_a_change_of_directory(
     monkeypatch.chdir(tmp_path)
     for _ in range(40):
         model.encode("the cat sat on mat and ran far away over blue river stone bread bake " * 3)
-    assert model._engine._workers._all_cores is not None
+    assert model._engine.workers._all_cores is not None
     assert pickle.loads(pickle.dumps(model)).dimension == model.dimension
 
 

@@ -130,7 +130,7 @@ def test_texts_that_are_too_long_are_refused_unless_a_request_says_otherwise(
     path, body = changed(api, ["a", LONG])
     reply = server.post(path, body)
     assert reply.status == status
-    assert "1 of 2 texts are longer than 64 tokens" in sentence(reply)
+    assert "text 1 is longer than 64 tokens" in sentence(reply)
     reply = server.post(path, {**body, "truncate": True})
     assert (reply.status, reply.headers["x-truncated-texts"]) == (200, "1")
 

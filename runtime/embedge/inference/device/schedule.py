@@ -15,6 +15,9 @@ Chunk = TypeVar("Chunk")
 Prepared = TypeVar("Prepared")
 
 _AHEAD = 2  # chunks that are prepared ahead of the one that runs
+# Tokens of waiting requests that are planned together: some two batches. Then texts of similar length meet, and a
+# request that comes meanwhile waits for two batches at most.
+_PLANNED_TOGETHER = 32_768
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +53,11 @@ class DeviceSchedule:
             batch_tokens=options.batch_tokens,
             batch_size=options.batch_size,
         )
+
+    def shared_by(self, tokens: int) -> int:
+        """Return 0: any texts may share a batch, which is padded."""
+        return 0
+
+    def room(self, tokens: int, options: CallOptions) -> int:
+        """Return the tokens of some two batches."""
+        return _PLANNED_TOGETHER

@@ -32,7 +32,7 @@ def schedule_of(model: Model) -> DeviceSchedule:
 
 def as_on_a_gpu(model: Any) -> Any:
     """The model, with the schedule of a GPU."""
-    model._engine._schedule = schedule_of(model)
+    model._engine.schedule = schedule_of(model)
     return model
 
 
@@ -55,7 +55,7 @@ def test_vectors_are_those_of_the_cpus_schedule(pooled: Path) -> None:
 def test_batches_are_padded(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else these tests would show nothing."""
     model = as_on_a_gpu(Embedder(tiny_bundle.path))
-    session = model._engine._workers._one_thread[0]
+    session = model._engine.workers._one_thread[0]
     padded: list[bool] = []
     run = session.run
 
@@ -64,7 +64,7 @@ def test_batches_are_padded(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
         return run(batch, output)
 
     monkeypatch.setattr(session, "run", note)
-    monkeypatch.setattr(model._engine._workers, "run", lambda plan, run_batch: [run_batch(session, b) for b in plan])
+    monkeypatch.setattr(model._engine.workers, "run", lambda plan, run_batch: [run_batch(session, b) for b in plan])
     model.encode(TEXTS)
     assert any(padded)
     assert len(padded) < len(TEXTS) / 2
@@ -117,7 +117,7 @@ def test_no_thread_outlives_a_call_that_fails(tiny_bundle: Bundle, monkeypatch: 
         raise BundleError("the card fell off the bus")
 
     monkeypatch.setattr(model._engine.tokeniser, "encode", slow)
-    monkeypatch.setattr(model._engine._workers, "run", fail)
+    monkeypatch.setattr(model._engine.workers, "run", fail)
     for call in (lambda: model.encode(TEXTS), lambda: list(model.stream(TEXTS, window=5))):
         with pytest.raises(BundleError) as held:
             call()

@@ -1,0 +1,114 @@
+"""Jobs: what one call asks of a bundle, checked, and not yet run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+
+from embedge.bundle.manifest import TOKEN_VECTORS, TOKEN_WEIGHTS, Manifest
+from embedge.inference.collectors import Collector, ListCollector, ScoreCollector, VectorCollector
+from embedge.inference.options import CallOptions, VectorOptions
+from embedge.inference.pool import normalise
+from embedge.inference.tokenise import Tokeniser
+from embedge.inference.tokens import Tokens
+from embedge.inference.truncation import Truncation
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from embedge.inference.sparse import SparseVector
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Generic[Result]):
+    """The inputs of one call, and what becomes of them. It runs once: the collector keeps the output.
+
+    Attributes:
+        lengths: characters of each input.
+        tokenise: returns the tokens of the inputs between two positions.
+        collector: stores the output, and gives the result.
+        options: the options of the call.
+        truncation: counts the inputs that were truncated.
+    """
+
+    lengths: Sequence[int]
+    tokenise: Callable[[tuple[int, int]], Tokens]
+    collector: Collector[Result]
+    options: CallOptions
+    truncation: Truncation
+
+
+class Jobs:
+    """Makes the jobs of one bundle."""
+
+    def __init__(self, manifest: Manifest, tokeniser: Tokeniser) -> None:
+        self._manifest = manifest
+        self._tokeniser = tokeniser
+
+    def vectors(
+        self, texts: list[str], options: VectorOptions, *, start: int = 0, truncation: Truncation | None = None
+    ) -> Job[NDArray[Any]]:
+        """Return the job whose result is the vectors of texts, [n, ...] of ``options.precision``.
+
+        Args:
+            texts: the texts of a call, or of one window of a stream.
+            options: the options of the call.
+            start: the index of the first text in error messages.
+            truncation: counts the truncated texts of the whole stream; None makes one for these texts.
+        """
+        collector = VectorCollector(len(texts), options, self._manifest.pooling)
+        return self._of_texts(texts, options.prefix, collector, options.call, start=start, truncation=truncation)
+
+    def sparse(self, texts: list[str], prefix: str, options: CallOptions) -> Job[list[SparseVector]]:
+        """Return the job whose result is the lexical weights of texts."""
+        from embedge.inference.sparse import to_sparse  # imported here, because dense vectors do not need it
+
+        convert_row = partial(to_sparse, leave_out=self._tokeniser.special_ids())
+        return self._of_texts(texts, prefix, ListCollector(len(texts), TOKEN_WEIGHTS, convert_row), options)
+
+    def multi_vectors(self, texts: list[str], prefix: str, options: CallOptions) -> Job[list[NDArray[np.float32]]]:
+        """Return the job whose result is the unit vectors of each text's tokens but the first."""
+        return self._of_texts(texts, prefix, ListCollector(len(texts), TOKEN_VECTORS, _token_vectors), options)
+
+    def scores(self, pairs: list[tuple[str, str]], options: CallOptions) -> Job[NDArray[np.float32]]:
+        """Return the job whose result is a reranker's logits of pairs of query and document, float32 [n]."""
+        return Job(
+            [len(query) + len(document) for query, document in pairs],
+            lambda chunk: self._tokeniser.encode_pairs(pairs[slice(*chunk)], start=chunk[0]),
+            ScoreCollector(len(pairs)),
+            options,
+            self.truncation(options, kind="pair"),
+        )
+
+    def truncation(self, options: CallOptions, *, kind: str = "text") -> Truncation:
+        """Return what counts the truncated inputs of a call, which messages call ``kind``."""
+        return Truncation(self._manifest.max_tokens, options.on_truncate, kind=kind)
+
+    def _of_texts(
+        self,
+        texts: list[str],
+        prefix: str,
+        collector: Collector[Result],
+        options: CallOptions,
+        *,
+        start: int = 0,
+        truncation: Truncation | None = None,
+    ) -> Job[Result]:
+        return Job(
+            [len(text) for text in texts],
+            lambda chunk: self._tokeniser.encode(texts[slice(*chunk)], prefix=prefix, start=start + chunk[0]),
+            collector,
+            options,
+            truncation or self.truncation(options),
+        )
+
+
+def _token_vectors(ids: NDArray[np.integer[Any]], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Unit vectors of a text's tokens but the first, float32 [tokens - 1, dimension]."""
+    return normalise(vectors[1:])

@@ -1,0 +1,78 @@
+"""Texts of several requests in one batch: their tokens joined, and the output given to each request's collector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from embedge.inference.engine import Engine
+from embedge.inference.plan import Batch
+from embedge.inference.scheduler.waiting import Piece
+from embedge.inference.token_batch import TokenBatch
+from embedge.inference.tokens import Tokens
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def run_pieces(engine: Engine, pieces: Sequence[Piece], *, one_core: bool) -> None:
+    """Run texts, and store the results in their requests' collectors.
+
+    Args:
+        engine: runs them.
+        pieces: all planned batches of one request; with ``one_core``, texts that may share a batch, of any requests.
+        one_core: whether to run on one core, or on as many as are free.
+
+    Raises:
+        BundleError: the graph fails, or gives NaN or infinity.
+    """
+    first = pieces[0].chunk
+    if len(pieces) == 1 or not one_core:
+        plan: Sequence[Batch] = [Batch(piece.tokens, tuple(piece.members)) for piece in pieces]
+        collector, advance = first.request.job.collector, first.request.advance
+        engine.run_batches(first.tokens, plan, collector, start=first.start, advance=advance, one_core=one_core)
+        return
+    tokens = join_tokens(pieces)
+    plan = engine.schedule.plan(tokens.counts.tolist(), first.request.job.options)
+    engine.run_batches(tokens, plan, SharedCollector(pieces), one_core=one_core)
+
+
+def join_tokens(pieces: Sequence[Piece]) -> Tokens:
+    """Return the tokens of the texts of several pieces, one piece after another."""
+    values: list[NDArray[np.integer]] = []
+    for piece in pieces:
+        tokens = piece.chunk.tokens
+        for member in piece.members:
+            values.append(tokens.values[tokens.starts[member] : tokens.starts[member + 1]])
+    starts = np.zeros(len(values) + 1, np.int64)
+    np.cumsum([len(ids) for ids in values], out=starts[1:])
+    return Tokens(np.concatenate(values), starts, [])
+
+
+class SharedCollector:
+    """Gives each request's collector its rows of the output.
+
+    Args:
+        pieces: texts of several requests, which want the same output; their positions are those of ``join_tokens``.
+    """
+
+    def __init__(self, pieces: Sequence[Piece]) -> None:
+        self.output = pieces[0].chunk.request.job.collector.output
+        self._owners = [(piece, member) for piece in pieces for member in piece.members]
+
+    def store(self, batch: TokenBatch, values: NDArray[np.float32]) -> None:
+        """Store the output of one batch; see ``Collector``."""
+        rows_of: dict[Piece, list[int]] = {}
+        for row, position in enumerate(batch.members):
+            rows_of.setdefault(self._owners[position][0], []).append(row)
+        for piece, rows in rows_of.items():
+            chunk = piece.chunk
+            members = [chunk.start + self._owners[batch.members[row]][1] for row in rows]
+            counts = None if batch.counts is None else batch.counts[rows]
+            chunk.request.job.collector.store(TokenBatch(members, batch.ids[rows], counts), values[rows])
+            chunk.request.advance(len(rows))
+
+    def result(self) -> None:
+        """Return nothing: the requests' collectors have the results."""
