@@ -118,18 +118,19 @@ def _other(serving: Serving, endpoints: Mapping[tuple[str, str], Endpoint], meth
     """Return the endpoint of one model, or of a path or method that does not exist."""
 
     async def endpoint(request: Request) -> Response:
-        allowed = [known for known, one in endpoints if one == path]
         if method == "GET" and path.startswith("/v1/models/"):
             try:
                 text = openai.one_model(serving, path.removeprefix("/v1/models/"))
             except RequestError as error:
-                serving.metrics.fail(error.kind)
-                return openai.API.refuse(error)
+                return refuse(error)
             serving.metrics.succeed(0, 0)
             return Response(text, media_type=JSON)
-        error = RequestError("no such route; GET / has a list", "not_found")
+        allowed = [known for known, one in endpoints if one == path]
         if allowed:
-            error = RequestError(f"this route takes {' and '.join(allowed)}; GET / has a list", "method")
+            return refuse(RequestError(f"this route takes {' and '.join(allowed)}; GET / has a list", "method"))
+        return refuse(RequestError("no such route; GET / has a list", "not_found"))
+
+    def refuse(error: RequestError) -> Response:
         serving.metrics.fail(error.kind)
         return _api_of(path).refuse(error)
 

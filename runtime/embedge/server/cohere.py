@@ -34,7 +34,7 @@ API = Api("cohere", _write_error)
 
 
 async def embed_texts(serving: Serving, fields: Fields) -> Answer:
-    """Answer ``POST /v2/embed``: ``input_type`` chooses the prompt, ``truncate`` is END unless the request says NONE."""
+    """Answer ``POST /v2/embed``: ``input_type`` chooses the prompt, and ``truncate`` is END if it is missing."""
     for name in ("images", "inputs"):
         if name in fields:
             raise RequestError(f"this server embeds texts only, found {name}; send texts", param=name)

@@ -57,9 +57,7 @@ class Serving:
         most = self.limits.characters
         return [text[:most] for text in texts], [at for at, text in enumerate(texts) if len(text) > most]
 
-    def text_options(
-        self, texts: Sequence[str], *, prompt: str, truncate: bool
-    ) -> tuple[list[str], TextOptions]:
+    def text_options(self, texts: Sequence[str], *, prompt: str, truncate: bool) -> tuple[list[str], TextOptions]:
         """Return texts and options for a call."""
         kept, cut = self.cut(texts)
         return kept, TextOptions(prompt=prompt, truncate=truncate, cut=cut)

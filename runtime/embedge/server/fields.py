@@ -114,7 +114,9 @@ class Fields:
         for index, text in enumerate(value):
             if not isinstance(text, str):
                 if _are_ids(text):
-                    raise RequestError(f"{name} has token ids, which mean other tokens to this model; {ids}", param=name)
+                    raise RequestError(
+                        f"{name} has token ids, which mean other tokens to this model; {ids}", param=name
+                    )
                 raise RequestError(f"{name}[{index}] must be a string, found {short(text)}", param=name)
         return value, False
 

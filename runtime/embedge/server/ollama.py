@@ -18,7 +18,6 @@ from embedge.server.request_error import RequestError
 from embedge.version import __version__
 
 if TYPE_CHECKING:
-    from embedge.model import Model
     from embedge.server.served import Named
 
 _IDS = "send strings"

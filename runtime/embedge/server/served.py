@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from embedge.model import Model
     from embedge.reranker import Reranker
 
-AnyModel = TypeVar("AnyModel", bound="Model", covariant=True)
-AnyQueue = TypeVar("AnyQueue", bound="AsyncModel[Any]", covariant=True)
+AnyModel = TypeVar("AnyModel", bound="Model")
+AnyQueue = TypeVar("AnyQueue", bound="AsyncModel[Any]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,10 @@ def named(model: AnyModel, queue: AnyQueue, argument: str) -> Named[AnyModel, An
     return Named(manifest.model, frozenset(names), model, queue)
 
 
-AnEmbedder = Named["Embedder", "AsyncEmbedder"]
-AReranker = Named["Reranker", "AsyncReranker"]
 OneNamed = TypeVar("OneNamed", bound=Named[Any, Any])
+if TYPE_CHECKING:
+    AnEmbedder = Named[Embedder, AsyncEmbedder]
+    AReranker = Named[Reranker, AsyncReranker]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +84,8 @@ class Models:
             await one.queue.close()
 
     def _known(self) -> str:
-        kinds = [(self.embedders, "embedder"), (self.rerankers, "reranker")]
-        return ", ".join(f"{one.name} ({kind})" for models, kind in kinds for one in models)
+        embedders = [f"{one.name} (embedder)" for one in self.embedders]
+        return ", ".join([*embedders, *(f"{one.name} (reranker)" for one in self.rerankers)])
 
 
 def _find(models: Sequence[OneNamed], name: str | None, kind: str, known: str) -> OneNamed:

@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     from embedge.model import Model
     from embedge.server.served import Named
 
-_TYPES: Mapping[Kind, str] = {"empty": "Empty", "overloaded": "Overloaded", "timeout": "Overloaded", "internal": "Backend"}
+_TYPES: Mapping[Kind, str] = {
+    "empty": "Empty",
+    "overloaded": "Overloaded",
+    "timeout": "Overloaded",
+    "internal": "Backend",
+}
 _STATUSES: Mapping[Kind, int] = {"invalid": 422, "too_many": 413, "too_long": 413}
 _IDS = "send strings"
 
@@ -108,7 +113,7 @@ async def rerank(serving: Serving, fields: Fields) -> Answer:
     order = (-counted.result).argsort(kind="stable").tolist()  # by logits: high ones have the same sigmoid, rounded
     scores = (counted.result if raw else sigmoid(counted.result)).tolist()
     items = (
-        f'{{"index":{index}{_text_json(texts[index]) if with_text else str()},"score":{number_json(scores[index])}}}'
+        f'{{"index":{index}{_text_json(texts[index]) if with_text else ""},"score":{number_json(scores[index])}}}'
         for index in order
     )
     return counted_answer(f"[{','.join(items)}]", len(texts), counted)

@@ -1,7 +1,6 @@
 """A server for the tests, with a tiny embedder and a tiny reranker."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 

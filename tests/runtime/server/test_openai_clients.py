@@ -78,7 +78,7 @@ def test_openai_may_ask_for_truncation(client: Any, embedder: Embedder) -> None:
 
 @pytest.fixture
 def token_ids(monkeypatch: pytest.MonkeyPatch) -> None:
-    """tiktoken without its download: bytes as ids. LangChain's class only sends what it gets from there."""
+    """Tiktoken without its download: bytes as ids. LangChain's class only sends what it gets from there."""
     tiktoken: Any = pytest.importorskip("tiktoken", reason=f"needs langchain-openai: pip install -r {CLIENTS}")
     ranks = {bytes([byte]): byte for byte in range(256)}
     encoding = tiktoken.Encoding("bytes", pat_str=r".", mergeable_ranks=ranks, special_tokens={})

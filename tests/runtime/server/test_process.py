@@ -53,8 +53,7 @@ def test_it_prints_where_it_is_and_a_line_to_try(tiny_bundle: Bundle, tmp_path: 
 def keyed(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("keyed")
     (folder / "keys").write_text("first-key\n\n  second-key  \n")
-    arguments = [tiny_bundle.path, "--api-key-file", folder / "keys", "--access-log"]
-    with serving(arguments, folder / "log") as server:
+    with serving([tiny_bundle.path, "--api-key-file", folder / "keys", "--access-log"], folder / "log") as server:
         yield server
 
 
@@ -158,7 +157,9 @@ def test_a_signal_finishes_what_runs_and_exits_with_0(
             running.settimeout(20)
             answer = read_all(running)
         assert answer.startswith(b"HTTP/1.1 200")
-        assert np.array_equal(np.array(eval(answer.partition(b"\r\n\r\n")[2]), np.float32), embedder.encode(["the cat"]))
+        assert np.array_equal(
+            np.array(eval(answer.partition(b"\r\n\r\n")[2]), np.float32), embedder.encode(["the cat"])
+        )
         assert server.process.wait(timeout=10) == 0
     assert server.log.read_text() == ""
 
@@ -180,21 +181,21 @@ def read_all(connection: socket.socket) -> bytes:
 
 @unix_only
 def test_a_request_that_does_not_end_does_not_keep_the_server(tiny_bundle: Bundle, tmp_path: Path) -> None:
-    with serving([tiny_bundle.path, "--shutdown-seconds", "1"], tmp_path / "log") as server:
-        with socket.create_connection(("127.0.0.1", server.port)) as running:
-            running.sendall(b"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
-            until(lambda: b'te_request_count{route="/embed"} 1' in server.get("/metrics").body)
-            begin = time.monotonic()
-            server.process.terminate()
-            assert server.process.wait(timeout=15) == 0
+    with (
+        serving([tiny_bundle.path, "--shutdown-seconds", "1"], tmp_path / "log") as server,
+        socket.create_connection(("127.0.0.1", server.port)) as running,
+    ):
+        running.sendall(b"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        until(lambda: b'te_request_count{route="/embed"} 1' in server.get("/metrics").body)
+        begin = time.monotonic()
+        server.process.terminate()
+        assert server.process.wait(timeout=15) == 0
     assert time.monotonic() - begin < 6
 
 
 @unix_only
 @pytest.mark.parametrize("number", [signal.SIGABRT, signal.SIGSEGV, signal.SIGKILL])
-def test_a_process_that_dies_is_replaced(
-    tiny_bundle: Bundle, embedder: Embedder, tmp_path: Path, number: int
-) -> None:
+def test_a_process_that_dies_is_replaced(tiny_bundle: Bundle, embedder: Embedder, tmp_path: Path, number: int) -> None:
     with serving([tiny_bundle.path], tmp_path / "log") as server:
         (child,) = children(server.process.pid)
         os.kill(child, number)

@@ -12,7 +12,7 @@ from running_server import Server, needs_server
 pytestmark = needs_server
 LONG = "the cat " * 100
 # Each API's route, and a request that works; the second text is replaced below.
-ROUTES = {
+ROUTES: dict[str, tuple[str, dict[str, Any]]] = {
     "openai": ("/v1/embeddings", {"model": "tiny", "input": ["the cat", "a dog"]}),
     "tei": ("/embed", {"inputs": ["the cat", "a dog"]}),
     "huggingface": ("/", {"inputs": ["the cat", "a dog"]}),
@@ -39,11 +39,11 @@ def changed(api: str, value: object) -> tuple[str, dict[str, Any]]:
 def test_no_route_adds_a_prompt_by_itself(server: Server, embedder: Embedder, api: str) -> None:
     path, body = ROUTES[api]
     content = server.post(path, body).json
-    rows = {
-        "openai": lambda: [row["embedding"] for row in content["data"]],
-        "ollama": lambda: content["embeddings"],
-        "cohere": lambda: content["embeddings"]["float"],
-    }.get(api, lambda: content)()
+    rows = content
+    if api == "openai":
+        rows = [row["embedding"] for row in content["data"]]
+    elif api in ("ollama", "cohere"):
+        rows = content["embeddings"] if api == "ollama" else content["embeddings"]["float"]
     assert embedder.prompts["query"]
     assert np.array_equal(np.array(rows, np.float32), embedder.encode(["the cat", "a dog"]))
 
