@@ -140,9 +140,10 @@ def _check_installed() -> None:
     """Raise MissingExtraError, before a model is loaded, if what the server needs is not installed."""
     from importlib.util import find_spec
 
-    for package in ("starlette", "uvicorn"):
-        if find_spec(package) is None:
-            raise MissingExtraError(f"{package} is not installed; run `pip install 'embedge[server]'`")
+    missing = None if find_spec("uvicorn") else "uvicorn"
+    missing = missing if find_spec("starlette") else "starlette"
+    if missing:
+        raise MissingExtraError(f"{missing} is not installed; run `pip install 'embedge[server]'`")
 
 
 def _print(url: str, models: Models, has_keys: bool) -> None:

@@ -59,7 +59,6 @@ class Metrics:
         self._successes = self._texts = self._tokens = 0
         self._seconds = Histogram(_SECONDS)
         self._texts_of_requests = Histogram(_SIZES)
-        self.batch_texts = Histogram(_SIZES)
 
     def begin(self, route: str) -> None:
         """Count a request; ``route`` is one of the server's, since a client could send any number of paths."""
@@ -94,7 +93,6 @@ class Metrics:
             *_plain("embedge_texts_total", "counter", self._texts),
             *_plain("embedge_tokens_total", "counter", self._tokens),
             *self._texts_of_requests.lines("embedge_request_texts"),
-            *self.batch_texts.lines("te_batch_next_size"),
             *_plain("embedge_restarts_total", "counter", self._restarts),
         ]
         return "\n".join(lines) + "\n"
