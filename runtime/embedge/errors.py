@@ -23,10 +23,12 @@ escaped.
 
 import sys
 import warnings
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 # Characters that change the direction of text (Unicode's property Bidi_Control), and line and paragraph separators.
@@ -152,8 +154,26 @@ class TruncationWarning(UserWarning):
     """Texts longer than the model's ``max_tokens`` were truncated at the model's ``truncation_side``."""
 
 
+# Where ``warn`` puts warnings on a thread that has no caller; None where it issues them.
+_KEPT: "ContextVar[list[tuple[str, type[Warning]]] | None]" = ContextVar("_KEPT", default=None)
+
+
+@contextmanager
+def keep_warnings() -> "Iterator[list[tuple[str, type[Warning]]]]":
+    """Yield a list that gets the warnings of this context instead of the user, for ``warn`` in the caller's context."""
+    kept: list[tuple[str, type[Warning]]] = []
+    token = _KEPT.set(kept)
+    try:
+        yield kept
+    finally:
+        _KEPT.reset(token)
+
+
 def warn(message: str, category: type[Warning]) -> None:
     """Issue a warning that names the caller's line: the nearest one on the stack that is not in embedge."""
+    if (kept := _KEPT.get()) is not None:
+        kept.append((message, category))
+        return
     frame, level = sys._getframe().f_back, 2
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "embedge":
         frame, level = frame.f_back, level + 1

@@ -1,7 +1,7 @@
 """Lets the batches that run end before the process does.
 
-Scheduler threads are daemon threads. When Python has ended, a daemon thread that comes back from ONNX Runtime is killed
-inside C++ code, which may abort the process.
+The threads of slots are daemon threads. When Python has ended, a daemon thread that comes back from ONNX Runtime is
+killed inside C++ code, which aborts the process ("terminate called without an active exception").
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ class Ending(Protocol):
 _OPEN: WeakSet[Ending] = WeakSet()
 
 
-def end_before_exit(scheduler: Ending) -> None:
-    """Wait for what a scheduler runs, if it still exists when the process ends."""
+def end_before_exit(slots: Ending) -> None:
+    """Wait for what runs in some slots, if they still exist when the process ends; their threads hold them."""
     if not _OPEN:
         atexit.unregister(_wait)
         atexit.register(_wait)
-    _OPEN.add(scheduler)
+    _OPEN.add(slots)
 
 
 def _wait() -> None:
     until = monotonic() + _LONGEST
-    for scheduler in list(_OPEN):
-        while not scheduler.abandon() and monotonic() < until:
+    for slots in list(_OPEN):
+        while not slots.abandon() and monotonic() < until:
             sleep(_PAUSE)

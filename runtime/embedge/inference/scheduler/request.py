@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from embedge.errors import keep_warnings
 from embedge.inference.jobs import Job
 from embedge.inference.tokens import Tokens
 
@@ -23,6 +24,7 @@ class Request:
         advance: called with the number of texts that are done.
         left: how many texts have no result yet.
         is_over: whether it ended, failed or was cancelled: nothing more is run for it.
+        warnings: what to warn the caller about.
     """
 
     job: Job[Any]
@@ -31,6 +33,7 @@ class Request:
     advance: Callable[[int], object]
     left: int = field(init=False)
     is_over: bool = False
+    warnings: list[tuple[str, type[Warning]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.left = len(self.job.lengths)
@@ -38,7 +41,8 @@ class Request:
     def complete(self) -> None:
         """Make the result and give it to the caller; any thread may call it, once all texts have run."""
         try:
-            result = self.job.collector.result()
+            with keep_warnings() as self.warnings:
+                result = self.job.collector.result()
         except BaseException as error:  # the caller gets it, whatever it is
             self.fail(error)
             return

@@ -1,0 +1,217 @@
+"""The slots: what shares a batch, what waits, and what ends. Runs are held back, so that no test depends on time."""
+
+import asyncio
+import random
+from threading import Event
+from typing import Any
+
+import numpy as np
+import pytest
+
+from embedge import AsyncEmbedder, Bundle, BundleError, Embedder, OverloadedError
+
+
+class Blocked:
+    """Holds every run of a model until ``go``, and counts the rows of each batch."""
+
+    def __init__(self, model: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+        from embedge.inference.session import Session
+
+        self.go = Event()
+        self.rows: list[int] = []
+        run = Session.run
+
+        def wait(session: Session, batch: Any, output: str) -> Any:
+            self.rows.append(len(batch.members))
+            assert self.go.wait(30)
+            return run(session, batch, output)
+
+        monkeypatch.setattr(Session, "run", wait)
+
+    async def until_running(self, count: int = 1) -> None:
+        while len(self.rows) < count:
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def one(tiny_bundle: Bundle) -> Embedder:
+    return Embedder(tiny_bundle.path, threads=1)
+
+
+async def settle(model: AsyncEmbedder, texts: int) -> None:
+    """Wait until so many texts wait, all of them tokenised."""
+    async with asyncio.timeout(30):
+        while model._scheduler._slots._waiting.texts != texts:
+            await asyncio.sleep(0.001)
+
+
+def test_requests_share_batches_only_while_all_slots_are_busy(one: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocked = Blocked(one, monkeypatch)
+
+    async def ask() -> None:
+        model = AsyncEmbedder.from_embedder(one)
+        first = asyncio.create_task(model.encode("the cat"))
+        await blocked.until_running()
+        others = [asyncio.create_task(model.encode("a dog")) for _ in range(5)]
+        await settle(model, 5)
+        assert model.waiting == (5, 5 * one.count_tokens("a dog"))
+        blocked.go.set()
+        await asyncio.gather(first, *others)
+        await model.close()
+
+    asyncio.run(ask())
+    assert blocked.rows == [1, 5]
+
+
+def test_two_requests_use_two_idle_slots(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Embedder(tiny_bundle.path, threads=2)
+    if model._engine.workers.cores < 2:
+        pytest.skip("needs two cores")
+    blocked = Blocked(model, monkeypatch)
+
+    async def ask() -> None:
+        async with AsyncEmbedder.from_embedder(model) as waiting:
+            tasks = [asyncio.create_task(waiting.encode("the cat")) for _ in range(2)]
+            await asyncio.wait_for(blocked.until_running(2), 30)
+            blocked.go.set()
+            await asyncio.gather(*tasks)
+
+    asyncio.run(ask())
+    assert blocked.rows == [1, 1]
+
+
+def test_a_cancelled_request_leaves_the_queue_and_its_slot_is_not_lost(
+    one: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked = Blocked(one, monkeypatch)
+
+    async def ask() -> None:
+        model = AsyncEmbedder.from_embedder(one)
+        running = asyncio.create_task(model.encode("the cat"))
+        await blocked.until_running()
+        waiting = asyncio.create_task(model.encode(["a dog", "rain fell over hills"]))
+        await settle(model, 2)
+        waiting.cancel()
+        running.cancel()
+        for task in (waiting, running):
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert model.waiting == (0, 0)
+        assert model._scheduler._slots._running == 1  # a batch that runs is finished
+        after = asyncio.create_task(model.encode("the hills"))
+        await settle(model, 1)
+        assert blocked.rows == [1]
+        blocked.go.set()
+        np.testing.assert_array_equal(await after, one.encode("the hills"))
+        await model.close()
+
+    asyncio.run(ask())
+    assert blocked.rows[:2] == [1, 1]
+
+
+def test_the_queue_is_bounded(one: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocked = Blocked(one, monkeypatch)
+
+    async def ask() -> None:
+        model = AsyncEmbedder.from_embedder(one, max_waiting_texts=3, max_waiting_tokens=20)
+        tasks = [asyncio.create_task(model.encode("the cat"))]
+        await blocked.until_running()
+        tasks.append(asyncio.create_task(model.encode("a dog")))
+        await settle(model, 1)
+        with pytest.raises(
+            OverloadedError, match=r"4 texts would wait, and at most 3 may; .*max_waiting_texts"
+        ) as found:
+            await model.encode(["a dog"] * 3)
+        assert 0 < found.value.retry_after <= 60
+        with pytest.raises(OverloadedError, match="tokens would wait, and at most 20 may; .*max_waiting_tokens"):
+            await model.encode("the cat sat on the mat and looked at dogs in gardens while rain fell")
+        assert model.waiting[0] == 1
+        blocked.go.set()
+        await asyncio.gather(*tasks)
+        assert len(await model.encode(["a dog"] * 50)) == 50  # nothing else waits
+        await model.close()
+
+    asyncio.run(ask())
+
+
+def test_close_drains_and_refuses_more(one: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocked = Blocked(one, monkeypatch)
+
+    async def ask() -> None:
+        model = AsyncEmbedder.from_embedder(one)
+        tasks = [asyncio.create_task(model.encode(text)) for text in ("the cat", "a dog", "rain fell over hills")]
+        await blocked.until_running()
+        closing = asyncio.create_task(model.close())
+        await asyncio.sleep(0.02)
+        assert not closing.done()
+        blocked.go.set()
+        await closing
+        assert all(task.done() for task in tasks) or len(await asyncio.gather(*tasks)) == 3
+        with pytest.raises(RuntimeError, match="closed"):
+            await model.encode("the cat")
+        await model.close()  # again
+
+    asyncio.run(ask())
+
+
+def test_a_failing_text_fails_only_its_own_request(one: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One request's collector fails, as for NaN; the others of the batch have their vectors."""
+    from embedge.inference.collectors import VectorCollector
+
+    blocked = Blocked(one, monkeypatch)
+    store = VectorCollector.store
+    bad: list[VectorCollector] = []
+
+    def fail(collector: VectorCollector, batch: Any, values: Any) -> None:
+        if collector._options.dimension == 3:
+            bad.append(collector)
+            raise FloatingPointError
+        store(collector, batch, values)
+
+    monkeypatch.setattr(VectorCollector, "store", fail)
+
+    async def ask() -> Any:
+        async with AsyncEmbedder.from_embedder(one) as model:
+            tasks = [asyncio.create_task(model.encode("the cat"))]
+            await blocked.until_running()
+            tasks += [asyncio.create_task(model.encode("a dog", truncate_dim=dim)) for dim in (None, 3, 4)]
+            await settle(model, 3)
+            blocked.go.set()
+            return await asyncio.gather(*tasks, return_exceptions=True)
+
+    first, second, third, fourth = asyncio.run(ask())
+    assert isinstance(third, BundleError)
+    assert "not finite" in str(third)
+    assert [len(first), len(second), len(fourth)] == [one.dimension, one.dimension, 4]
+    assert 3 in blocked.rows  # they did share a batch
+    assert bad
+
+
+def test_on_a_gpu_one_worker_runs_what_its_planner_makes(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The schedule and the single worker of a GPU, on the CPU: sums have another order, so nearly the same vectors."""
+    from embedge.inference.device.schedule import DeviceSchedule
+
+    plain = Embedder(tiny_bundle.path, precision="fp32", threads=1)
+    draw = random.Random(7)
+    words = "the cat sat on a mat and looked at dogs".split()
+    requests = [[" ".join(draw.choices(words, k=draw.randint(1, 20)))] * draw.choice([1, 3]) for _ in range(200)]
+    expected = [plain.encode(texts) for texts in requests]
+    plain._engine.schedule = DeviceSchedule(plain.max_tokens)
+    rows: list[int] = []
+    session = plain._engine.workers._one_thread[0]
+    run = session.run
+
+    def note(batch: Any, output: str) -> Any:
+        rows.append(len(batch.members))
+        return run(batch, output)
+
+    monkeypatch.setattr(session, "run", note)
+
+    async def ask() -> Any:
+        async with AsyncEmbedder.from_embedder(plain) as model:
+            return await asyncio.gather(*map(model.encode, requests))
+
+    for found, vectors in zip(asyncio.run(ask()), expected, strict=True):
+        assert np.abs(found - vectors).max() < 1e-5
+    assert sum(rows) == sum(map(len, requests))
+    assert max(rows) > 100  # texts of many requests and lengths
