@@ -1,5 +1,7 @@
 """A server for the tests, with a tiny embedder and a tiny reranker."""
 
+import gc
+import warnings
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -32,3 +34,12 @@ def server(tiny_bundle: Bundle, reranker_bundle: Bundle, tmp_path_factory: pytes
     with serving([tiny_bundle.path, "--reranker", reranker_bundle.path], log) as running:
         yield running
     assert log.read_text() == "", "a server writes nothing by itself"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _clients_are_forgotten() -> Iterator[None]:
+    """Some clients never close their connections; Python would warn about them in the middle of another test."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
