@@ -17,6 +17,7 @@ LAYERS: Mapping[str, Sequence[Sequence[str]]] = {
         ("model",),
         ("embedder", "reranker", "ship", "async_model"),
         ("async_embedder", "async_reranker"),
+        ("server",),
         ("command", "integrations", "function", "__pyinstaller"),
         ("embedge", "__main__", "serverless"),
     ),
