@@ -10,6 +10,9 @@ namespace embedge {
 // Widths of rows are multiples of this: the columns of one packed panel of a weight.
 constexpr size_t kPanel = 64;
 
+// More products of a code (up to 255) and a weight (down to -128) may not fit into 32 bits.
+constexpr size_t kMostDepth = size_t{1} << 16;
+
 enum class Activation { kGelu = 0, kGeluTanh = 1, kRelu = 2 };
 enum class HeadActivation { kNone = 0, kTanh = 1, kRelu = 2 };
 

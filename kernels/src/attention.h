@@ -125,7 +125,11 @@ bool attend(const Projections& all, size_t head, size_t size, size_t width, size
   }
   for (size_t i = 0; i < queries; ++i) usable = usable && query_scales[i] < kLargest;
   if (!usable) return false;
-  for (size_t i = 0; i < padded; ++i) corrections[i] = i < tokens ? V::kQueryOffset * key_sums[i] : 0;
+  // Unsigned: a damaged scale gives sums that overflow, which is undefined for signed numbers.
+  for (size_t i = 0; i < padded; ++i)
+    corrections[i] = i < tokens ? static_cast<int32_t>(static_cast<uint32_t>(V::kQueryOffset) *
+                                                       static_cast<uint32_t>(key_sums[i]))
+                                : 0;
 
   const float log2e_by_root = 1.44269504f / __builtin_sqrtf(static_cast<float>(size));
   const uint8_t* codes = all.query + first_query * width + head * size;

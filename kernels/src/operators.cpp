@@ -13,7 +13,7 @@ namespace embedge {
 namespace {
 
 // Set by RegisterCustomOps; the operators of a session keep the one that they were made with.
-const InstructionSet* chosen = nullptr;
+std::atomic<const InstructionSet*> chosen{nullptr};
 
 // The threads of the session that runs an operator.
 class SessionThreads : public Parallel {
@@ -75,6 +75,7 @@ Linear linear_layer(const Inputs& inputs, size_t first, size_t depth, size_t col
   linear.columns = weight.shape[1];
   if (depth == 0 || depth % kPanel != 0 || linear.columns == 0 || linear.columns % kPanel != 0)
     inputs.refuse(first, "has sides that are not multiples of 64");
+  if (depth > kMostDepth) inputs.refuse(first, "has more rows than sums of 32 bits can hold");
   linear.scales = inputs.vector<float>(first + 1, linear.columns);
   linear.bias = inputs.optional_vector(first + 2, linear.columns);
   return linear;
@@ -125,7 +126,8 @@ struct EncoderLayerOperator {
     run.batch = hidden.shape[0];
     run.tokens = hidden.shape[1];
     const size_t width = run.width = hidden.shape[2];
-    require(run.heads != 0 && (width == 32 * run.heads || width == 64 * run.heads),
+    // Divided, not multiplied: the product of a damaged number of heads would wrap.
+    require(run.heads != 0 && width % run.heads == 0 && (width / run.heads == 32 || width / run.heads == 64),
             "EncoderLayer: heads must be 32 or 64 wide");
     run.qkv = linear_layer_with_scale(inputs, 1, width, run.first_token ? 2 * width : 3 * width);
     if (run.first_token) run.query = linear_layer_with_scale(inputs, 5, width, width);
@@ -255,7 +257,7 @@ struct Kernel {
   const InstructionSet* set;
   Operator op;
 
-  Kernel(const void* const* table, const ort::KernelInfo* info) : api(table), set(chosen), op(table, info) {}
+  Kernel(const void* const* table, const ort::KernelInfo* info) : api(table), set(chosen.load()), op(table, info) {}
 };
 
 template <class Body>
@@ -332,11 +334,15 @@ EMBEDGE_EXPORT embedge::ort::Status* EMBEDGE_CALL RegisterCustomOps(embedge::ort
   if (api == nullptr) return ort::CreateStatus::call(base->get_api(1), ort::kFail, "needs ONNX Runtime 1.17 or later");
   return as_status(api, [&] {
     chosen = choose();
-    ort::CustomOpDomain* domain = nullptr;
-    check<ort::CreateCustomOpDomain>(api, "embedge", &domain);
-    for (const ort::CustomOp* op : {describe<EncoderLayerOperator>(), describe<EmbedLayerNormOperator>(),
-                                    describe<RowLinearOperator>(), describe<RowDotOperator>()})
-      check<ort::AddToDomain>(api, domain, op);
+    // One for the process: ONNX Runtime never frees it, and a session needs it for as long as it lives.
+    static ort::CustomOpDomain* const domain = [api] {
+      ort::CustomOpDomain* made = nullptr;
+      check<ort::CreateCustomOpDomain>(api, "embedge", &made);
+      for (const ort::CustomOp* op : {describe<EncoderLayerOperator>(), describe<EmbedLayerNormOperator>(),
+                                      describe<RowLinearOperator>(), describe<RowDotOperator>()})
+        check<ort::AddToDomain>(api, made, op);
+      return made;
+    }();
     check<ort::AddDomain>(api, options, domain);
   });
 }

@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <mutex>
+#include <new>
 #include <utility>
 
 #include "scratch.h"
@@ -82,13 +83,22 @@ void PackedWeights::prepare(const InstructionSet& set, Linear* const* layers, si
     const std::unique_lock<std::mutex> lock(mutex, std::try_to_lock);
     if (!lock.owns_lock()) return;
     if (!ready_.load(std::memory_order_relaxed)) {
-      std::vector<std::shared_ptr<const PackedWeight>> weights;
-      for (size_t i = 0; i < count; ++i) weights.push_back(share(set, *layers[i]));
-      weights_ = std::move(weights);
+      try {
+        std::vector<Of> weights;
+        for (size_t i = 0; i < count; ++i) weights.push_back({*layers[i], share(set, *layers[i])});
+        weights_ = std::move(weights);
+      } catch (const std::bad_alloc&) {
+        // Packing saves time and is not needed: without memory for it, this run goes on without, and so do the next
+        // ones, before they try again.
+        runs_.store(0, std::memory_order_relaxed);
+        return;
+      }
       ready_.store(true, std::memory_order_release);
     }
   }
-  for (size_t i = 0; i < count; ++i) layers[i]->packed = weights_[i]->packed();
+  // A weight that is an input of the graph may have changed since it was packed. A bundle has none.
+  for (size_t i = 0; i < count; ++i)
+    if (weights_[i].is_of(*layers[i])) layers[i]->packed = weights_[i].weight->packed();
 }
 
 }  // namespace embedge

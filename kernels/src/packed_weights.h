@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "instruction_set.h"
@@ -25,7 +26,19 @@ class PackedWeights {
  private:
   std::atomic<uint32_t> runs_{0};
   std::atomic<bool> ready_{false};
-  std::vector<std::shared_ptr<const PackedWeight>> weights_;
+  // A packed weight, and the tensor that it was made of.
+  struct Of {
+    const int8_t* source;
+    size_t depth, columns;
+    std::shared_ptr<const PackedWeight> weight;
+
+    Of(const Linear& linear, std::shared_ptr<const PackedWeight> packed)
+        : source(linear.weight), depth(linear.depth), columns(linear.columns), weight(std::move(packed)) {}
+    bool is_of(const Linear& linear) const {
+      return source == linear.weight && depth == linear.depth && columns == linear.columns;
+    }
+  };
+  std::vector<Of> weights_;
 };
 
 }  // namespace embedge

@@ -120,6 +120,16 @@ def test_a_batch_without_texts_is_empty_and_a_text_without_tokens_is_an_error(
     assert "without tokens" in refused
 
 
+@pytest.mark.parametrize("heads", [0, -1, 3, (1 << 59) + 2, (1 << 58) + 1, -(1 << 59) + 2])
+def test_a_number_of_heads_that_does_not_fit_is_an_error(heads: int, program: Program) -> None:
+    """Times 32, some of these numbers wrap around to the width."""
+    graph = copy(encoder_layer(SMALL[0]))
+    graph.attributes = {**graph.attributes, "num_heads": heads}
+    (output,) = run([Case(graph=graph, inputs={"hidden": rows(1, 1, 40, SMALL[0].width)})], program).outputs
+    assert isinstance(output, str)
+    assert "heads must be" in output
+
+
 @pytest.mark.parametrize("shape", [(2, 5, 63), (2, 5, 65), (2, 5, 128), (2, 5, 0)])
 def test_rows_of_another_width_are_an_error(shape: tuple[int, int, int], program: Program) -> None:
     given = np.zeros(shape, np.float32)
