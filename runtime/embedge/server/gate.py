@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from traceback import extract_tb, format_list
 from typing import TYPE_CHECKING, Any
 
+from embedge.progress import tell
 from embedge.server.request_error import RequestError
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _write_line(scope: Scope, status: int, seconds: float) -> None:
     path = scope["path"].encode("unicode_escape").decode()[:200]
     state = scope["state"]
     counts = f"texts={state['texts']} tokens={state['tokens']}"
-    print(now, scope["method"], path, status, f"{seconds * 1000:.1f}ms", counts, file=sys.stderr, flush=True)
+    tell(f"{now} {scope['method']} {path} {status} {seconds * 1000:.1f}ms {counts}")
 
 
 def _trace(error: Exception) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -142,4 +141,4 @@ def _write_byte(descriptor: int) -> None:
     try:
         os.write(descriptor, b"1")
     except OSError as error:  # the parent is gone; the server ends by itself
-        print(error, file=sys.stderr)
+        tell(str(error))
