@@ -1,10 +1,13 @@
-"""What AsyncEmbedder adds to one request when nothing else is asked: its p50 against Embedder.encode, interleaved."""
+"""Measure what AsyncEmbedder adds to one request when nothing else is asked.
 
-import argparse
+python -m benchmarks.async_overhead --help
+"""
+
 import asyncio
-from collections.abc import Sequence
 from statistics import median
 from time import perf_counter
+
+import click
 
 from embedge import AsyncEmbedder, Embedder
 
@@ -28,19 +31,24 @@ async def times(model: AsyncEmbedder, text: str, count: int) -> tuple[list[float
     return plain, awaited
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the p50 in milliseconds of each text, and the difference."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", help="a recipe's name or a bundle's path")
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--count", type=int, default=500)
-    options = parser.parse_args(arguments)
-    model = AsyncEmbedder.from_embedder(Embedder(options.model, threads=options.threads))
-    print("text   tokens  Embedder ms  AsyncEmbedder ms  added ms")
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("model")
+@click.option("--threads", type=click.IntRange(min=1), help="Cores to use. Default: all.")
+@click.option("--count", type=click.IntRange(min=1), default=500, show_default=True, help="Requests of each text.")
+def main(model: str, threads: int | None, count: int) -> None:
+    """Measure p50 of `AsyncEmbedder.encode` and of `Embedder.encode`, which take turns.
+
+    MODEL is a recipe's name or a bundle's path.
+
+    \b
+    python -m benchmarks.async_overhead ./bundle
+    """
+    opened = AsyncEmbedder.from_embedder(Embedder(model, threads=threads))
+    click.echo("text   tokens  Embedder ms  AsyncEmbedder ms  added ms")
     for name, text in TEXTS.items():
-        plain, awaited = (1000 * median(seconds) for seconds in asyncio.run(times(model, text, options.count)))
-        tokens = model.embedder.count_tokens(text)
-        print(f"{name:6} {tokens:6}  {plain:11.3f}  {awaited:16.3f}  {awaited - plain:8.3f}")
+        plain, awaited = (1000 * median(seconds) for seconds in asyncio.run(times(opened, text, count)))
+        tokens = opened.embedder.count_tokens(text)
+        click.echo(f"{name:6} {tokens:6}  {plain:11.3f}  {awaited:16.3f}  {awaited - plain:8.3f}")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,10 @@
-"""How fast `embedge serve` answers, against Embedder in the same machine and against other servers from PyPI.
+"""Measure how fast `embedge serve` answers, against Embedder on the same machine and against other servers.
 
-    python -m benchmarks.serve BUNDLE [--seconds 3] [--rounds 3] [--server NAME=URL=ROUTE ...]
-
-The program prints, as medians of interleaved rounds: texts a second of `Embedder.encode` in one call; requests a
-second, p50 and p99 of 32 concurrent requests of one text; p50 of one request on an idle server, and of the same text
-by `Embedder.encode`; the memory of the server; and the seconds from the start of the command to its first answer.
-`--server` adds one that runs already, by the URL of an OpenAI API: `--server infinity=http://127.0.0.1:7997/v1=model`.
+python -m benchmarks.serve --help
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -26,6 +20,8 @@ from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
+
+import click
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 CLIENTS = 32
@@ -166,23 +162,32 @@ def cold_start(bundle: Path) -> float:
     return time.perf_counter() - begin
 
 
-def main() -> None:
-    """Measure, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bundle", type=Path, help="an embedder's bundle")
-    parser.add_argument("--seconds", type=float, default=3, help="seconds of load in a round")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds, interleaved")
-    parser.add_argument("--server", action="append", default=[], metavar="NAME=URL=MODEL", help="another server")
-    options = parser.parse_args()
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("bundle", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--seconds", type=float, default=3, show_default=True, help="Seconds of load in a round.")
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Interleaved rounds.")
+@click.option(
+    "--server", "servers", multiple=True, metavar="NAME=URL=MODEL", help="A server that runs, by its OpenAI API."
+)
+def main(bundle: Path, seconds: float, rounds: int, servers: tuple[str, ...]) -> None:
+    """Measure an embedder's BUNDLE behind `embedge serve`: medians of interleaved rounds.
+
+    The table has the texts a second of `Embedder.encode` in one call; requests a second, p50 and p99 of 32 concurrent
+    requests of one text; p50 of one request on an idle server; the memory of the server; and the seconds from the start
+    of the command to its first answer, beside those of a cold start.
+
+    \b
+    python -m benchmarks.serve ./bundle --server infinity=http://127.0.0.1:7997/v1=model
+    """
     from embedge import Embedder
 
-    embedder, texts = Embedder(options.bundle), make_texts(2000)
-    starts = sorted(cold_start(options.bundle) for _ in range(3))
-    others = [Target(*line.split("=", 2)) for line in options.server]
+    embedder, texts = Embedder(bundle), make_texts(2000)
+    starts = sorted(cold_start(bundle) for _ in range(3))
+    others = [Target(*line.split("=", 2)) for line in servers]
     plain, figures = Figures(), {target.name: Figures() for target in others}
-    with own_server(options.bundle) as (own, process, start):
+    with own_server(bundle) as (own, process, start):
         figures[own.name] = Figures()
-        for number in range(options.rounds + 1):
+        for number in range(rounds + 1):
             begin = time.perf_counter()
             embedder.encode(texts)
             rate = len(texts) / (time.perf_counter() - begin)
@@ -191,7 +196,7 @@ def main() -> None:
                 plain.throughput.append(rate)
                 plain.idle.append(idle)
             for target in (own, *others):
-                measured = measure_concurrent(target, texts, options.seconds)
+                measured = measure_concurrent(target, texts, seconds)
                 connection = target.connect()
                 idle = measure_idle(partial(target.ask, connection), texts)
                 if number:
@@ -199,13 +204,13 @@ def main() -> None:
                     for kept, value in zip((mine.throughput, mine.p50, mine.p99), measured, strict=True):
                         kept.append(value)
                     mine.idle.append(idle)
-        print(f"{'':24} {'texts/s':>10} {'p50 ms':>8} {'p99 ms':>8} {'idle ms':>9} {'memory':>8} {'start s':>8}")
-        print(plain.row("Embedder.encode", start=f"{starts[1]:.3f}"))
+        click.echo(f"{'':24} {'texts/s':>10} {'p50 ms':>8} {'p99 ms':>8} {'idle ms':>9} {'memory':>8} {'start s':>8}")
+        click.echo(plain.row("Embedder.encode", start=f"{starts[1]:.3f}"))
         for name, mine in figures.items():
             if name == own.name:
-                print(mine.row(name, memory_of(process), f"{start:.3f}"))
+                click.echo(mine.row(name, memory_of(process), f"{start:.3f}"))
             else:
-                print(mine.row(name))
+                click.echo(mine.row(name))
 
 
 if __name__ == "__main__":
