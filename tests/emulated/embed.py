@@ -8,5 +8,5 @@ import numpy as np
 from embedge import Embedder
 
 bundle, precision = sys.argv[1:]
-model = Embedder(bundle, precision=precision, threads=1)  # type: ignore[arg-type]
+model = Embedder(bundle, precision=precision, threads=1, kernels=False)  # type: ignore[arg-type]
 np.save(sys.stdout.buffer, model.encode(json.load(sys.stdin), prompt="", on_truncate="ignore"))
