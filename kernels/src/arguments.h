@@ -42,8 +42,10 @@ struct Normalisation {
 
 // EncoderLayer: attention and feed-forward, each added to its input and normalised.
 struct EncoderLayer {
-  const float* hidden = nullptr;  // [batch, tokens, width]
-  float* output = nullptr;        // [batch, tokens, width]; [batch, 1, width] with first_token
+  const float* hidden = nullptr;   // [batch, tokens, width]; what stands behind the end of a text is not read
+  float* output = nullptr;         // [batch, tokens, width], zeros behind the end of a text; or with first_token
+                                   // [batch, 1, width]
+  const size_t* starts = nullptr;  // [batch + 1], how many tokens the texts in front of each text have
   size_t batch = 0;
   size_t tokens = 0;
   size_t width = 0;
@@ -66,14 +68,15 @@ struct EncoderLayer {
 
 // EmbedLayerNorm: word and position embeddings, added and normalised.
 struct Embedding {
-  const int64_t* ids = nullptr;            // [batch, tokens], each in [0, vocabulary)
+  const int64_t* ids = nullptr;            // [batch, tokens], each in [0, vocabulary); of padding, anything
+  const int64_t* mask = nullptr;           // [batch, tokens], 1, or 0 for padding
   const int64_t* positions_of = nullptr;   // [batch, tokens], each in [0, positions); or null: 0, 1, 2, ...
   const int8_t* words = nullptr;           // [vocabulary, width]
   const float* word_scales = nullptr;      // [vocabulary]
   const float* positions = nullptr;        // [positions, width]
   const float* gain = nullptr;             // [width]
   const float* bias = nullptr;             // [width]
-  float* output = nullptr;                 // [batch, tokens, width]
+  float* output = nullptr;                 // [batch, tokens, width], zeros for padding
   size_t rows = 0;                         // batch * tokens
   size_t tokens = 0;
   size_t width = 0;

@@ -5,6 +5,9 @@
 // 3. All that follows works on single rows: output projection, normalisation, feed-forward, normalisation. A block of
 //    rows goes through all of it while it is in the cache of its core.
 //
+// Texts may differ in length, and be padded at their ends: [batch, tokens, width] has gaps then. The code in between
+// works on the rows without the gaps, so padding costs no time, and a text's result does not depend on it.
+//
 // A run with few rows (a query) has fewer blocks than cores. There the cores share the panels of each linear layer
 // instead of the rows, and meet after each.
 #pragma once
@@ -62,9 +65,8 @@ class LayerRun {
       : layer_(layer),
         parallel_(parallel),
         size_(layer.width / layer.heads),
-        rows_(layer.batch * layer.tokens),
-        queries_(layer.first_token ? layer.batch : rows_),
-        queries_of_text_(layer.first_token ? 1 : layer.tokens) {
+        rows_(layer.starts[layer.batch]),
+        queries_(layer.first_token ? layer.batch : rows_) {
     all_.rows = rows_;
     all_.queries = queries_;
     all_.query = scratch_.take<uint8_t>(queries_ * layer.width);
@@ -75,19 +77,39 @@ class LayerRun {
     all_.value = scratch_.take<float>(rows_ * layer.width);
     context_ = scratch_.take<float>(queries_ * layer.width);
     broken_ = scratch_.take<std::atomic<uint8_t>>(layer.batch);
-    for (size_t text = 0; text < layer.batch; ++text) new (&broken_[text]) std::atomic<uint8_t>(0);
+    text_of_ = scratch_.take<uint32_t>(rows_);
+    for (size_t text = 0; text < layer.batch; ++text) {
+      new (&broken_[text]) std::atomic<uint8_t>(0);
+      for (size_t row = layer.starts[text]; row < layer.starts[text + 1]; ++row)
+        text_of_[row] = static_cast<uint32_t>(text);
+    }
   }
 
   void run() {
-    project(layer_.qkv, rows_, 1, layer_.first_token ? 1 : 0);
-    if (layer_.first_token) project(layer_.query, queries_, layer_.tokens, 0);
+    project(layer_.qkv, rows_, false, layer_.first_token ? 1 : 0);
+    if (layer_.first_token) project(layer_.query, queries_, true, 0);
     run_parallel(parallel_, layer_.batch * layer_.heads, [this](size_t task) { attend_head(task); });
     in_blocks(queries_, [this](size_t first, size_t count, Parallel* shared) { finish_rows(first, count, shared); });
-    for (size_t text = 0; text < layer_.batch; ++text)
+    for (size_t text = 0; text < layer_.batch; ++text) {
       if (broken_[text]) spoil(text);
+      if (!layer_.first_token) clear_padding(text);
+    }
   }
 
  private:
+  // Where a row is in [batch, tokens, width].
+  size_t place(size_t row) const {
+    const size_t text = text_of_[row];
+    return text * layer_.tokens + row - layer_.starts[text];
+  }
+  // The same of a row that step 3 works on: of the first row of a text, with first_token.
+  size_t place_of_query(size_t query) const {
+    return layer_.first_token ? query * layer_.tokens : place(query);
+  }
+  float* output_of_query(size_t query) const {
+    return layer_.output + (layer_.first_token ? query : place(query)) * layer_.width;
+  }
+
   // Calls body(first, count, parallel) for blocks of rows; `parallel` is what shares the panels, if the block does not
   // have a thread of its own.
   template <class Body>
@@ -100,16 +122,17 @@ class LayerRun {
     });
   }
 
-  // Q, K and V of rows: of each row of the input, or of the first row of each text (every `step`-th row).
+  // Q, K and V of rows: of each row of the input, or of the first row of each text.
   // `first_part` is what the first columns of the weight are: 0 is Q, 1 is K, 2 is V.
-  void project(const Linear& linear, size_t rows, size_t step, size_t first_part) {
+  void project(const Linear& linear, size_t rows, bool of_first_tokens, size_t first_part) {
     in_blocks(rows, [&](size_t first, size_t count, Parallel* shared) {
       Scratch scratch;
       CodeRows codes{scratch.take<uint8_t>(count * layer_.width), scratch.take<float>(count)};
       for (size_t r = 0; r < count; ++r) {
-        const float* row = layer_.hidden + (first + r) * step * layer_.width;
+        const size_t text = of_first_tokens ? first + r : text_of_[first + r];
+        const float* row = layer_.hidden + (of_first_tokens ? text * layer_.tokens : place(first + r)) * layer_.width;
         codes.scales[r] = quantise_row<V>(row, layer_.width, linear.static_scale, codes.codes + r * layer_.width);
-        if (!is_usable<V>(row, layer_.width)) broken_[(first + r) * step / layer_.tokens] = 1;
+        if (!is_usable<V>(row, layer_.width)) broken_[text] = 1;
       }
       share_panels(shared, linear.columns, [&](size_t begin, size_t end) {
         multiply_rows<V>(linear, codes, count, 128, begin, end,
@@ -136,8 +159,9 @@ class LayerRun {
 
   void attend_head(size_t task) {
     const size_t text = task / layer_.heads, head = task % layer_.heads;
-    const bool usable = attend<V>(all_, head, size_, layer_.width, text * layer_.tokens, layer_.tokens,
-                                  text * queries_of_text_, queries_of_text_, context_);
+    const size_t first = layer_.starts[text], tokens = layer_.starts[text + 1] - first;
+    const bool usable = attend<V>(all_, head, size_, layer_.width, first, tokens, layer_.first_token ? text : first,
+                                  layer_.first_token ? 1 : tokens, context_);
     if (!usable) broken_[text] = 1;
   }
 
@@ -148,16 +172,14 @@ class LayerRun {
     CodeRows codes{scratch.take<uint8_t>(count * inner), scratch.take<float>(count)};
     float* attended = scratch.take<float>(count * width);
     float* activated = scratch.take<float>(count * inner);
-    float* output = layer_.output + first * width;
 
     for (size_t r = 0; r < count; ++r)
       codes.scales[r] = quantise_row<V>(context_ + (first + r) * width, width, nullptr, codes.codes + r * width);
     share_panels(shared, width, [&](size_t begin, size_t end) {
       multiply_rows<V>(layer_.out, codes, count, 128, begin, end,
                        [&](size_t r, size_t column, const typename V::F* values) {
-                         const size_t row = (first + r) * (layer_.first_token ? layer_.tokens : 1);
-                         add_residual(layer_.hidden + row * width + column, layer_.after_attention, column, values,
-                                      attended + r * width + column);
+                         add_residual(layer_.hidden + place_of_query(first + r) * width + column,
+                                      layer_.after_attention, column, values, attended + r * width + column);
                        });
     });
     for (size_t r = 0; r < count; ++r) {
@@ -179,11 +201,11 @@ class LayerRun {
       multiply_rows<V>(layer_.down, codes, count, layer_.zero_point, begin, end,
                        [&](size_t r, size_t column, const typename V::F* values) {
                          add_residual(attended + r * width + column, layer_.after_feed_forward, column, values,
-                                      output + r * width + column);
+                                      output_of_query(first + r) + column);
                        });
     });
     for (size_t r = 0; r < count; ++r)
-      normalise_row<V>(output + r * width, width, layer_.after_feed_forward.gain, layer_.after_feed_forward.bias,
+      normalise_row<V>(output_of_query(first + r), width, layer_.after_feed_forward.gain, layer_.after_feed_forward.bias,
                        layer_.epsilon);
   }
 
@@ -200,17 +222,25 @@ class LayerRun {
 
   // A text with a value that is not usable has no result. Codes cannot express NaN, so its rows are filled with NaN.
   void spoil(size_t text) {
-    const size_t values = queries_of_text_ * layer_.width;
-    for (size_t i = 0; i < values; ++i) layer_.output[text * values + i] = __builtin_nanf("");
+    const size_t rows = layer_.first_token ? 1 : layer_.starts[text + 1] - layer_.starts[text];
+    float* output = output_of_query(layer_.first_token ? text : layer_.starts[text]);
+    for (size_t i = 0; i < rows * layer_.width; ++i) output[i] = __builtin_nanf("");
+  }
+
+  void clear_padding(size_t text) {
+    const size_t count = layer_.starts[text + 1] - layer_.starts[text];
+    float* output = layer_.output + (text * layer_.tokens + count) * layer_.width;
+    __builtin_memset(output, 0, (layer_.tokens - count) * layer_.width * sizeof(float));
   }
 
   const EncoderLayer& layer_;
   Parallel& parallel_;
-  const size_t size_, rows_, queries_, queries_of_text_;
+  const size_t size_, rows_, queries_;
   Scratch scratch_;
   Projections all_;
   float* context_ = nullptr;
   std::atomic<uint8_t>* broken_ = nullptr;
+  uint32_t* text_of_ = nullptr;  // of each row
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <exception>
 #include <new>
+#include <vector>
 
 #include "instruction_set.h"
 #include "packed_weights.h"
@@ -92,10 +93,29 @@ Normalisation normalisation(const Inputs& inputs, size_t first, size_t width) {
           inputs.optional_vector(first, width)};
 }
 
+// How many tokens the texts in front of each text have, [batch + 1], from an attention mask [batch, tokens]: 1 for a
+// token, and 0 for padding, which comes last.
+std::vector<size_t> starts_of_texts(const Inputs& inputs, size_t index, size_t batch, size_t tokens) {
+  const Tensor<int64_t> mask = inputs.tensor<int64_t>(index, 2);
+  if (mask.shape[0] != batch || mask.shape[1] != tokens) inputs.refuse(index, "has another shape");
+  std::vector<size_t> starts(batch + 1);
+  for (size_t text = 0; text < batch; ++text) {
+    const int64_t* row = mask.data + text * tokens;
+    size_t count = 0;
+    while (count < tokens && row[count] == 1) ++count;
+    for (size_t i = count; i < tokens; ++i)
+      if (row[i] != 0) inputs.refuse(index, "is not 1 for tokens and then 0 for padding");
+    if (count == 0) inputs.refuse(index, "has a text without tokens");
+    starts[text + 1] = starts[text] + count;
+  }
+  return starts;
+}
+
 struct EncoderLayerOperator {
   static constexpr const char* kName = "EncoderLayer";
-  static constexpr size_t kInputs = 25;
+  static constexpr size_t kInputs = 26;
   static constexpr int type_of(size_t index) {
+    if (index == 25) return ort::kInt64;
     return index == 1 || index == 5 || index == 9 || index == 15 || index == 19 ? ort::kInt8 : ort::kFloat;
   }
   static constexpr bool is_optional(size_t index) {
@@ -140,7 +160,8 @@ struct EncoderLayerOperator {
     if (run.first_token) shape.sizes[1] = 1;
     run.output = inputs.output(shape);
     if (run.batch == 0) return;
-    require(run.tokens != 0, "EncoderLayer: a text without tokens");
+    const std::vector<size_t> starts = starts_of_texts(inputs, 25, run.batch, run.tokens);
+    run.starts = starts.data();
     Linear* const layers[] = {&run.qkv, &run.out, &run.up, &run.down, &run.query};
     packed.prepare(set, layers, run.first_token ? 5 : 4);
     set.encoder_layer(run, parallel);
@@ -178,9 +199,10 @@ struct EmbedLayerNormOperator {
     e.bias = inputs.vector<float>(6, e.width);
     e.epsilon = epsilon;
     if (inputs.has(7)) e.positions_of = inputs.vector<int64_t>(7, e.rows);
-    const int64_t* mask = inputs.vector<int64_t>(1, e.rows);
+    starts_of_texts(inputs, 1, ids.shape[0], e.tokens);  // checks the mask
+    e.mask = inputs.vector<int64_t>(1, e.rows);
     for (size_t i = 0; i < e.rows; ++i) {
-      if (mask[i] != 1) inputs.refuse(1, "hides a token: these kernels take texts without padding");
+      if (e.mask[i] == 0) continue;
       if (ids.data[i] < 0 || static_cast<size_t>(ids.data[i]) >= words.shape[0])
         inputs.refuse(0, "has a token id that is not in the vocabulary");
       const int64_t place = e.positions_of == nullptr ? static_cast<int64_t>(i % e.tokens) : e.positions_of[i];

@@ -15,11 +15,15 @@ void run_encoder_layer(const EncoderLayer& layer, Parallel& parallel) {
 template <class V>
 void run_embedding(const Embedding& e) {
   for (size_t row = 0; row < e.rows; ++row) {
+    float* to = e.output + row * e.width;
+    if (e.mask[row] == 0) {
+      __builtin_memset(to, 0, e.width * sizeof(float));
+      continue;
+    }
     const int8_t* word = e.words + static_cast<size_t>(e.ids[row]) * e.width;
     const size_t place = e.positions_of == nullptr ? row % e.tokens : static_cast<size_t>(e.positions_of[row]);
     const float* position = e.positions + place * e.width;
     const typename V::F scale = V::set(e.word_scales[e.ids[row]]);
-    float* to = e.output + row * e.width;
     for (size_t i = 0; i < e.width; i += kLanes)
       V::store(to + i, V::fma(V::widen(word + i), scale, V::load(position + i)));
     normalise_row<V>(to, e.width, e.gain, e.bias, e.epsilon);

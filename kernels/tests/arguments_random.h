@@ -116,17 +116,20 @@ struct LayerShape {
   Activation activation;
   Rows rows;
   int largest;  // code of a weight
+  bool padded = false;  // texts of random lengths
 };
 
 struct LayerData {
   LayerShape shape;
   std::vector<float> hidden;
+  std::vector<size_t> starts;
   LinearData qkv, query, out, up, down;
   NormalisationData after_attention, after_feed_forward;
 
   LayerData(Random& random, const LayerShape& s)
       : shape(s),
         hidden(random_rows(random, s.batch * s.tokens, s.width, s.rows)),
+        starts(s.batch + 1),
         qkv(random, s.width, (s.first_token ? 2 : 3) * s.width, s.largest),
         query(random, s.width, s.width, s.largest),
         out(random, s.width, s.width, s.largest),
@@ -135,6 +138,8 @@ struct LayerData {
         after_attention(random, s.width, random.one_in(2)),
         after_feed_forward(random, s.width, random.one_in(2)) {
     out.is_static = down.is_static = false;
+    for (size_t text = 0; text < s.batch; ++text)
+      starts[text + 1] = starts[text] + (s.padded ? 1 + random.below(s.tokens) : s.tokens);
   }
 
   size_t outputs() const { return shape.batch * (shape.first_token ? 1 : shape.tokens) * shape.width; }
@@ -143,6 +148,7 @@ struct LayerData {
     EncoderLayer layer;
     layer.hidden = hidden.data();
     layer.output = output;
+    layer.starts = starts.data();
     layer.batch = shape.batch;
     layer.tokens = shape.tokens;
     layer.width = shape.width;

@@ -107,10 +107,10 @@ class Comparison {
 
 void compare_layer(Comparison& comparison, Random& random, const LayerShape& s) {
   const LayerData data(random, s);
-  char about[160];
-  std::snprintf(about, sizeof about, "%zu x %zu tokens, width %zu, %zu heads, inner %zu, first %d, act %d, rows %d",
+  char about[176];
+  std::snprintf(about, sizeof about, "%zu x %zu tokens, width %zu, %zu heads, inner %zu, first %d, act %d, rows %d, padded %d",
                 s.batch, s.tokens, s.width, s.heads, s.inner, s.first_token, static_cast<int>(s.activation),
-                static_cast<int>(s.rows));
+                static_cast<int>(s.rows), s.padded);
   const bool packed = random.one_in(2);
   comparison.compare(about, data.outputs(), s.largest <= 64, [&](const InstructionSet& set, float* output) {
     InTurn parallel;
@@ -143,6 +143,7 @@ size_t compare_layers(Random random, size_t count) {
     s.activation = static_cast<Activation>(random.below(3));
     s.rows = static_cast<Rows>(random.below(kKindsOfRows));
     s.largest = random.one_in(3) ? 127 : 64;
+    s.padded = random.one_in(2);
     const size_t budget = 12000000 / (s.width * (4 * s.width + 2 * s.inner)) + 1;  // rows
     if (s.tokens > budget) s.tokens = budget;
     while (s.batch > 1 && s.batch * s.tokens > budget) --s.batch;
@@ -160,12 +161,13 @@ size_t compare_embeddings(Random random) {
     const std::vector<float> scales = random.factors(kVocabulary, i % 5 == 4 ? 0x1p120f : 0.01f);
     const std::vector<float> positions = random.normals(kPositions * width, 0.1f);
     const NormalisationData norm(random, width, false);
-    std::vector<int64_t> ids(rows), places(rows);
+    std::vector<int64_t> ids(rows), mask(rows), places(rows);
     for (int64_t& id : ids) id = static_cast<int64_t>(random.below(kVocabulary));
+    for (int64_t& real : mask) real = random.one_in(4) ? 0 : 1;
     for (int64_t& place : places) place = static_cast<int64_t>(random.below(kPositions));
     comparison.compare("width " + std::to_string(width), rows * width, true,
                        [&](const InstructionSet& set, float* output) {
-                         set.embedding({ids.data(), i % 2 == 0 ? nullptr : places.data(), words.data(), scales.data(),
+                         set.embedding({ids.data(), mask.data(), i % 2 == 0 ? nullptr : places.data(), words.data(), scales.data(),
                                         positions.data(), norm.gain.data(), norm.bias.data(), output, rows, tokens,
                                         width, 1e-12f});
                        });

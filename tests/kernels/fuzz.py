@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.kernels.cases import Array, Case, Program, RegistrationError, run, same_bits
 from tests.kernels.graphs import RECIPES, SMALL, embedding, encoder_layer, row_dot, row_linear
-from tests.kernels.standard_cases import rows, token_inputs
+from tests.kernels.standard_cases import layer_inputs, rows, some_counts, token_inputs
 
 LONGEST, LARGEST_BATCH = 8192, 64
 _ROUND = 24  # cases for each process
@@ -60,7 +60,10 @@ def _layer(rng: np.random.Generator) -> Case:
         residual_scale=_coin(rng),
     )
     hidden = _hostile(rng, rows(_seed(rng), batch, tokens, shape.width))
-    return Case(graph=graph, inputs={"hidden": hidden}, threads=_threads(rng))
+    inputs = layer_inputs(hidden, some_counts(_seed(rng), batch, tokens) if _coin(rng) else None)
+    if rng.random() < 0.05:  # not a mask of texts that are padded at their ends
+        inputs["attention_mask"].flat[rng.integers(batch * tokens)] = rng.choice([-1, 0, 1, 2, 1 << 40])
+    return Case(graph=graph, inputs=inputs, threads=_threads(rng))
 
 
 def _embedding(rng: np.random.Generator) -> Case:

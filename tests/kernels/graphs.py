@@ -126,6 +126,7 @@ def encoder_layer(
     graph.hold(*_linear(rng, width, inner, scale_of["up"]))
     graph.hold(*_linear(rng, inner, width, None)[:3], residual[1])
     graph.hold(_floats(rng, width, scale=0.1, around=1), _floats(rng, width, scale=0.1))
+    graph.feed("attention_mask", np.int64, 2)
     return graph
 
 

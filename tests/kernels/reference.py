@@ -30,16 +30,10 @@ def embed_layer_norm(
     *,
     epsilon: float,
 ) -> Floats:
-    """Return the normalised sum of word and position embeddings, [batch, tokens, hidden].
-
-    Raises:
-        ValueError: a token is padding.
-    """
-    if (attention_mask != 1).any():
-        raise ValueError("EmbedLayerNorm reads no padding")
+    """Return the normalised sum of word and position embeddings, [batch, tokens, hidden]; zeros for padding."""
     places = np.arange(input_ids.shape[1]) if position_ids is None else position_ids
     rows = words[input_ids] * word_scales[input_ids] + positions[places]
-    return _normalise(rows, gain, bias, epsilon)
+    return _normalise(rows, gain, bias, epsilon) * (attention_mask == 1)[..., None]
 
 
 def encoder_layer(  # noqa: D417  # the operator's inputs
@@ -68,6 +62,7 @@ def encoder_layer(  # noqa: D417  # the operator's inputs
     down_residual: Floats | None,
     gain: Floats,
     norm_bias: Floats,
+    attention_mask: Ids,
     *,
     num_heads: int,
     epsilon: float,
@@ -78,6 +73,8 @@ def encoder_layer(  # noqa: D417  # the operator's inputs
     least: float,
 ) -> Floats:
     """Return the output of one layer of an encoder, [batch, tokens, hidden]; [batch, 1, hidden] for ``first_token``.
+
+    Padding has no part in attention, and zeros in the output.
 
     Args:
         weight: with its scales, bias and static scale that of QKV; of K and V alone for ``first_token``.
@@ -91,12 +88,15 @@ def encoder_layer(  # noqa: D417  # the operator's inputs
         key, value = np.split(product, 2, axis=-1)
     else:
         query, key, value = np.split(product, 3, axis=-1)
-    attended = row_linear(attention(query, key, value, num_heads=num_heads), out_weight, out_scales, out_bias)
+    attended = row_linear(
+        attention(query, key, value, attention_mask, num_heads=num_heads), out_weight, out_scales, out_bias
+    )
     hidden = _normalise(attended + _restored(hidden, attention_residual), attention_gain, attention_norm_bias, epsilon)
     active = activate(row_linear(hidden, up_weight, up_scales, up_bias, up_static_scale), activation)
     row_scales = np.maximum(active.max(axis=-1, keepdims=True) * np.float32(step), np.float32(least))
     fed = _product(_codes(active, row_scales, zero_point), down_weight) * down_scales * row_scales + down_bias
-    return _normalise(fed + _restored(hidden, down_residual), gain, norm_bias, epsilon)
+    output = _normalise(fed + _restored(hidden, down_residual), gain, norm_bias, epsilon)
+    return output * (attention_mask[:, : output.shape[1]] == 1)[..., None]
 
 
 def row_linear(
@@ -125,18 +125,20 @@ def row_dot(rows: Floats, weight: Floats, bias: Floats, *, relu: int) -> Floats:
     return np.maximum(result, 0) if relu else result
 
 
-def attention(query: Floats, key: Floats, value: Floats, *, num_heads: int) -> Floats:
+def attention(query: Floats, key: Floats, value: Floats, mask: Ids, *, num_heads: int) -> Floats:
     """Return scaled dot-product attention; the rows of Q and K of each head are int8.
 
     Args:
         query: [batch, queries, hidden].
         key: [batch, tokens, hidden].
         value: [batch, tokens, hidden].
+        mask: 1 for tokens, and 0 for padding, which is no key; [batch, tokens].
         num_heads: how many heads share the hidden size.
     """
     q, k, v = (x.reshape(*x.shape[:2], num_heads, -1).transpose(0, 2, 1, 3) for x in (query, key, value))
     q, k = (rounded(x) for x in (q, k))
     scores = (q @ k.swapaxes(-1, -2)) * np.float32(1 / sqrt(q.shape[-1]))
+    scores = np.where(mask[:, None, None] == 1, scores, -np.inf)
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
     weights /= weights.sum(axis=-1, keepdims=True)
     return (weights @ v).transpose(0, 2, 1, 3).reshape(query.shape)

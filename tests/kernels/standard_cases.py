@@ -1,6 +1,6 @@
 """Cases that every instruction set and every processor must compute to the same bits."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -33,7 +33,26 @@ def rows(seed: int, *shape: int) -> Array:
 
 def hidden(graph: Graph, seed: int, batch: int, tokens: int, width: int, threads: int = 1) -> Case:
     """Return a case of an encoder layer with seeded rows."""
-    return Case(graph=graph, inputs={"hidden": rows(seed, batch, tokens, width)}, threads=threads)
+    return Case(graph=graph, inputs=layer_inputs(rows(seed, batch, tokens, width)), threads=threads)
+
+
+def layer_inputs(hidden: Array, counts: Sequence[int] | None = None) -> dict[str, Array]:
+    """Return the inputs of EncoderLayer: hidden states, and a mask of texts with these numbers of tokens, or of all."""
+    batch, tokens = hidden.shape[:2]
+    return {"hidden": hidden, "attention_mask": mask_of([tokens] * batch if counts is None else counts, tokens)}
+
+
+def mask_of(counts: Sequence[int], tokens: int) -> Array:
+    """Return an attention mask, int64 [batch, tokens]: 1 for the tokens of a text, then 0."""
+    return (np.arange(tokens) < np.reshape(counts, (-1, 1))).astype(np.int64)
+
+
+def some_counts(seed: int, batch: int, tokens: int) -> list[int]:
+    """Return the tokens of each text of a batch, of which one text has all."""
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(1, tokens + 1, batch)
+    counts[rng.integers(batch)] = tokens
+    return [int(count) for count in counts]
 
 
 def token_inputs(
@@ -76,6 +95,8 @@ def _small_layers() -> Iterator[Case]:
     for shape in SMALL:
         for number, graph in enumerate(layer_kinds(shape)):
             yield hidden(graph, number, 2, 33, shape.width)
+            states = rows(number, 5, 33, shape.width)
+            yield Case(graph=graph, inputs=layer_inputs(states, some_counts(number, 5, 33)))
     for graph in (encoder_layer(SMALL[1]), encoder_layer(SMALL[0], first_token=True)):
         yield from (hidden(graph, tokens, 1, tokens, 64) for tokens in TOKENS)
         yield from (hidden(graph, batch, batch, 4, 64) for batch in (3, 8, 64))
@@ -86,6 +107,7 @@ def _embeddings() -> Iterator[tuple[Graph, dict[str, Array]]]:
         yield embedding(width), token_inputs(width, 3, 17)
         yield embedding(width, positions=40, given=True), token_inputs(width, 2, 30, positions=40)
     yield embedding(64), token_inputs(1, 1, 8192)
+    yield embedding(64), {**token_inputs(2, 3, 9), "attention_mask": mask_of([9, 1, 4], 9)}
 
 
 def _heads() -> Iterator[Case]:

@@ -9,7 +9,7 @@ pytest.importorskip("onnx", reason="needs onnx, which the extra `export` install
 
 from tests.kernels.cases import Array, Case, OnEverySet, Program, run, same_bits
 from tests.kernels.graphs import SMALL, Graph, embedding, encoder_layer, row_dot, row_linear
-from tests.kernels.standard_cases import STATIC, layer_kinds, rows, token_inputs
+from tests.kernels.standard_cases import STATIC, layer_inputs, layer_kinds, mask_of, rows, token_inputs
 
 HOSTILE = {
     "nan": np.nan, "infinity": np.inf, "minus infinity": -np.inf, "huge": 3e38, "minus huge": -3e38, "tiny": 1e-42,
@@ -29,7 +29,7 @@ def test_a_hostile_value_stays_in_its_text_and_is_the_same_everywhere(name: str,
     hostile = clean.copy()
     hostile[1, 4, 7] = HOSTILE[name]
     graphs = layer_kinds(shape)
-    cases = [Case(graph=graph, inputs={"hidden": given}) for graph in graphs for given in (clean, hostile)]
+    cases = [Case(graph=graph, inputs=layer_inputs(given)) for graph in graphs for given in (clean, hostile)]
     found = on_every_set(cases)
     for results in found.values():
         for number, graph in enumerate(graphs):
@@ -46,7 +46,7 @@ def test_rows_of_zeros_and_of_one_value(on_every_set: OnEverySet) -> None:
     whole = [np.full((2, 9, shape.width), value, np.float32) for value in (0, -0.0, 1, -5)]
     partly = rows(1, 2, 9, shape.width)
     partly[0, 3] = 0
-    cases = [Case(graph=graph, inputs={"hidden": h}) for graph in layer_kinds(shape) for h in (*whole, partly)]
+    cases = [Case(graph=graph, inputs=layer_inputs(h)) for graph in layer_kinds(shape) for h in (*whole, partly)]
     cases += [
         Case(
             graph=row_linear(64, 64, static=static, bias=False, activation=0),
@@ -99,13 +99,36 @@ def test_more_tokens_than_positions_are_an_error(program: Program) -> None:
     assert "more tokens than there are positions" in bad
 
 
-def test_padding_is_an_error(program: Program) -> None:
-    graph, cases = embedding(64), []
-    for value in (0, 2, -1):
-        inputs = token_inputs(1, 2, 5)
-        inputs["attention_mask"][1, 4] = value
-        cases.append(Case(graph=graph, inputs=inputs))
-    assert all(isinstance(output, str) and "padding" in output for output in run(cases, program).outputs)
+@pytest.mark.parametrize("mask", [(0, 1, 1, 1, 1), (1, 1, 0, 1, 1), (1, 1, 1, 1, 2), (1, 1, -1, 0, 0), (0, 0, 0, 0, 0)])
+def test_padding_that_does_not_come_last_and_other_masks_are_errors(mask: tuple[int, ...], program: Program) -> None:
+    masks = {"attention_mask": np.array([(1,) * 5, mask])}
+    layers = [encoder_layer(SMALL[0], first_token=first_token) for first_token in (False, True)]
+    cases = [Case(graph=embedding(64), inputs={**token_inputs(1, 2, 5), **masks})]
+    cases += [Case(graph=graph, inputs={"hidden": rows(1, 2, 5, 64), **masks}) for graph in layers]
+    for output in run(cases, program).outputs:
+        assert isinstance(output, str)
+        assert "mask" in output or "padding" in output or "without tokens" in output
+
+
+def test_a_mask_of_another_shape_is_an_error(program: Program) -> None:
+    shapes = ((1, 5), (3, 5), (2, 4), (2, 6), (10, 1), (5, 2))
+    cases = [
+        Case(
+            graph=encoder_layer(SMALL[0]), inputs={"hidden": rows(1, 2, 5, 64), "attention_mask": np.ones(s, np.int64)}
+        )
+        for s in shapes
+    ]
+    assert all(isinstance(output, str) and "another shape" in output for output in run(cases, program).outputs)
+
+
+def test_ids_and_positions_of_padding_are_not_looked_up(program: Program) -> None:
+    graph = embedding(64, vocabulary=97, positions=97, given=True)
+    inputs = {**token_inputs(1, 2, 5, positions=97), "attention_mask": mask_of([5, 2], 5)}
+    wild = {name: values.copy() for name, values in inputs.items()}
+    wild["input_ids"][1, 2:], wild["position_ids"][1, 2:] = (-1, 1 << 40, 97), (1 << 31, -5, 97)
+    first, second = run([Case(graph=graph, inputs=given) for given in (inputs, wild)], program).outputs
+    assert same_bits(first, second)
+    assert (_values(first)[1, 2:] == 0).all()
 
 
 @pytest.mark.parametrize("first_token", [False, True])
@@ -113,7 +136,7 @@ def test_a_batch_without_texts_is_empty_and_a_text_without_tokens_is_an_error(
     first_token: bool, program: Program
 ) -> None:
     graph = encoder_layer(SMALL[0], first_token=first_token, static=STATIC)
-    cases = [Case(graph=graph, inputs={"hidden": np.zeros(size, np.float32)}) for size in ((0, 5, 64), (3, 0, 64))]
+    cases = [Case(graph=graph, inputs=layer_inputs(np.zeros(size, np.float32))) for size in ((0, 5, 64), (3, 0, 64))]
     empty, refused = run(cases, program).outputs
     assert _values(empty).shape == (0, 1 if first_token else 5, 64)
     assert isinstance(refused, str)
@@ -125,7 +148,7 @@ def test_a_number_of_heads_that_does_not_fit_is_an_error(heads: int, program: Pr
     """Times 32, some of these numbers wrap around to the width."""
     graph = copy(encoder_layer(SMALL[0]))
     graph.attributes = {**graph.attributes, "num_heads": heads}
-    (output,) = run([Case(graph=graph, inputs={"hidden": rows(1, 1, 40, SMALL[0].width)})], program).outputs
+    (output,) = run([Case(graph=graph, inputs=layer_inputs(rows(1, 1, 40, SMALL[0].width)))], program).outputs
     assert isinstance(output, str)
     assert "heads must be" in output
 
@@ -133,7 +156,7 @@ def test_a_number_of_heads_that_does_not_fit_is_an_error(heads: int, program: Pr
 @pytest.mark.parametrize("shape", [(2, 5, 63), (2, 5, 65), (2, 5, 128), (2, 5, 0)])
 def test_rows_of_another_width_are_an_error(shape: tuple[int, int, int], program: Program) -> None:
     given = np.zeros(shape, np.float32)
-    cases = [Case(graph=encoder_layer(SMALL[0]), inputs={"hidden": given})]
+    cases = [Case(graph=encoder_layer(SMALL[0]), inputs=layer_inputs(given))]
     cases += [
         Case(graph=row_linear(64, 64, axes=3, static=False, bias=True, activation=0), inputs={"rows": given}),
         Case(graph=row_dot(64, axes=3, relu=False), inputs={"rows": given}),
@@ -166,10 +189,10 @@ def _with_one_wrong_constant(graph: Graph) -> list[Graph]:
 @pytest.mark.parametrize("kind", ["layer", "pruned layer", "embedding", "linear", "dot"])
 def test_constants_of_the_wrong_size_or_type_are_errors(kind: str, program: Program) -> None:
     graph, inputs = {
-        "layer": (encoder_layer(SMALL[1], static=STATIC, residual_scale=True), {"hidden": rows(1, 1, 3, 64)}),
+        "layer": (encoder_layer(SMALL[1], static=STATIC, residual_scale=True), layer_inputs(rows(1, 1, 3, 64))),
         "pruned layer": (
             encoder_layer(SMALL[1], static=STATIC, residual_scale=True, first_token=True),
-            {"hidden": rows(1, 1, 3, 64)},
+            layer_inputs(rows(1, 1, 3, 64)),
         ),
         "embedding": (embedding(64), token_inputs(1, 2, 5)),
         "linear": (row_linear(64, 128, static=True, bias=True, activation=0), {"rows": rows(1, 2, 64)}),
@@ -188,5 +211,5 @@ def test_constants_of_the_wrong_size_or_type_are_errors(kind: str, program: Prog
 def test_attributes_out_of_range_are_errors(attribute: dict[str, float], program: Program) -> None:
     graph = encoder_layer(SMALL[1])
     graph.attributes.update(attribute)
-    (output,) = run([Case(graph=graph, inputs={"hidden": rows(1, 1, 3, 64)})], program).outputs
+    (output,) = run([Case(graph=graph, inputs=layer_inputs(rows(1, 1, 3, 64)))], program).outputs
     assert isinstance(output, str)

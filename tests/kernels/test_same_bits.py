@@ -7,7 +7,7 @@ pytest.importorskip("onnx", reason="needs onnx, which the extra `export` install
 
 from tests.kernels.cases import Case, OnEverySet, Program, run, same_bits
 from tests.kernels.graphs import MINILM, SMALL, encoder_layer, row_linear
-from tests.kernels.standard_cases import TOKENS, hidden, rows, standard_cases
+from tests.kernels.standard_cases import TOKENS, hidden, layer_inputs, rows, some_counts, standard_cases
 
 
 def test_every_instruction_set_computes_the_same_bits(on_every_set: OnEverySet) -> None:
@@ -31,14 +31,39 @@ def test_a_batch_has_the_bits_of_its_texts_alone(first_token: bool, on_every_set
         graph = encoder_layer(shape, first_token=first_token)
         for batch, tokens in ((2, 1), (5, 7), (64, 3), (3, 100)):
             texts = rows(batch, batch, tokens, shape.width)
-            alone = [Case(graph=graph, inputs={"hidden": texts[n : n + 1]}) for n in range(batch)]
+            alone = [Case(graph=graph, inputs=layer_inputs(texts[n : n + 1])) for n in range(batch)]
             together = [
-                Case(graph=graph, inputs={"hidden": order}) for order in (texts, np.ascontiguousarray(texts[::-1]))
+                Case(graph=graph, inputs=layer_inputs(order)) for order in (texts, np.ascontiguousarray(texts[::-1]))
             ]
             for name, results in on_every_set([*together, *alone]).items():
                 whole, backwards, *single = results.outputs
                 assert same_bits(whole, np.concatenate(single)), f"{name}, {batch} x {tokens}"
                 assert same_bits(backwards, np.concatenate(single[::-1])), f"{name}, {batch} x {tokens}"
+
+
+@pytest.mark.parametrize("first_token", [False, True])
+def test_texts_of_any_lengths_in_a_batch_have_the_bits_of_each_alone(
+    first_token: bool, on_every_set: OnEverySet
+) -> None:
+    """What stands in the place of padding is not read, not even NaN, and the output has zeros there."""
+    for shape in (SMALL[1], MINILM):
+        graph = encoder_layer(shape, first_token=first_token)
+        for batch, tokens in ((2, 2), (9, 20), (40, 5), (3, 150)):
+            texts, counts = rows(batch, batch, tokens, shape.width), some_counts(tokens, batch, tokens)
+            padded = texts.copy()
+            padded[layer_inputs(texts, counts)["attention_mask"] == 0] = np.nan
+            cases = [Case(graph=graph, inputs=layer_inputs(padded, counts), threads=threads) for threads in (1, 3)]
+            cases += [
+                Case(graph=graph, inputs=layer_inputs(texts[n : n + 1, :count])) for n, count in enumerate(counts)
+            ]
+            for name, results in on_every_set(cases).items():
+                one, three, *alone = results.outputs
+                assert not isinstance(one, str)
+                assert same_bits(one, three), f"{name}, {counts}"
+                for row, count, expected in zip(one, counts, alone, strict=True):
+                    kept = 1 if first_token else count
+                    assert same_bits(row[None, :kept], expected), f"{name}, {counts}"
+                    assert (row[kept:] == 0).all(), f"{name}, {counts}"
 
 
 @pytest.mark.parametrize("first_token", [False, True])

@@ -1,8 +1,8 @@
 """Write an int8 graph once more with the operators of embedge-kernels: one for each layer of the encoder.
 
 The graph from ``quantise`` is the plain graph. The fused graph computes the same with four operators of the domain
-``embedge``: ``EmbedLayerNorm`` and ``EncoderLayer``, and for the heads ``RowLinear`` and ``RowDot``. They read batches
-without padding only.
+``embedge``: ``EmbedLayerNorm`` and ``EncoderLayer``, and for the heads ``RowLinear`` and ``RowDot``. The first two read
+the attention mask, and compute nothing for padding, which must come last. So texts of any lengths share a batch.
 
 1. The constants are those of the plain graph. Where they are external data, they stay references into its file. So the
    fused graph is small, and both graphs share the mapped weights.
@@ -109,7 +109,7 @@ class _Fusion:
         inputs += [plain.residual_scale(after_attention), *self._norm(after_attention)]
         inputs += self._linear(f"{at}.intermediate.dense")
         inputs += self._dynamic(f"{at}.output.dense")
-        inputs += [plain.residual_scale(output), *self._norm(output)]
+        inputs += [plain.residual_scale(output), *self._norm(output), "attention_mask"]
         coding = plain.row_coding(f"{at}.output.dense")
         return self._op(
             "EncoderLayer",

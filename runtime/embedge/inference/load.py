@@ -111,11 +111,14 @@ def _load(
     if providers[0].name not in (CPU, CUDA):
         sessions.compare_with_cpu(session, threads=threads)
     from embedge.inference.engine import Engine
-    from embedge.inference.schedule import CpuSchedule
+    from embedge.inference.schedule import CpuSchedule, UnpaddedSchedule
     from embedge.inference.workers import Workers
 
     workers = Workers(session, sessions, cores=threads, parallel=parallel, session_per_core=session_per_core)
-    schedule = CpuSchedule() if parallel else _device_schedule(bundle.manifest.max_tokens)
+    if not parallel:
+        schedule = _device_schedule(bundle.manifest.max_tokens)
+    else:
+        schedule = CpuSchedule() if kernels is None else UnpaddedSchedule(threads)
     instruction_set = None if kernels is None else kernels.instruction_set()
     return Engine(bundle.manifest, tokeniser, workers, schedule, kernels=instruction_set)
 

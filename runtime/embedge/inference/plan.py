@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 # Token budgets of a batch. Texts of more than _SHORT tokens are as fast with the smaller one, which takes less memory.
 _SHORT = 64
-_BUDGET_OF_SHORT, _BUDGET_OF_LONG = 512, 384
+BUDGET_OF_SHORT, _BUDGET_OF_LONG = 512, 384
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,8 +13,9 @@ class Batch:
     """Texts that one session run embeds together.
 
     Attributes:
-        tokens: number of tokens of a row. On a CPU it is the token count of each of the texts, so a batch has neither
-            padding nor mask. For a GPU (see ``padded_plan``) it is at least the largest token count.
+        tokens: number of tokens of a row. For a plain graph on a CPU it is the token count of each of the texts, so a
+            batch has neither padding nor mask. For the kernels (see ``unpadded_plan``) it is the largest token count,
+            and for a GPU (see ``padded_plan``) at least that.
         members: positions of its texts in the input.
     """
 
@@ -23,7 +24,7 @@ class Batch:
 
     @property
     def total_tokens(self) -> int:
-        """Number of tokens of all its rows."""
+        """Number of tokens of all its rows, padding included."""
         return self.tokens * len(self.members)
 
 
@@ -72,6 +73,12 @@ def rows_of_batch(tokens: int, *, batch_tokens: int | None, batch_size: int | No
     >>> rows_of_batch(3, batch_tokens=10, batch_size=None), rows_of_batch(3, batch_tokens=10, batch_size=2)
     (3, 2)
     """
-    default = _BUDGET_OF_SHORT if tokens <= _SHORT else _BUDGET_OF_LONG
-    rows = max(1, (default if batch_tokens is None else batch_tokens) // max(1, tokens))
+    rows = max(1, budget_of_batch(tokens, batch_tokens) // max(1, tokens))
     return min(rows, batch_size or rows)
+
+
+def budget_of_batch(tokens: int, batch_tokens: int | None) -> int:
+    """Return the token budget of a batch whose longest text has ``tokens``; None takes a good value for a CPU."""
+    if batch_tokens is not None:
+        return batch_tokens
+    return BUDGET_OF_SHORT if tokens <= _SHORT else _BUDGET_OF_LONG

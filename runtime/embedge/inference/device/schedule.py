@@ -54,6 +54,10 @@ class DeviceSchedule:
             batch_size=options.batch_size,
         )
 
+    def plan_for_slot(self, token_counts: Sequence[int], options: CallOptions) -> Sequence[Batch]:
+        """Return the same batches as ``plan``."""
+        return self.plan(token_counts, options)
+
     def shared_by(self, tokens: int) -> int:
         """Return 0: any texts may share a batch, which is padded."""
         return 0

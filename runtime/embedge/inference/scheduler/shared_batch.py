@@ -35,7 +35,7 @@ def run_pieces(engine: Engine, pieces: Sequence[Piece], *, one_core: bool) -> No
         engine.run_batches(first.tokens, plan, collector, start=first.start, advance=advance, one_core=one_core)
         return
     tokens = join_tokens(pieces)
-    plan = engine.schedule.plan(tokens.counts.tolist(), first.request.job.options)
+    plan = engine.schedule.plan_for_slot(tokens.counts.tolist(), first.request.job.options)
     engine.run_batches(tokens, plan, SharedCollector(pieces), one_core=one_core)
 
 
