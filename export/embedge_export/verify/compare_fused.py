@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from embedge.bundle.directory import Bundle
 from embedge.bundle.manifest import HIDDEN, SCORES, TOKEN_VECTORS, TOKEN_WEIGHTS, Manifest, Quality
-from embedge.inference.plan import plan_batches
+from embedge.inference.unpadded_plan import plan_unpadded
 from embedge_export.extras import require_kernels
 from embedge_export.graph.cpu_session import CpuSession
 from embedge_export.verify.figures import mean_and_min, three_digits
@@ -69,14 +69,21 @@ def _run(session: CpuSession, ids: Ids, names: list[str]) -> Outputs:
 
 
 def _batch_difference(session: CpuSession, ids: Sequence[Ids], alone: Sequence[Outputs]) -> float:
-    """Return the largest change of an element of any output in batches of equal length, as the runtime makes them."""
+    """Return the largest change of an element of any output in batches of texts of any lengths, as the runtime's."""
     largest = 0.0
-    for batch in plan_batches([text.shape[1] for text in ids], batch_tokens=_BATCH_TOKENS):
+    for batch in plan_unpadded([text.shape[1] for text in ids], cores=1, batch_tokens=_BATCH_TOKENS):
         members = batch.members[::-1]
-        together = _run(session, np.concatenate([ids[member] for member in members]), list(alone[0]))
-        for name, rows in together.items():
-            expected = np.concatenate([alone[member][name] for member in members])
-            largest = max(largest, float(np.abs(rows - expected).max()))
+        padded = np.zeros((len(members), batch.tokens), np.int64)
+        mask = np.zeros_like(padded)
+        for row, member in enumerate(members):
+            count = ids[member].shape[1]
+            padded[row, :count], mask[row, :count] = ids[member], 1
+        feed = {"input_ids": padded, "attention_mask": mask}
+        for name, values in zip(alone[0], session.run(list(alone[0]), feed), strict=True):
+            for row, member in zip(values, members, strict=True):
+                expected = alone[member][name][0]
+                kept = row if row.shape == expected.shape else row[: len(expected)]
+                largest = max(largest, float(np.abs(kept - expected).max()))
     return largest
 
 

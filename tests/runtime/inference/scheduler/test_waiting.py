@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from embedge.inference.device.schedule import DeviceSchedule
 from embedge.inference.options import CallOptions
 from embedge.inference.plan import rows_of_batch
-from embedge.inference.schedule import CpuSchedule
+from embedge.inference.schedule import CpuSchedule, UnpaddedSchedule
 from embedge.inference.scheduler.request import Chunk, Request
 from embedge.inference.scheduler.waiting import Piece, WaitingTexts
 from embedge.inference.tokens import Tokens
@@ -46,6 +46,15 @@ def test_texts_of_equal_token_count_share_a_batch(queue: WaitingTexts) -> None:
     first, _, third = add(queue, [10]), add(queue, [11]), add(queue, [10, 10])
     assert taken(queue) == [(first, 10, [0]), (third, 10, [0, 1])]
     assert (queue.texts, queue.tokens) == (1, 11)
+
+
+def test_with_the_kernels_texts_of_any_token_count_share_a_batch() -> None:
+    queue = WaitingTexts(UnpaddedSchedule(cores=2))
+    first, second, third = add(queue, [10]), add(queue, [11]), add(queue, [30])
+    assert taken(queue) == [(first, 10, [0]), (second, 11, [0]), (third, 30, [0])]
+    for _ in range(100):
+        add(queue, [10])
+    assert sum(tokens for _, tokens, _ in taken(queue)) == 510
 
 
 def test_no_batch_is_shared_while_a_slot_is_idle(queue: WaitingTexts) -> None:
