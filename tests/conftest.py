@@ -27,6 +27,22 @@ settings.register_profile("embedge", deadline=None)
 settings.load_profile("embedge")
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Write the tests that were skipped to the file that $EMBEDGE_SKIPPED names, one a line, for another run."""
+    _note_skipped(report)
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    """Write the modules that were skipped, too."""
+    _note_skipped(report)
+
+
+def _note_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if report.skipped and (path := os.environ.get("EMBEDGE_SKIPPED")):
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(f"{report.nodeid}\n")
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMBEDGE_HOME", str(tmp_path / "home"))
