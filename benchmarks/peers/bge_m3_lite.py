@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.data.seeded_m3 import CONFIG
+from benchmarks.data.seeded_m3 import CONFIG, write_heads
 from benchmarks.peers.base import Encoder, Kit
 from embedge.errors import CheckpointError
 
@@ -65,7 +65,7 @@ def build(bench: "Workbench", variant: str) -> None:
         _export(bench.checkpoint.directory, folder)
         fuse(folder / _RAW)
         quantize(folder / "model_fused.onnx", folder / _GRAPH, calibration_texts=bench.calibration[:_CALIBRATION])
-    _write_heads(folder)
+    write_heads(folder)
 
 
 def _export(checkpoint: Path, folder: Path) -> None:
@@ -103,14 +103,6 @@ def _export(checkpoint: Path, folder: Path) -> None:
         save_as_external_data=True,
         location=f"{_RAW}_data",
     )
-
-
-def _write_heads(folder: Path) -> None:
-    import torch
-
-    for name, outputs in (("sparse_linear.pt", 1), ("colbert_linear.pt", CONFIG["hidden_size"])):
-        head = torch.nn.Linear(CONFIG["hidden_size"], outputs).half()
-        torch.save(dict(head.state_dict()), folder / name)
 
 
 def load(kit: Kit) -> Encoder:

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
         QualityError,
         TruncationWarning,
     )
+    from embedge.inference.embeddings import Embedding, Embeddings
+    from embedge.inference.hybrid_score import HybridScore, hybrid_score
     from embedge.inference.late_interaction import max_similarity
     from embedge.inference.options import OnTruncate, OutputPrecision
     from embedge.inference.sparse import SparseVector
@@ -58,8 +60,11 @@ __all__ = [
     "BundleNotFoundError",
     "CheckpointError",
     "Embedder",
+    "Embedding",
+    "Embeddings",
     "EmbedgeError",
     "HubError",
+    "HybridScore",
     "InputTypeError",
     "InputValueError",
     "Manifest",
@@ -74,6 +79,7 @@ __all__ = [
     "Reranker",
     "SparseVector",
     "TruncationWarning",
+    "hybrid_score",
     "max_similarity",
 ]
 
@@ -109,6 +115,14 @@ def __getattr__(name: str) -> Any:
             from embedge.inference import options
 
             return getattr(options, name)
+        case "Embedding" | "Embeddings":
+            from embedge.inference import embeddings
+
+            return getattr(embeddings, name)
+        case "HybridScore" | "hybrid_score":
+            from embedge.inference import hybrid_score
+
+            return getattr(hybrid_score, name)
         case "SparseVector":
             from embedge.inference.sparse import SparseVector
 

@@ -15,6 +15,8 @@ LAYERS: Mapping[str, Sequence[Sequence[str]]] = {
         ("bundle",),
         ("inference", "hub"),
         ("model",),
+        ("embed_jobs",),
+        ("heads",),
         ("embedder", "reranker", "ship", "async_model"),
         ("async_embedder", "async_reranker"),
         ("server",),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from embedge.bundle.manifest import Manifest
+from embedge.bundle.manifest import HIDDEN, Manifest
 from embedge.errors import TruncationWarning
 from embedge.inference.collectors import Collector
 from embedge.inference.input_texts import take_texts
@@ -128,7 +128,7 @@ class Engine:
         Args:
             tokens: the tokens of some texts.
             plan: their batches.
-            collector: stores the output.
+            collector: stores the outputs.
             start: position of the first text in the input.
             advance: called with the number of texts that are done.
             one_core: run them one after the other on one core, and not on as many as are free.
@@ -141,9 +141,9 @@ class Engine:
             token_batch = make_batch(tokens, batch, start=start)
             try:
                 with np.errstate(all="ignore"):  # once, not in each function: entering it takes a microsecond
-                    collector.store(token_batch, session.run(token_batch, collector.output))
+                    collector.store(token_batch, session.run_outputs(token_batch, collector.outputs))
             except FloatingPointError as error:
-                raise session.not_finite(collector.output, token_batch) from error
+                raise session.not_finite(HIDDEN, token_batch) from error
             advance(len(batch.members))
 
         run = self.workers.run_on_one_core if one_core else self.workers.run
