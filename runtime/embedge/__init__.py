@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from embedge.inference.options import OnTruncate, OutputPrecision
     from embedge.inference.sparse import SparseVector
     from embedge.reranker import Reranker
+    from embedge.tokenizer import Tokenizer
     from embedge.version import __version__ as __version__
 
 __all__ = [
@@ -78,6 +79,7 @@ __all__ = [
     "QualityError",
     "Reranker",
     "SparseVector",
+    "Tokenizer",
     "TruncationWarning",
     "hybrid_score",
     "max_similarity",
@@ -111,6 +113,10 @@ def __getattr__(name: str) -> Any:
             from embedge.reranker import Reranker
 
             return Reranker
+        case "Tokenizer":
+            from embedge.tokenizer import Tokenizer
+
+            return Tokenizer
         case "OnTruncate" | "OutputPrecision":
             from embedge.inference import options
 

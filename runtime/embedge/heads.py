@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypedDict, Unpack, overload
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, overload
 
 from embedge.embed_jobs import EmbedJobs
+from embedge.inference.input_texts import check_iterable
 from embedge.inference.options import OnTruncate, OutputPrecision
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from embedge.inference.embeddings import Embedding, Embeddings
+    from embedge.inference.jobs import Job
     from embedge.inference.sparse import SparseVector
 
     class TextOptions(TypedDict, total=False):
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
         normalize: bool | None
         truncate_dim: int | None
         precision: OutputPrecision
+
+
+_CHARACTERS = 65_536  # of the texts of a window with multi-vectors
 
 
 class Heads(EmbedJobs):
@@ -205,3 +210,42 @@ class Heads(EmbedJobs):
         )
         found = self._engine.run(job)
         return found[0] if is_single else found
+
+    def _stream_all(
+        self,
+        texts: Iterable[str],
+        *,
+        dense: bool,
+        sparse: bool,
+        multi_vector: bool,
+        prompt: str | None,
+        truncate_dim: int | None,
+        precision: Literal["float32", "binary", "ubinary"],
+    ) -> Iterator[Embedding]:
+        """Yield several kinds of vectors of texts one by one, in input order; for the command.
+
+        With multi-vectors, which take 4 KB for each token of bge-m3, a window has some 16,000 tokens.
+        """
+        kinds = self._kinds(dense=dense, sparse=sparse, multi_vector=multi_vector)
+        options, _ = self._stream_options(
+            window=None,
+            prompt=prompt,
+            prompt_name=None,
+            batch_tokens=None,
+            normalize=None,
+            truncate_dim=truncate_dim,
+            precision=precision,
+            on_truncate="warn",
+        )
+        from embedge.inference.engine import windows
+
+        engine = self._engine
+        truncation = engine.jobs.truncation(options.call)
+        source = windows(
+            check_iterable(texts), engine.schedule.window, characters=_CHARACTERS if multi_vector else None
+        )
+
+        def make_job(start: int, window: list[str]) -> Job[Embeddings]:
+            return engine.jobs.all_kinds(window, options, kinds, start=start, truncation=truncation)
+
+        return engine.stream_jobs(source, make_job, truncation)

@@ -14,7 +14,7 @@ LAYERS: Mapping[str, Sequence[Sequence[str]]] = {
         ("progress", "text_files"),
         ("bundle",),
         ("inference", "hub"),
-        ("model",),
+        ("model", "tokenizer"),
         ("embed_jobs",),
         ("heads",),
         ("embedder", "reranker", "ship", "async_model"),

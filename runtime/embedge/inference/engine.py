@@ -20,6 +20,7 @@ from embedge.inference.session import Session
 from embedge.inference.token_batch import make_batch
 from embedge.inference.tokenise import Tokeniser
 from embedge.inference.tokens import Tokens
+from embedge.inference.truncation import Truncation
 from embedge.inference.workers import Workers
 from embedge.progress import progress
 
@@ -67,13 +68,33 @@ class Engine:
             InputTypeError: an input is not a string; the message has its index in the whole stream.
             InputValueError: as for ``run``.
         """
-        truncation, jobs = self.jobs.truncation(options.call), self.jobs
+        truncation = self.jobs.truncation(options.call)
+
+        def make_job(start: int, texts: list[str]) -> Job[NDArray[Any]]:
+            return self.jobs.vectors(texts, options, start=start, truncation=truncation)
+
+        return self.stream_jobs(windows(source, window or self.schedule.window), make_job, truncation)
+
+    def stream_jobs(
+        self,
+        texts: Iterator[tuple[int, list[str]]],
+        make_job: Callable[[int, list[str]], Job[Any]],
+        truncation: Truncation,
+    ) -> Iterator[Any]:
+        """Yield the results of window after window, one by one.
+
+        Args:
+            texts: windows of texts, each with the position of its first text.
+            make_job: makes the job of one window, whose result is iterable.
+            truncation: counts the truncated texts of all windows.
+
+        Raises:
+            InputTypeError: as ``texts`` raises it.
+            InputValueError: as for ``run``.
+        """
         prepared = self.schedule.prepared(
-            (
-                jobs.vectors(texts, options, start=start, truncation=truncation)
-                for start, texts in windows(source, window or self.schedule.window)
-            ),
-            lambda job: (job, *self.plan(job.tokenise((0, len(job.lengths))), options.call)),
+            (make_job(start, window) for start, window in texts),
+            lambda job: (job, *self.plan(job.tokenise((0, len(job.lengths))), job.options)),
         )
         try:
             with closing(prepared):  # no thread outlives the call
@@ -150,9 +171,28 @@ class Engine:
         run(plan, run_batch)
 
 
-def windows(source: Iterator[Any], window: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield windows of texts, each with the position of its first text; raises InputTypeError as ``take_texts``."""
+def windows(source: Iterator[Any], window: int, *, characters: int | None = None) -> Iterator[tuple[int, list[str]]]:
+    """Yield windows of texts, each with the position of its first text; raises InputTypeError as ``take_texts``.
+
+    Args:
+        source: the texts.
+        window: the largest number of texts in a window.
+        characters: a window ends with the text that fills it up to so many characters; None for no limit.
+
+    >>> list(windows(iter(["a", "bb", "ccc", "d"]), 9, characters=3))
+    [(0, ['a', 'bb']), (2, ['ccc']), (3, ['d'])]
+    """
     start = 0
-    while texts := take_texts(source, window, start):
+    while texts := _take_window(source, window, start, characters):
         yield start, texts
         start += len(texts)
+
+
+def _take_window(source: Iterator[Any], window: int, start: int, characters: int | None) -> list[str]:
+    if characters is None:
+        return take_texts(source, window, start)
+    texts: list[str] = []
+    while len(texts) < window and characters > 0 and (more := take_texts(source, 1, start + len(texts))):
+        texts += more
+        characters -= len(more[0])
+    return texts
