@@ -68,9 +68,9 @@ def build(bench: "Workbench", variant: str) -> None:
         _export(bench.checkpoint.directory, folder)
         with _of_any_depth():
             fuse(folder / _RAW)
-        if variant == "int8":
-            fused, graph = folder / _GRAPHS["fp32"], folder / _GRAPHS["int8"]
-            quantize(fused, graph, calibration_texts=bench.calibration[:_CALIBRATION])
+            if variant == "int8":
+                fused, graph = folder / _GRAPHS["fp32"], folder / _GRAPHS["int8"]
+                quantize(fused, graph, calibration_texts=bench.calibration[:_CALIBRATION])
     write_heads(folder)
 
 
