@@ -52,7 +52,7 @@ def test_npz_has_the_texts_one_after_another(m3_bundle: Bundle, inputs: list[str
     assert done.exit_code == 0, done.output
     expected = Embedder(m3_bundle.path).encode_all(TEXTS, multi_vector=True)
     with np.load(tmp_path / "out.npz") as found:
-        np.testing.assert_array_equal(found["embeddings"], expected.dense)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(found["embeddings"], expected.dense)
         assert found["ids"].tolist() == [f"t{number}" for number in range(len(TEXTS))]
         sparse, multi = found["sparse_offsets"], found["multi_vector_offsets"]
         assert (sparse.dtype, len(sparse), multi.dtype, len(multi)) == (np.int64, 11, np.int64, 11)
