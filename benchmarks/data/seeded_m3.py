@@ -40,8 +40,13 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def write_seeded_m3(folder: Path) -> Path:
+def write_seeded_m3(folder: Path, *, layers: int = CONFIG["num_hidden_layers"], heads: bool = False) -> Path:
     """Write the checkpoint to ``folder``, as a sentence-transformers repository.
+
+    Args:
+        folder: the folder, which must not exist.
+        layers: the number of encoder layers; the time of a layer does not depend on it.
+        heads: whether to write the heads of lexical weights and of multi-vectors, too; this needs torch.
 
     Raises:
         DataNotFoundError: the benchmark's texts, on which the tokenizer is trained, are missing.
@@ -50,7 +55,7 @@ def write_seeded_m3(folder: Path) -> Path:
     folder.mkdir(parents=True)
     tokenizer = train_tokenizer([*read_pairs(data).sentences, *read_collection(data).documents])
     tokenizer.save(str(folder / "tokenizer.json"))
-    config = CONFIG | {"vocab_size": tokenizer.get_vocab_size()}
+    config = CONFIG | {"vocab_size": tokenizer.get_vocab_size(), "num_hidden_layers": layers}
     pooling = {"word_embedding_dimension": config["hidden_size"], "pooling_mode_cls_token": True}
     files: dict[str, Any] = {
         "config.json": config,
@@ -62,7 +67,18 @@ def write_seeded_m3(folder: Path) -> Path:
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content), encoding="utf-8")
     save_file(random_tensors(config), folder / "model.safetensors")
+    if heads:
+        write_heads(folder)
     return folder
+
+
+def write_heads(folder: Path) -> None:
+    """Write random heads of lexical weights and of multi-vectors, as bge-m3's repository has them."""
+    import torch
+
+    for name, outputs in (("sparse_linear.pt", 1), ("colbert_linear.pt", CONFIG["hidden_size"])):
+        head = torch.nn.Linear(CONFIG["hidden_size"], outputs).half()
+        torch.save(dict(head.state_dict()), folder / name)
 
 
 def train_tokenizer(texts: list[str]) -> Tokenizer:

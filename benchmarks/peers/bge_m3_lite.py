@@ -1,16 +1,16 @@
 """bge-m3-lite: bge-m3 alone, in ONNX Runtime, with a tokenizer in Python. Its own int8: a scale per row, SmoothQuant.
 
-It downloads its graphs and its vocabulary. Here it makes its graph from the checkpoint's weights, with its own
-functions for that, from a graph that is exported as the one on the hub is. Its two heads get random weights; no row
-reads them.
+It downloads its graphs and its vocabulary. Here it makes its graphs from the checkpoint's weights, with its own
+functions for that, from a graph that is exported as the one on the hub is. Its two heads get random weights.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.data.seeded_m3 import CONFIG
+from benchmarks.data.seeded_m3 import CONFIG, write_heads
 from benchmarks.peers.base import Encoder, Kit
 from embedge.errors import CheckpointError
 
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
     from benchmarks.peers.workbench import Workbench
 
-_FOLDER, _GRAPH, _RAW = "bge-m3-lite", "model_int8.onnx", "model.onnx"
-_SHAPE = ("model_type", "hidden_size", "num_attention_heads", "num_hidden_layers", "intermediate_size")
+_FOLDER, _RAW = "bge-m3-lite", "model.onnx"
+# Its graphs by variant. fp32 is its default; its weights are in the file of the graph that it is made of, too.
+_GRAPHS = {"int8": "model_int8.onnx", "fp32": "model_fused.onnx"}
+_SHAPE = ("model_type", "hidden_size", "num_attention_heads", "intermediate_size")
+_LAYERS = 24  # it refuses a graph with another number
 _CALIBRATION = 32  # texts; it brings more, but the time of a graph does not depend on what fits it
 
 
@@ -51,9 +54,9 @@ def build(bench: "Workbench", variant: str) -> None:
             "pass `--shape m3`"
         )
     folder = bench.folder / _FOLDER
-    if (folder / _GRAPH).is_file():
+    if (folder / _GRAPHS[variant]).is_file():
         return
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     from bge_m3_lite.fuse import fuse
     from bge_m3_lite.quantize import quantize
 
@@ -63,9 +66,26 @@ def build(bench: "Workbench", variant: str) -> None:
     write_sentence_piece(bench.tokenizer(), folder / "sentencepiece.bpe.model")
     with quiet():
         _export(bench.checkpoint.directory, folder)
-        fuse(folder / _RAW)
-        quantize(folder / "model_fused.onnx", folder / _GRAPH, calibration_texts=bench.calibration[:_CALIBRATION])
-    _write_heads(folder)
+        with _of_any_depth():
+            fuse(folder / _RAW)
+            if variant == "int8":
+                fused, graph = folder / _GRAPHS["fp32"], folder / _GRAPHS["int8"]
+                quantize(fused, graph, calibration_texts=bench.calibration[:_CALIBRATION])
+    write_heads(folder)
+
+
+@contextmanager
+def _of_any_depth() -> Iterator[None]:
+    """Let it fuse a graph of fewer layers: it stops unless it counts 24 fused ``Attention`` nodes."""
+    from onnxruntime.transformers.optimizer import MODEL_TYPES
+
+    model_class = MODEL_TYPES["bert"][0]
+    count = model_class.get_fused_operator_statistics
+    model_class.get_fused_operator_statistics = lambda model: {**count(model), "Attention": _LAYERS}
+    try:
+        yield
+    finally:
+        model_class.get_fused_operator_statistics = count
 
 
 def _export(checkpoint: Path, folder: Path) -> None:
@@ -105,14 +125,6 @@ def _export(checkpoint: Path, folder: Path) -> None:
     )
 
 
-def _write_heads(folder: Path) -> None:
-    import torch
-
-    for name, outputs in (("sparse_linear.pt", 1), ("colbert_linear.pt", CONFIG["hidden_size"])):
-        head = torch.nn.Linear(CONFIG["hidden_size"], outputs).half()
-        torch.save(dict(head.state_dict()), folder / name)
-
-
 def load(kit: Kit) -> Encoder:
     """Load the files as the library does with its downloads, without the digests of those."""
     from bge_m3_lite import BGEM3Embedder, hub
@@ -123,6 +135,8 @@ def load(kit: Kit) -> Encoder:
             replace(file, size=(folder / file.name).stat().st_size, sha256=None) for file in getattr(hub, group)
         )
         setattr(hub, group, own)
-    model = BGEM3Embedder(folder, num_threads=kit.threads, quiet=True, model_path=folder / _GRAPH)
-    size = sum((folder / name).stat().st_size for name in (_GRAPH, f"{_GRAPH}_data"))
+    graph = _GRAPHS[kit.variant]
+    model = BGEM3Embedder(folder, num_threads=kit.threads, quiet=True, model_path=folder / graph)
+    data = (f"{graph}_data", f"{_RAW}_data") if kit.variant == "fp32" else (f"{graph}_data",)
+    size = sum((folder / name).stat().st_size for name in (graph, *data))
     return LiteEncoder(size=size, model=model)

@@ -43,10 +43,13 @@ if TYPE_CHECKING:
         QualityError,
         TruncationWarning,
     )
+    from embedge.inference.embeddings import Embedding, Embeddings
+    from embedge.inference.hybrid_score import HybridScore, hybrid_score
     from embedge.inference.late_interaction import max_similarity
     from embedge.inference.options import OnTruncate, OutputPrecision
     from embedge.inference.sparse import SparseVector
     from embedge.reranker import Reranker
+    from embedge.tokenizer import Tokenizer
     from embedge.version import __version__ as __version__
 
 __all__ = [
@@ -58,8 +61,11 @@ __all__ = [
     "BundleNotFoundError",
     "CheckpointError",
     "Embedder",
+    "Embedding",
+    "Embeddings",
     "EmbedgeError",
     "HubError",
+    "HybridScore",
     "InputTypeError",
     "InputValueError",
     "Manifest",
@@ -73,7 +79,9 @@ __all__ = [
     "QualityError",
     "Reranker",
     "SparseVector",
+    "Tokenizer",
     "TruncationWarning",
+    "hybrid_score",
     "max_similarity",
 ]
 
@@ -105,10 +113,22 @@ def __getattr__(name: str) -> Any:
             from embedge.reranker import Reranker
 
             return Reranker
+        case "Tokenizer":
+            from embedge.tokenizer import Tokenizer
+
+            return Tokenizer
         case "OnTruncate" | "OutputPrecision":
             from embedge.inference import options
 
             return getattr(options, name)
+        case "Embedding" | "Embeddings":
+            from embedge.inference import embeddings
+
+            return getattr(embeddings, name)
+        case "HybridScore" | "hybrid_score":
+            from embedge.inference import hybrid_score
+
+            return getattr(hybrid_score, name)
         case "SparseVector":
             from embedge.inference.sparse import SparseVector
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 from embedge.async_model import MAX_WAITING_TEXTS, MAX_WAITING_TOKENS, AsyncModel
 from embedge.bundle.manifest import Precision
@@ -16,16 +16,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from embedge.heads import AllOptions, TextOptions
+    from embedge.inference.embeddings import Embedding, Embeddings
     from embedge.inference.sparse import SparseVector
-
-    class TextOptions(TypedDict, total=False):
-        """Keywords of ``AsyncEmbedder.encode_sparse`` and ``encode_multi_vector``, for their overloads."""
-
-        prompt: str | None
-        prompt_name: str | None
-        batch_tokens: int | None
-        show_progress_bar: bool | None
-        on_truncate: OnTruncate
 
 
 class AsyncEmbedder(AsyncModel[Embedder]):
@@ -313,3 +306,43 @@ class AsyncEmbedder(AsyncModel[Embedder]):
         )
         vectors = await self._run(job)
         return vectors[0] if is_single else vectors
+
+    @overload
+    async def encode_all(  # type: ignore[overload-overlap]  # a str is an iterable of str
+        self, texts: str, **options: Unpack[AllOptions]
+    ) -> Embedding: ...
+    @overload
+    async def encode_all(self, texts: Iterable[str], **options: Unpack[AllOptions]) -> Embeddings: ...
+    async def encode_all(
+        self,
+        texts: str | Iterable[str],
+        *,
+        dense: bool = True,
+        sparse: bool = True,
+        multi_vector: bool = False,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        batch_tokens: int | None = None,
+        normalize: bool | None = None,
+        truncate_dim: int | None = None,
+        precision: OutputPrecision = "float32",
+        show_progress_bar: bool | None = None,
+        on_truncate: OnTruncate = "warn",
+    ) -> Embedding | Embeddings:
+        """Return several kinds of vectors of texts from one run; see ``Embedder.encode_all``; raises as ``encode``."""
+        job, is_single = self._model._all_job(
+            texts,
+            dense=dense,
+            sparse=sparse,
+            multi_vector=multi_vector,
+            prompt=prompt,
+            prompt_name=prompt_name,
+            batch_tokens=batch_tokens,
+            normalize=normalize,
+            truncate_dim=truncate_dim,
+            precision=precision,
+            show_progress_bar=show_progress_bar,
+            on_truncate=on_truncate,
+        )
+        found = await self._run(job)
+        return found[0] if is_single else found

@@ -1,46 +1,24 @@
-"""Embedder: turns texts into vectors. This class checks the options, and its ``Engine`` does the work."""
+"""Embedder: turns texts into vectors. ``EmbedJobs`` checks the options, and the ``Engine`` does the work."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from embedge.bundle.manifest import Precision, Similarity
-from embedge.errors import BundleError, InputValueError
+from embedge.heads import Heads
 from embedge.inference.input_texts import check_iterable, check_texts
-from embedge.inference.options import (
-    RANGED,
-    CallOptions,
-    OnTruncate,
-    OutputPrecision,
-    VectorOptions,
-    check_count,
-    check_prefix,
-)
+from embedge.inference.options import OnTruncate, OutputPrecision
 from embedge.inference.providers import ProviderArgument
-from embedge.inference.sentence_transformers_keywords import check_arrays, check_device, choose_normalize
-from embedge.model import Model
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from embedge.inference.jobs import Job
-    from embedge.inference.sparse import SparseVector
 
-    class TextOptions(TypedDict, total=False):
-        """Keywords of ``Embedder.encode_sparse`` and ``encode_multi_vector``, for their overloads."""
-
-        prompt: str | None
-        prompt_name: str | None
-        batch_tokens: int | None
-        show_progress_bar: bool | None
-        on_truncate: OnTruncate
-
-
-class Embedder(Model):
+class Embedder(Heads):
     """An embedding model, loaded from a bundle, that turns texts into vectors.
 
     Args:
@@ -81,8 +59,6 @@ class Embedder(Model):
     imports onnxruntime before embedge, set ``ORT_DISABLE_TELEMETRY=1`` before that: ONNX Runtime's telemetry makes
     forked children hang or abort when they end.
     """
-
-    _task = "embed"
 
     def __init__(
         self,
@@ -330,106 +306,6 @@ class Embedder(Model):
         return self._engine.stream(source, count, options)
 
     @overload
-    def encode_sparse(  # type: ignore[overload-overlap]  # a str is an iterable of str
-        self, texts: str, **options: Unpack[TextOptions]
-    ) -> SparseVector: ...
-    @overload
-    def encode_sparse(self, texts: Iterable[str], **options: Unpack[TextOptions]) -> list[SparseVector]: ...
-    def encode_sparse(
-        self,
-        texts: str | Iterable[str],
-        *,
-        prompt: str | None = None,
-        prompt_name: str | None = None,
-        batch_tokens: int | None = None,
-        show_progress_bar: bool | None = None,
-        on_truncate: OnTruncate = "warn",
-    ) -> SparseVector | list[SparseVector]:
-        """Return the lexical weights of texts as sparse vectors, in input order. Few models have them: bge-m3 does.
-
-        The vector has one weight for each token of the text except special tokens: the largest that the token has
-        anywhere in the text. FlagEmbedding calls it ``lexical_weights``. The score of two texts is
-        ``first.dot(second)``.
-
-        Args:
-            texts: one string, or an iterable of strings.
-            prompt: see ``encode``.
-            prompt_name: see ``encode``.
-            batch_tokens: see ``encode``.
-            show_progress_bar: see ``encode``.
-            on_truncate: see ``encode``.
-
-        Returns:
-            A list with one sparse vector for each text; one sparse vector for one string.
-
-        Raises:
-            BundleError: the model has no lexical weights.
-            InputTypeError: as for ``encode``.
-            InputValueError: as for ``encode``.
-        """
-        job, is_single = self._sparse_job(
-            texts,
-            prompt=prompt,
-            prompt_name=prompt_name,
-            batch_tokens=batch_tokens,
-            show_progress_bar=show_progress_bar,
-            on_truncate=on_truncate,
-        )
-        vectors = self._engine.run(job)
-        return vectors[0] if is_single else vectors
-
-    @overload
-    def encode_multi_vector(  # type: ignore[overload-overlap]  # a str is an iterable of str
-        self, texts: str, **options: Unpack[TextOptions]
-    ) -> NDArray[np.float32]: ...
-    @overload
-    def encode_multi_vector(
-        self, texts: Iterable[str], **options: Unpack[TextOptions]
-    ) -> list[NDArray[np.float32]]: ...
-    def encode_multi_vector(
-        self,
-        texts: str | Iterable[str],
-        *,
-        prompt: str | None = None,
-        prompt_name: str | None = None,
-        batch_tokens: int | None = None,
-        show_progress_bar: bool | None = None,
-        on_truncate: OnTruncate = "warn",
-    ) -> NDArray[np.float32] | list[NDArray[np.float32]]:
-        """Return a vector for each token of texts, in input order; for models that have them, such as bge-m3.
-
-        Every token except the first has a vector, the special token at the end included. FlagEmbedding calls them
-        ``colbert_vecs``. The score of two texts is ``embedge.max_similarity``.
-
-        Args:
-            texts: one string, or an iterable of strings.
-            prompt: see ``encode``.
-            prompt_name: see ``encode``.
-            batch_tokens: see ``encode``.
-            show_progress_bar: see ``encode``.
-            on_truncate: see ``encode``.
-
-        Returns:
-            A list with one array for each text, float32 [tokens - 1, dimension], each row of length 1 (L2); one array
-            for one string.
-
-        Raises:
-            BundleError: the model has no token vectors.
-            InputTypeError: as for ``encode``.
-            InputValueError: as for ``encode``.
-        """
-        job, is_single = self._multi_vector_job(
-            texts,
-            prompt=prompt,
-            prompt_name=prompt_name,
-            batch_tokens=batch_tokens,
-            show_progress_bar=show_progress_bar,
-            on_truncate=on_truncate,
-        )
-        vectors = self._engine.run(job)
-        return vectors[0] if is_single else vectors
-
-    @overload
     def count_tokens(self, texts: str) -> int: ...  # type: ignore[overload-overlap]  # a str is an iterable of str
     @overload
     def count_tokens(self, texts: Iterable[str]) -> list[int]: ...
@@ -483,122 +359,3 @@ class Embedder(Model):
         from embedge.inference.similarity import similarity_pairwise
 
         return similarity_pairwise(first, second, self._manifest.similarity)
-
-    def _check_output(self, has: bool, what: str) -> None:
-        """Raise BundleError if the model does not have what the caller asks for."""
-        if not has:
-            raise BundleError(
-                f"{self._manifest.model} has no {what}; use a model that has, such as bge-m3: "
-                "run `embedge export bge-m3`"
-            )
-
-    def _kind_prompt(self, kind: str, prompt: str | None, prompt_name: str | None) -> str | None:
-        """Return the prompt that the caller passed, else the model's prompt for that kind of text."""
-        return prompt if prompt is not None or prompt_name is not None else self._manifest.prompts.get(kind, "")
-
-    # The jobs of the methods above, for ``AsyncEmbedder`` too: the options and the texts, checked.
-
-    def _vector_job(
-        self,
-        texts: str | Iterable[str],
-        *,
-        prompt: str | None,
-        prompt_name: str | None,
-        batch_tokens: int | None,
-        normalize: bool | None,
-        truncate_dim: int | None,
-        precision: OutputPrecision,
-        show_progress_bar: bool | None,
-        on_truncate: OnTruncate,
-        batch_size: int | None,
-        normalize_embeddings: bool | None,
-        convert_to_numpy: bool,
-        convert_to_tensor: bool,
-        device: str | None,
-    ) -> tuple[Job[NDArray[Any]], bool]:
-        """Return the job of ``encode``, and whether there is one string."""
-        check_arrays(convert_to_numpy, convert_to_tensor)
-        check_device(device, self.device)
-        options = VectorOptions.check(
-            self._manifest,
-            prompt=prompt,
-            prompt_name=prompt_name,
-            normalize=choose_normalize(normalize, normalize_embeddings, truncate_dim, module=self._manifest.normalize),
-            truncate_dim=truncate_dim,
-            precision=precision,
-            call=CallOptions.check(
-                batch_tokens=batch_tokens,
-                batch_size=batch_size,
-                on_truncate=on_truncate,
-                show_progress_bar=show_progress_bar,
-            ),
-        )
-        strings, is_single = check_texts(texts)
-        return self._engine.jobs.vectors(strings, options), is_single
-
-    def _stream_options(
-        self,
-        *,
-        window: int | None,
-        prompt: str | None,
-        prompt_name: str | None,
-        batch_tokens: int | None,
-        normalize: bool | None,
-        truncate_dim: int | None,
-        precision: Literal["float32", "binary", "ubinary"],
-        on_truncate: OnTruncate,
-    ) -> tuple[VectorOptions, int | None]:
-        """Return the options of ``stream``, and its window."""
-        options = VectorOptions.check(
-            self._manifest,
-            prompt=prompt,
-            prompt_name=prompt_name,
-            normalize=normalize,
-            truncate_dim=truncate_dim,
-            precision=precision,
-            call=CallOptions.check(batch_tokens=batch_tokens, on_truncate=on_truncate, show_progress_bar=False),
-        )
-        if precision in RANGED:
-            raise InputValueError(
-                f"stream cannot give {precision}, which is scaled by the range of all vectors; "
-                "use encode, or stream float32"
-            )
-        return options, check_count("window", window)
-
-    def _sparse_job(
-        self,
-        texts: str | Iterable[str],
-        *,
-        prompt: str | None,
-        prompt_name: str | None,
-        batch_tokens: int | None,
-        show_progress_bar: bool | None,
-        on_truncate: OnTruncate,
-    ) -> tuple[Job[list[SparseVector]], bool]:
-        """Return the job of ``encode_sparse``, and whether there is one string."""
-        self._check_output(self._manifest.sparse, "lexical weights")
-        options = CallOptions.check(
-            batch_tokens=batch_tokens, on_truncate=on_truncate, show_progress_bar=show_progress_bar
-        )
-        prefix = check_prefix(self._manifest, prompt=prompt, prompt_name=prompt_name)
-        strings, is_single = check_texts(texts)
-        return self._engine.jobs.sparse(strings, prefix, options), is_single
-
-    def _multi_vector_job(
-        self,
-        texts: str | Iterable[str],
-        *,
-        prompt: str | None,
-        prompt_name: str | None,
-        batch_tokens: int | None,
-        show_progress_bar: bool | None,
-        on_truncate: OnTruncate,
-    ) -> tuple[Job[list[NDArray[np.float32]]], bool]:
-        """Return the job of ``encode_multi_vector``, and whether there is one string."""
-        self._check_output(self._manifest.multi_vector, "multi-vectors")
-        options = CallOptions.check(
-            batch_tokens=batch_tokens, on_truncate=on_truncate, show_progress_bar=show_progress_bar
-        )
-        prefix = check_prefix(self._manifest, prompt=prompt, prompt_name=prompt_name)
-        strings, is_single = check_texts(texts)
-        return self._engine.jobs.multi_vectors(strings, prefix, options), is_single

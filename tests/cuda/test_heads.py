@@ -35,6 +35,21 @@ def test_vectors_of_tokens_are_those_of_the_cpu(m3_bundle: Bundle, device: str, 
         assert cosines(found, wanted).min() >= 0.9999
 
 
+@pytest.mark.parametrize("precision", ["fp16", "fp32"])
+def test_one_run_gives_what_three_give(m3_bundle: Bundle, device: str, precision: Precision) -> None:
+    """The dense vectors are pooled on the card, and the other outputs of the same run are copied from it."""
+    model = Embedder(m3_bundle.path, precision=precision, device=device)
+    found = model.encode_all(TEXTS, multi_vector=True)
+    assert found.dense is not None
+    np.testing.assert_allclose(found.dense, model.encode(TEXTS), atol=1e-3)
+    for one, weights, vectors in zip(found, model.encode_sparse(TEXTS), model.encode_multi_vector(TEXTS), strict=True):
+        assert one.sparse is not None
+        assert one.multi_vector is not None
+        assert cosines(one.multi_vector, vectors).min() >= 0.9999
+        mine, theirs = one.sparse.as_dict(), weights.as_dict()
+        assert all(abs(mine.get(k, 0) - theirs.get(k, 0)) < FARTHEST[precision] for k in {*mine, *theirs})
+
+
 def test_dense_vectors_of_roberta_are_those_of_the_cpu(m3_bundle: Bundle, device: str) -> None:
     """RoBERTa numbers the positions of its tokens itself; padding must not shift them."""
     found = Embedder(m3_bundle.path, precision="fp16", device=device).encode(TEXTS)

@@ -19,7 +19,7 @@ MIGRATE = Path(__file__).parents[2] / "examples" / "migrate.md"
 INSTRUCTION = "Represent this sentence for searching relevant passages: "
 MINILM, BGE = "sentence-transformers/all-MiniLM-L6-v2", "BAAI/bge-small-en-v1.5"
 RERANKER, M3 = "BAAI/bge-reranker-base", "BAAI/bge-m3"
-NO_RESULTS = {"model", "reranker", "m3", "sentences", "documents", "queries", "passages", "pairs"}
+NO_RESULTS = {"model", "reranker", "m3", "sentences", "documents", "queries", "passages", "pairs", "every"}
 pytestmark = pytest.mark.filterwarnings("ignore")  # the other libraries warn of much
 Models = Mapping[str, tuple[str, str]]
 

@@ -91,6 +91,8 @@ def test_errors_are_those_of_the_plain_call(tiny: Embedder) -> None:
                 await model.encode_sparse("a")
             with pytest.raises(BundleError, match="no multi-vectors"):
                 await model.encode_multi_vector("a")
+            with pytest.raises(BundleError, match="no lexical weights"):
+                await model.encode_all("a")
             assert (await model.encode([])).shape == (0, tiny.dimension)
 
     asyncio.run(ask())
@@ -194,7 +196,7 @@ def test_several_event_loops_may_use_it(plain: Embedder) -> None:
     [
         *(
             (Embedder, AsyncEmbedder, f"encode{name}")
-            for name in ("", "_query", "_document", "_sparse", "_multi_vector")
+            for name in ("", "_query", "_document", "_sparse", "_multi_vector", "_all")
         ),
         (Embedder, AsyncEmbedder, "stream"),
         (Reranker, AsyncReranker, "score"),
@@ -231,14 +233,23 @@ def test_sparse_and_multi_vectors_are_those_of_the_plain_calls(
                 *(model.encode_sparse([text, "a"]) for text in texts),
                 *(model.encode_multi_vector(text) for text in texts),
                 *(model.encode(text) for text in texts),
+                *(model.encode_all([text, "a"], multi_vector=True) for text in texts),
             )
 
     found = asyncio.run(ask())
+    for all_kinds, text in zip(found[120:], texts, strict=True):
+        expected = plain.encode_all([text, "a"], multi_vector=True)
+        np.testing.assert_array_equal(all_kinds.dense, expected.dense)
+        for one, other in zip(all_kinds, expected, strict=True):
+            assert one.sparse is not None
+            assert other.sparse is not None
+            assert one.sparse.as_dict() == other.sparse.as_dict()
+            np.testing.assert_array_equal(one.multi_vector, other.multi_vector)
     for sparse, text in zip(found[:40], texts, strict=True):
         assert [vector.as_dict() for vector in sparse] == [
             vector.as_dict() for vector in plain.encode_sparse([text, "a"])
         ]
     for vectors, text in zip(found[40:80], texts, strict=True):
         np.testing.assert_array_equal(vectors, plain.encode_multi_vector(text))
-    for vector, text in zip(found[80:], texts, strict=True):
+    for vector, text in zip(found[80:120], texts, strict=True):
         np.testing.assert_array_equal(vector, plain.encode(text))

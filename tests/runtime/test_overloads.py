@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from embedge import Embedder, Reranker, SparseVector
+from embedge import Embedder, Embedding, Embeddings, Reranker, SparseVector
 
 
 def typed_calls(model: Embedder, reranker: Reranker, texts: list[str], more: Iterable[str]) -> None:
@@ -23,6 +23,10 @@ def typed_calls(model: Embedder, reranker: Reranker, texts: list[str], more: Ite
     assert_type(model.encode_multi_vector(texts, prompt="b"), list[NDArray[np.float32]])
     assert_type(model.encode_multi_vector(more), list[NDArray[np.float32]])
     model.encode_multi_vector(texts, batch_tokens="8")  # type: ignore[call-overload]
+    assert_type(model.encode_all("a", multi_vector=True, truncate_dim=8), Embedding)
+    assert_type(model.encode_all(texts, dense=False, precision="int8"), Embeddings)
+    assert_type(model.encode_all(more).dense, NDArray[Any] | None)
+    model.encode_all(texts, batch_tokens="8")  # type: ignore[call-overload]
     assert_type(model.count_tokens("a"), int)
     assert_type(model.count_tokens(more), list[int])
     assert_type(reranker.score(("a", "b")), np.float32)
@@ -52,6 +56,13 @@ OF_TEXTS = ["prompt", "prompt_name", "batch_tokens", "show_progress_bar", "on_tr
     [
         (Embedder.encode_sparse, OF_TEXTS),
         (Embedder.encode_multi_vector, OF_TEXTS),
+        (
+            Embedder.encode_all,
+            [
+                *("dense", "sparse", "multi_vector", *OF_TEXTS[:3]),
+                *("normalize", "truncate_dim", "precision", *OF_TEXTS[3:]),
+            ],
+        ),
         (Reranker.score, ["normalize", "batch_tokens", "show_progress_bar", "on_truncate"]),
     ],
 )

@@ -24,7 +24,21 @@ from embedge.version import __version__
 
 # The subcommands, in the order of `--help`. The list is static because a scan of entry points takes 34 ms, at every
 # `--help` too; so the exporter's subcommands are named here, although nothing else in the runtime names the exporter.
-COMMANDS = ("demo", "export", "embed", "rerank", "serve", "pull", "bundle", "push", "ship", "verify", "models", "info")
+COMMANDS = (
+    "demo",
+    "export",
+    "embed",
+    "rerank",
+    "tokens",
+    "serve",
+    "pull",
+    "bundle",
+    "push",
+    "ship",
+    "verify",
+    "models",
+    "info",
+)
 _EXPORTERS = {
     "demo": "embedge_export.command.demo",
     "export": "embedge_export.command.export",
@@ -86,6 +100,8 @@ def _import_own(name: str) -> click.Command:
             from embedge.command.embed import embed as command
         case "rerank":
             from embedge.command.rerank import rerank as command
+        case "tokens":
+            from embedge.command.tokens import tokens as command
         case "serve":
             from embedge.command.serve import serve as command
         case "pull":

@@ -11,6 +11,7 @@ import click
 
 from embedge.bundle.atomic_write import replacing
 from embedge.bundle.paths import expand, resolve_links
+from embedge.command.write_npz import Npz, write_npy_header
 from embedge.errors import InputValueError, is_unseen
 from embedge.text_files import Item
 
@@ -18,28 +19,39 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from embedge.inference.embeddings import Embedding, Embeddings
+
 
 class Writer(Protocol):
-    """Writes vectors one by one."""
+    """Writes the vectors of texts one by one."""
 
-    def begin(self, empty: "NDArray[np.generic]") -> None:
-        """Take the shape and type of the vectors, as an array [0, dimension]. Called once, first."""
+    def begin(self, empty: "Embeddings", dimension: int) -> None:
+        """Take the kinds of vectors, and their types, as the vectors of no text. Called once, first.
 
-    def write(self, item: Item, vector: "NDArray[np.generic]") -> None:
-        """Write or store the vector of an item."""
+        Args:
+            empty: the vectors of no text; dense ones as an array [0, dimension of the output].
+            dimension: the model's dimension, which is that of multi-vectors.
+        """
+
+    def write(self, item: Item, embedding: "Embedding") -> None:
+        """Write or store the vectors of an item."""
 
     def close(self) -> None:
         """Write what can only be written after the last vector."""
 
 
 @contextlib.contextmanager
-def open_writer(output: str | None) -> Iterator[Writer]:
+def open_writer(output: str | None, *, only_dense: bool = True) -> Iterator[Writer]:
     """Open a writer for a file by the ending of its name, or for JSON lines on stdout if ``output`` is None or ``-``.
 
     The file appears, complete, when the block ends without an exception.
 
+    Args:
+        output: the option -o.
+        only_dense: whether there are only dense vectors, which a .npy file can hold.
+
     Raises:
-        UsageError: the name has another ending, or is that of a directory or a pipe.
+        UsageError: the name has another ending, or is that of a directory or a pipe; or the file cannot hold the kinds.
         InputValueError: stdout is closed, or the file cannot be written.
     """
     if output is None or output == "-":
@@ -49,10 +61,12 @@ def open_writer(output: str | None) -> Iterator[Writer]:
         sys.stdout.buffer.flush()
         return
     path = _check_path(output)
+    if not only_dense and path.suffix.lower() == ".npy":
+        raise click.UsageError("a .npy file holds dense vectors only; give -o FILE.npz or FILE.jsonl")
     block_error: BaseException | None = None  # raised by the caller's block, and not by writing the file
     try:
         with replacing(path) as file:
-            writer = _WRITERS[Path(output).suffix.lower()](file)
+            writer = _WRITERS[Path(output).suffix.lower()](file, path.parent)
             try:
                 yield writer
             except BaseException as error:
@@ -101,25 +115,38 @@ def json_line(data: Mapping[str, Any]) -> str:
     return "".join(f"\\u{ord(letter):04x}" if is_unseen(letter) else letter for letter in text)
 
 
+def _numbers(vector: "NDArray[np.generic]") -> str:
+    """A vector in JSON. Nine significant digits give a float32 back exactly."""
+    return f"[{', '.join(f'{number:.9g}' for number in vector.tolist())}]"
+
+
 class JsonLines:
-    """A line {"index": 0, "embedding": [...]} for each text, with the input's "id" if it has one; floats are exact."""
+    """A line for each text, with its "index", and the input's "id" if it has one; floats are exact.
+
+    The kinds of vectors are "embedding": [...], "sparse": {"indices": [...], "values": [...]}, and "multi_vector":
+    [[...], ...], with a list for each token but the first.
+    """
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._index = 0
 
-    def begin(self, empty: "NDArray[np.generic]") -> None:
+    def begin(self, empty: "Embeddings", dimension: int) -> None:
         """Write nothing: JSON lines have no header."""
 
-    def write(self, item: Item, vector: "NDArray[np.generic]") -> None:
+    def write(self, item: Item, embedding: "Embedding") -> None:
         """Write one line."""
         head: dict[str, str | int] = {"index": self._index}
         if item.id is not None:
             head["id"] = item.id
-        # Nine significant digits give a float32 back exactly.
-        numbers = ", ".join(f"{number:.9g}" for number in vector.tolist())
-        line = f'{json_line(head)[:-1]}, "embedding": [{numbers}]}}\n'
-        self._file.write(line.encode())
+        line = json_line(head)[:-1]
+        if embedding.dense is not None:
+            line += f', "embedding": {_numbers(embedding.dense)}'
+        if (sparse := embedding.sparse) is not None:
+            line += f', "sparse": {{"indices": {sparse.indices.tolist()}, "values": {_numbers(sparse.values)}}}'
+        if embedding.multi_vector is not None:
+            line += f', "multi_vector": [{", ".join(map(_numbers, embedding.multi_vector))}]'
+        self._file.write(f"{line}}}\n".encode())
         self._index += 1
 
     def close(self) -> None:
@@ -133,14 +160,16 @@ class Npy:
         self._file = file
         self._rows = 0
 
-    def begin(self, empty: "NDArray[np.generic]") -> None:
+    def begin(self, empty: "Embeddings", dimension: int) -> None:
         """Write the header, with 0 rows."""
-        self._empty = empty
+        assert empty.dense is not None
+        self._empty = empty.dense
         self._header()
 
-    def write(self, item: Item, vector: "NDArray[np.generic]") -> None:
+    def write(self, item: Item, embedding: "Embedding") -> None:
         """Write one row."""
-        self._file.write(vector.tobytes())
+        assert embedding.dense is not None
+        self._file.write(embedding.dense.tobytes())
         self._rows += 1
 
     def close(self) -> None:
@@ -151,49 +180,12 @@ class Npy:
         self._file.seek(end)
 
     def _header(self) -> None:
-        from numpy.lib import format as npy
-
-        shape = (self._rows, self._empty.shape[1])
-        descr = npy.dtype_to_descr(self._empty.dtype)
-        npy.write_array_header_1_0(self._file, {"descr": descr, "fortran_order": False, "shape": shape})
+        write_npy_header(self._file, self._empty, self._rows)
 
 
-class Npz:
-    """A .npz with "embeddings" [n, dimension] and, if a text has an id, "ids" [n].
-
-    Ids are strings. A text without an id has its index as one.
-    """
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._ids: list[str] = []
-        self._ids_by_string: dict[str, str | int | None] = {}  # None for an index
-        self._vectors: list[NDArray[np.generic]] = []
-
-    def begin(self, empty: "NDArray[np.generic]") -> None:
-        """Store the shape and type until close."""
-        self._empty = empty
-
-    def write(self, item: Item, vector: "NDArray[np.generic]") -> None:
-        """Store the id and the vector until close."""
-        row = len(self._ids)
-        string = str(row if item.id is None else item.id)
-        if self._ids_by_string.setdefault(string, item.id) != item.id:
-            raise InputValueError(
-                f"text {row} and an earlier one would both have the id {string!r} in a .npz, because its ids are "
-                "strings and a text without an id has its index; use -o FILE.jsonl"
-            )
-        self._ids.append(string)
-        self._vectors.append(vector)
-
-    def close(self) -> None:
-        """Write the archive."""
-        import numpy as np
-
-        arrays = {"embeddings": np.concatenate([self._empty, *(vector[None] for vector in self._vectors)])}
-        if any(one is not None for one in self._ids_by_string.values()):
-            arrays["ids"] = np.array(self._ids)
-        np.savez(self._file, **arrays)  # type: ignore[arg-type]
-
-
-_WRITERS: dict[str, Callable[[IO[bytes]], Writer]] = {".npy": Npy, ".npz": Npz, ".jsonl": JsonLines}
+# Each makes a writer from the file, and the folder that it is in.
+_WRITERS: dict[str, Callable[[IO[bytes], Path], Writer]] = {
+    ".npy": lambda file, folder: Npy(file),
+    ".npz": Npz,
+    ".jsonl": lambda file, folder: JsonLines(file),
+}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from embedge.inference.token_batch import TokenBatch
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+# The outputs of one run by name, each float32 [batch, ...].
+Outputs: TypeAlias = "Mapping[str, NDArray[np.float32]]"
 Row = TypeVar("Row")
 Result = TypeVar("Result", covariant=True)
 
@@ -23,20 +25,20 @@ class Collector(Protocol[Result]):
     """Stores the output of batches, which end in any order and on several threads, and returns the result of all.
 
     Attributes:
-        output: name of the graph's output.
+        outputs: names of the graph's outputs that it stores.
     """
 
-    output: str
+    outputs: tuple[str, ...]
 
-    def store(self, batch: TokenBatch, values: NDArray[np.float32]) -> None:
-        """Store the output of one batch; no two threads store the same text.
+    def store(self, batch: TokenBatch, values: Outputs) -> None:
+        """Store the outputs of one batch; no two threads store the same text.
 
         Args:
             batch: the batch, with the positions of its texts in the input.
-            values: the graph's output for it, float32 [batch, ...]; what it has for padding is not read.
+            values: the graph's outputs for it, each float32 [batch, ...]; what they have for padding is not read.
 
         Raises:
-            FloatingPointError: a value is NaN or infinity.
+            FloatingPointError: a hidden state is NaN or infinity. Other outputs are finite.
         """
 
     def result(self) -> Result:
@@ -51,16 +53,16 @@ class VectorCollector:
     """
 
     def __init__(self, count: int, options: VectorOptions, pooling: Pooling) -> None:
-        self.output = HIDDEN
+        self.outputs: tuple[str, ...] = (HIDDEN,)
         self._options = options
         self._pooling = pooling
         self._stored: OutputPrecision = "float32" if options.precision in RANGED else options.precision
         empty = convert(np.empty((0, options.dimension), np.float32), self._stored)
         self._vectors = np.empty((count, *empty.shape[1:]), empty.dtype)
 
-    def store(self, batch: TokenBatch, values: NDArray[np.float32]) -> None:
+    def store(self, batch: TokenBatch, values: Outputs) -> None:
         """Store the vectors of one batch; see ``Collector``."""
-        vectors = pool(values, self._pooling, batch.counts)[:, : self._options.dimension]
+        vectors = pool(values[HIDDEN], self._pooling, batch.counts)[:, : self._options.dimension]
         if self._options.normalize:
             vectors = normalise(vectors)
         elif not np.isfinite(vectors).all():
@@ -76,12 +78,12 @@ class ScoreCollector:
     """A reranker's logits, float32 [count]."""
 
     def __init__(self, count: int) -> None:
-        self.output = SCORES
+        self.outputs: tuple[str, ...] = (SCORES,)
         self._scores = np.empty(count, np.float32)
 
-    def store(self, batch: TokenBatch, values: NDArray[np.float32]) -> None:
+    def store(self, batch: TokenBatch, values: Outputs) -> None:
         """Store the logits of one batch; see ``Collector``."""
-        self._scores[list(batch.members)] = values[:, 0]
+        self._scores[list(batch.members)] = values[SCORES][:, 0]
 
     def result(self) -> NDArray[np.float32]:
         """Return the logits [count]."""
@@ -103,15 +105,17 @@ class ListCollector(Generic[Row]):
         output: str,
         convert_row: Callable[[NDArray[np.integer[Any]], NDArray[np.float32]], Row],
     ) -> None:
-        self.output = output
+        self.outputs: tuple[str, ...] = (output,)
+        self._output = output
         self._count = count
         self._convert_row = convert_row
         self._rows: dict[int, Row] = {}
 
-    def store(self, batch: TokenBatch, values: NDArray[np.float32]) -> None:
+    def store(self, batch: TokenBatch, values: Outputs) -> None:
         """Store the results of one batch; see ``Collector``."""
-        counts = [batch.ids.shape[1]] * len(values) if batch.counts is None else batch.counts.tolist()
-        for member, ids, value, count in zip(batch.members, batch.ids, values, counts, strict=True):
+        rows = values[self._output]
+        counts = [batch.ids.shape[1]] * len(rows) if batch.counts is None else batch.counts.tolist()
+        for member, ids, value, count in zip(batch.members, batch.ids, rows, counts, strict=True):
             self._rows[member] = self._convert_row(ids[:count], value[:count])
 
     def result(self) -> list[Row]:

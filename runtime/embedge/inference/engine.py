@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from embedge.bundle.manifest import Manifest
+from embedge.bundle.manifest import HIDDEN, Manifest
 from embedge.errors import TruncationWarning
 from embedge.inference.collectors import Collector
 from embedge.inference.input_texts import take_texts
@@ -20,6 +20,7 @@ from embedge.inference.session import Session
 from embedge.inference.token_batch import make_batch
 from embedge.inference.tokenise import Tokeniser
 from embedge.inference.tokens import Tokens
+from embedge.inference.truncation import Truncation
 from embedge.inference.workers import Workers
 from embedge.progress import progress
 
@@ -67,13 +68,33 @@ class Engine:
             InputTypeError: an input is not a string; the message has its index in the whole stream.
             InputValueError: as for ``run``.
         """
-        truncation, jobs = self.jobs.truncation(options.call), self.jobs
+        truncation = self.jobs.truncation(options.call)
+
+        def make_job(start: int, texts: list[str]) -> Job[NDArray[Any]]:
+            return self.jobs.vectors(texts, options, start=start, truncation=truncation)
+
+        return self.stream_jobs(windows(source, window or self.schedule.window), make_job, truncation)
+
+    def stream_jobs(
+        self,
+        texts: Iterator[tuple[int, list[str]]],
+        make_job: Callable[[int, list[str]], Job[Any]],
+        truncation: Truncation,
+    ) -> Iterator[Any]:
+        """Yield the results of window after window, one by one.
+
+        Args:
+            texts: windows of texts, each with the position of its first text.
+            make_job: makes the job of one window, whose result is iterable.
+            truncation: counts the truncated texts of all windows.
+
+        Raises:
+            InputTypeError: as ``texts`` raises it.
+            InputValueError: as for ``run``.
+        """
         prepared = self.schedule.prepared(
-            (
-                jobs.vectors(texts, options, start=start, truncation=truncation)
-                for start, texts in windows(source, window or self.schedule.window)
-            ),
-            lambda job: (job, *self.plan(job.tokenise((0, len(job.lengths))), options.call)),
+            (make_job(start, window) for start, window in texts),
+            lambda job: (job, *self.plan(job.tokenise((0, len(job.lengths))), job.options)),
         )
         try:
             with closing(prepared):  # no thread outlives the call
@@ -128,7 +149,7 @@ class Engine:
         Args:
             tokens: the tokens of some texts.
             plan: their batches.
-            collector: stores the output.
+            collector: stores the outputs.
             start: position of the first text in the input.
             advance: called with the number of texts that are done.
             one_core: run them one after the other on one core, and not on as many as are free.
@@ -141,18 +162,37 @@ class Engine:
             token_batch = make_batch(tokens, batch, start=start)
             try:
                 with np.errstate(all="ignore"):  # once, not in each function: entering it takes a microsecond
-                    collector.store(token_batch, session.run(token_batch, collector.output))
+                    collector.store(token_batch, session.run_outputs(token_batch, collector.outputs))
             except FloatingPointError as error:
-                raise session.not_finite(collector.output, token_batch) from error
+                raise session.not_finite(HIDDEN, token_batch) from error
             advance(len(batch.members))
 
         run = self.workers.run_on_one_core if one_core else self.workers.run
         run(plan, run_batch)
 
 
-def windows(source: Iterator[Any], window: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield windows of texts, each with the position of its first text; raises InputTypeError as ``take_texts``."""
+def windows(source: Iterator[Any], window: int, *, characters: int | None = None) -> Iterator[tuple[int, list[str]]]:
+    """Yield windows of texts, each with the position of its first text; raises InputTypeError as ``take_texts``.
+
+    Args:
+        source: the texts.
+        window: the largest number of texts in a window.
+        characters: a window ends with the text that fills it up to so many characters; None for no limit.
+
+    >>> list(windows(iter(["a", "bb", "ccc", "d"]), 9, characters=3))
+    [(0, ['a', 'bb']), (2, ['ccc']), (3, ['d'])]
+    """
     start = 0
-    while texts := take_texts(source, window, start):
+    while texts := _take_window(source, window, start, characters):
         yield start, texts
         start += len(texts)
+
+
+def _take_window(source: Iterator[Any], window: int, start: int, characters: int | None) -> list[str]:
+    if characters is None:
+        return take_texts(source, window, start)
+    texts: list[str] = []
+    while len(texts) < window and characters > 0 and (more := take_texts(source, 1, start + len(texts))):
+        texts += more
+        characters -= len(more[0])
+    return texts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import numpy as np
 
@@ -20,8 +20,10 @@ from embedge.inference.truncation import Truncation
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from embedge.inference.embeddings import Embeddings
     from embedge.inference.sparse import SparseVector
 
+Kind = Literal["dense", "sparse", "multi_vector"]
 Result = TypeVar("Result")
 
 
@@ -67,14 +69,31 @@ class Jobs:
 
     def sparse(self, texts: list[str], prefix: str, options: CallOptions) -> Job[list[SparseVector]]:
         """Return the job whose result is the lexical weights of texts."""
-        from embedge.inference.sparse import to_sparse  # imported here, because dense vectors do not need it
-
-        convert_row = partial(to_sparse, leave_out=self._tokeniser.special_ids())
-        return self._of_texts(texts, prefix, ListCollector(len(texts), TOKEN_WEIGHTS, convert_row), options)
+        return self._of_texts(texts, prefix, self._sparse_collector(len(texts)), options)
 
     def multi_vectors(self, texts: list[str], prefix: str, options: CallOptions) -> Job[list[NDArray[np.float32]]]:
         """Return the job whose result is the unit vectors of each text's tokens but the first."""
-        return self._of_texts(texts, prefix, ListCollector(len(texts), TOKEN_VECTORS, _token_vectors), options)
+        return self._of_texts(texts, prefix, _multi_vector_collector(len(texts)), options)
+
+    def all_kinds(
+        self,
+        texts: list[str],
+        options: VectorOptions,
+        kinds: Sequence[Kind],
+        *,
+        start: int = 0,
+        truncation: Truncation | None = None,
+    ) -> Job[Embeddings]:
+        """Return the job whose result is several kinds of vectors, of one run; see ``vectors`` for the arguments."""
+        from embedge.inference.embeddings import EmbeddingsCollector  # dense vectors do not need it
+
+        make: dict[Kind, Callable[[int], Collector[Any]]] = {
+            "dense": lambda count: VectorCollector(count, options, self._manifest.pooling),
+            "sparse": self._sparse_collector,
+            "multi_vector": _multi_vector_collector,
+        }
+        collector = EmbeddingsCollector(len(texts), {kind: make[kind](len(texts)) for kind in kinds})
+        return self._of_texts(texts, options.prefix, collector, options.call, start=start, truncation=truncation)
 
     def scores(self, pairs: list[tuple[str, str]], options: CallOptions) -> Job[NDArray[np.float32]]:
         """Return the job whose result is a reranker's logits of pairs of query and document, float32 [n]."""
@@ -89,6 +108,11 @@ class Jobs:
     def truncation(self, options: CallOptions, *, kind: str = "text") -> Truncation:
         """Return what counts the truncated inputs of a call, which messages call ``kind``."""
         return Truncation(self._manifest.max_tokens, options.on_truncate, kind=kind)
+
+    def _sparse_collector(self, count: int) -> ListCollector[SparseVector]:
+        from embedge.inference.sparse import to_sparse  # imported here, because dense vectors do not need it
+
+        return ListCollector(count, TOKEN_WEIGHTS, partial(to_sparse, leave_out=self._tokeniser.special_ids()))
 
     def _of_texts(
         self,
@@ -107,6 +131,10 @@ class Jobs:
             options,
             truncation or self.truncation(options),
         )
+
+
+def _multi_vector_collector(count: int) -> ListCollector[NDArray[np.float32]]:
+    return ListCollector(count, TOKEN_VECTORS, _token_vectors)
 
 
 def _token_vectors(ids: NDArray[np.integer[Any]], vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from embedge.inference.tokenise import Tokeniser
 
 
+_SHORT_TEXTS = 512  # tokens; models with a higher limit save memory with buffers that are not reused
+
+
 @contextmanager
 def _without_garbage_collection() -> Iterator[None]:
     """Turn Python's cyclic garbage collector off, and on again afterwards unless it was off before.
@@ -212,6 +215,7 @@ class _GraphSessions:
             # On a CPU, fp16 needs ONNX Runtime to fold the casts of its weights. Other providers need it to fuse nodes.
             run_as_is=self._providers[0].name == CPU and record.exporter == "native" and self._precision != "fp16",
             prepacked=prepacked,
+            reuse_buffers=self._bundle.manifest.max_tokens <= _SHORT_TEXTS,
             pooling=self._bundle.manifest.pooling,
             kernels=self._kernels,
             check_files=self._check_unchanged,

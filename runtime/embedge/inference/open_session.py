@@ -29,6 +29,7 @@ class SessionFactory:
     providers: tuple[Provider, ...]
     run_as_is: bool
     prepacked: bool
+    reuse_buffers: bool
     kernels: Kernels | None
     advice: Advice
 
@@ -67,6 +68,7 @@ class SessionFactory:
         options.add_session_config_entry("session.force_spinning_stop", "1")
         # Memory patterns keep a plan for each shape that was ever run. They gain nothing here, and fragment memory.
         options.enable_mem_pattern = False
+        options.enable_mem_reuse = self.reuse_buffers
         if not self.prepacked:
             options.add_session_config_entry("session.disable_prepacking", "1")
         if self.kernels is not None:

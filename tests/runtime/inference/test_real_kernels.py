@@ -185,6 +185,12 @@ def test_sparse_and_multi_vectors_are_the_same_alone_and_close_to_fp32(
     for text, vectors, exact in zip(texts, many, expected, strict=True):
         assert (vectors * exact).sum(axis=1).min() > 0.99
         np.testing.assert_array_equal(model.encode_multi_vector(text), vectors)
+    everything = model.encode_all(texts, multi_vector=True)
+    np.testing.assert_array_equal(everything.dense, model.encode(texts))
+    for one, vectors, weights in zip(everything, many, sparse, strict=True):
+        np.testing.assert_array_equal(one.multi_vector, vectors)
+        assert one.sparse is not None
+        assert one.sparse.as_dict() == weights.as_dict()
     for text, weights in zip(texts, sparse, strict=True):
         assert model.encode_sparse(text).as_dict() == weights.as_dict()
     found, exact_weights = sparse[-1], expected_sparse[-1]  # of a text with several weights

@@ -14,7 +14,7 @@ computed here, from the numbers of tokens:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from pkgutil import get_data
@@ -76,18 +76,30 @@ class DevicePool:
 
     def hidden_states(self, batch: TokenBatch) -> DeviceTensor:
         """Run the graph on a batch; return the hidden states, which should be float32 [batch, tokens, dimension]."""
+        return self.run(batch, ())[0]
+
+    def run(self, batch: TokenBatch, others: Sequence[str]) -> tuple[DeviceTensor, list[NDArray[np.float32]]]:
+        """Run the graph on a batch once; return the hidden states on the device, and other outputs on the CPU.
+
+        Args:
+            batch: the token ids of some texts.
+            others: the names of other outputs; they are copied to the CPU's memory.
+        """
         binding = self._session.io_binding()
         binding.bind_cpu_input("input_ids", batch.ids)
         binding.bind_cpu_input("attention_mask", batch.mask)
         binding.bind_output(HIDDEN, *self._memory)
+        for output in others:
+            binding.bind_output(output)
         self._session.run_with_iobinding(binding)  # returns when the device is done
-        value = binding.get_outputs()[0]
+        value, *values = binding.get_outputs()  # in the order in which they were bound
         kind = value.data_type()
-        return DeviceTensor(
+        hidden = DeviceTensor(
             value,
             np.dtype(np.float32) if kind == "tensor(float)" else kind,
             tuple(value.shape()) if value.is_tensor() else (),
         )
+        return hidden, [other.numpy() for other in values]
 
     def pool(self, hidden: DeviceTensor, batch: TokenBatch) -> NDArray[np.float32]:
         """Return the vectors of texts, float32 [batch, 1, dimension], in the CPU's memory.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from embedge.inference.collectors import Outputs
 from embedge.inference.engine import Engine
 from embedge.inference.plan import Batch
 from embedge.inference.scheduler.waiting import Piece
@@ -55,15 +56,15 @@ class SharedCollector:
     """Gives each request's collector its rows of the output.
 
     Args:
-        pieces: texts of several requests, which want the same output; their positions are those of ``join_tokens``.
+        pieces: texts of several requests, which want the same outputs; their positions are those of ``join_tokens``.
     """
 
     def __init__(self, pieces: Sequence[Piece]) -> None:
-        self.output = pieces[0].chunk.request.job.collector.output
+        self.outputs = pieces[0].chunk.request.job.collector.outputs
         self._owners = [(piece, member) for piece in pieces for member in piece.members]
 
-    def store(self, batch: TokenBatch, values: NDArray[np.float32]) -> None:
-        """Store the output of one batch; see ``Collector``."""
+    def store(self, batch: TokenBatch, values: Outputs) -> None:
+        """Store the outputs of one batch; see ``Collector``."""
         rows_of: dict[Piece, list[int]] = {}
         for row, position in enumerate(batch.members):
             rows_of.setdefault(self._owners[position][0], []).append(row)
@@ -71,7 +72,8 @@ class SharedCollector:
             chunk = piece.chunk
             members = [chunk.start + self._owners[batch.members[row]][1] for row in rows]
             counts = None if batch.counts is None else batch.counts[rows]
-            chunk.request.job.collector.store(TokenBatch(members, batch.ids[rows], counts), values[rows])
+            own = {name: output[rows] for name, output in values.items()}
+            chunk.request.job.collector.store(TokenBatch(members, batch.ids[rows], counts), own)
             chunk.request.advance(len(rows))
 
     def result(self) -> None:

@@ -18,7 +18,9 @@ from embedge.inference.scheduler.request import Chunk, Request
 # shorter texts pass until 2,000 tokens more have run, and a request of 10,000 texts does not hold up one of one text.
 _PATIENCE = 4
 
-Kind = tuple[str, int | None, int | None, int]  # output, batch_tokens, batch_size, and what the schedule says
+Kind = tuple[
+    tuple[str, ...], int | None, int | None, int
+]  # outputs, batch_tokens, batch_size, and what the schedule says
 
 
 @dataclass(slots=True, eq=False)
@@ -154,7 +156,7 @@ class WaitingTexts:
         job = piece.chunk.request.job
         options = job.options
         shared_by = self._schedule.shared_by(piece.tokens)
-        return job.collector.output, options.batch_tokens, options.batch_size, shared_by
+        return job.collector.outputs, options.batch_tokens, options.batch_size, shared_by
 
     def _count(self, piece: Piece, sign: int) -> None:
         self.texts += sign * len(piece.members)

@@ -164,3 +164,11 @@ def test_sparse_and_multi_vectors_have_nothing_of_padding(export: Callable[..., 
     for first, second in zip(plain.encode_sparse(TEXTS), padded.encode_sparse(TEXTS), strict=True):
         assert np.array_equal(first.indices, second.indices)
         assert np.abs(first.values - second.values).max() < 1e-5
+    everything, dense = padded.encode_all(TEXTS, multi_vector=True), padded.encode(TEXTS)
+    assert np.array_equal(everything.dense, dense)  # padded the same
+    for one, weights, vectors in zip(
+        everything, padded.encode_sparse(TEXTS), padded.encode_multi_vector(TEXTS), strict=True
+    ):
+        assert one.sparse is not None
+        assert one.sparse.as_dict() == weights.as_dict()
+        assert np.array_equal(one.multi_vector, vectors)

@@ -1,15 +1,16 @@
 """session.py with device/pool.py: hidden states that stay on the device. A CPU stands in for the card."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from embedge import Bundle, BundleError, Embedder
-from embedge.bundle.manifest import BATCH, HIDDEN, READ_TOKENS, TOKENS, Pooling, Shape
+from embedge.bundle.manifest import BATCH, HIDDEN, READ_TOKENS, TOKEN_VECTORS, TOKEN_WEIGHTS, TOKENS, Pooling, Shape
 from embedge.inference import session as session_module
 from embedge.inference.device.pool import DevicePool
 from embedge.inference.providers import CPU, CPU_ONLY
@@ -57,6 +58,38 @@ def test_an_embedder_gives_the_same_vectors(
     monkeypatch.setattr(DevicePool, "__init__", note)
     np.testing.assert_allclose(Embedder(folder).encode(texts), expected, atol=1e-6)
     assert set(pooled) == {"last" if pooling == "lasttoken" else pooling}
+
+
+def test_other_outputs_come_from_the_run_that_is_pooled(
+    export: Callable[..., Bundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch", reason="the heads of the checkpoint are written with torch")
+    from seeded_roberta import write_roberta
+
+    checkpoint = write_roberta(tmp_path / "checkpoint", rerank=False)
+    folder = export(checkpoint, tmp_path / "bundle", precisions=("fp32",), verify=False).path
+    texts = ["how do I bake bread?", "a bike has a flat tyre", "bread " * 40]
+    plain = Embedder(folder)
+    expected = plain.encode_all(texts, multi_vector=True)
+    runs: list[list[str]] = []
+    run = DevicePool.run
+
+    def note(self: DevicePool, batch: TokenBatch, others: Sequence[str]) -> Any:
+        runs.append(list(others))
+        return run(self, batch, others)
+
+    monkeypatch.setattr(session_module, "CUDA", CPU)
+    monkeypatch.setattr(DevicePool, "run", note)
+    found = Embedder(folder).encode_all(texts, multi_vector=True)
+    assert runs == 3 * [[TOKEN_WEIGHTS, TOKEN_VECTORS]]  # texts of three lengths, each run once
+    assert found.dense is not None
+    assert expected.dense is not None
+    np.testing.assert_allclose(found.dense, expected.dense, atol=1e-6)
+    for one, other in zip(found, expected, strict=True):
+        assert one.sparse is not None
+        assert other.sparse is not None
+        assert one.sparse.as_dict() == other.sparse.as_dict()
+        np.testing.assert_array_equal(one.multi_vector, other.multi_vector)
 
 
 @pytest.mark.usefixtures("cpu_as_card")
