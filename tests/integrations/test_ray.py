@@ -210,7 +210,7 @@ full = 0
 while job.is_alive() and full < 80:  # 20 seconds in which not a single CPU is free
     full = full + 1 if ray.available_resources().get("CPU", 0) == 0 else 0
     time.sleep(0.25)
-print("stands still" if full else "ends", flush=True)
+print("stands still" if full == 80 else "ends", flush=True)
 ray.shutdown()
 """
 
