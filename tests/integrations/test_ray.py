@@ -167,6 +167,8 @@ def test_more_actors_than_cpus_and_a_checkpoint_without_ids_are_errors(tmp_path:
         embed_dataset(ds, "bge-small-en-v1.5", cpus=3)
     with pytest.raises(InputValueError, match="gpus must be at most the cluster's 0, found 1"):
         embed_dataset(ds, "bge-small-en-v1.5", gpus=1)
+    with pytest.raises(InputValueError, match="found both cpus and gpus; pass one of them"):
+        embed_dataset(ds, "bge-small-en-v1.5", cpus=1, gpus=1)
     with pytest.raises(InputValueError, match="needs the column of the rows' ids, found none; pass id_column='id'"):
         embed_dataset(ds, "bge-small-en-v1.5", checkpoint=tmp_path)
 
