@@ -20,7 +20,7 @@ import numpy as np
 from embedge import Embedder
 
 WORDS = ["bread", "dough", "oven", "yeast", "flour", "water", "salt", "butter", "rice", "beans", "onion", "knife"]
-BLOCK_ROWS = 1_000
+BLOCK_ROWS = 2_500
 
 # Reads the documents of one folder, and writes them with their vectors into another, which does not exist.
 Job = Callable[[Path, Path], None]
