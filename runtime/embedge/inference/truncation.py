@@ -32,6 +32,11 @@ class Truncation:
         if self._positions and self._on_truncate == "error":
             raise InputValueError(f"{self._message()}; split them, or pass on_truncate='warn' to drop {self._lost}")
 
+    @property
+    def positions(self) -> list[int]:
+        """The positions of the truncated texts, ascending."""
+        return self._positions
+
     def warn(self) -> None:
         """Warn once about all truncated texts, if there are any and ``on_truncate`` is ``warn``."""
         if self._positions and self._on_truncate == "warn":
