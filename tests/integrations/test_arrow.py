@@ -20,10 +20,12 @@ from embedge.integrations.arrow import (  # noqa: E402
 )
 
 TEXTS = ["a", "東京", ""]
-BROKEN = pa.StringArray.from_buffers(2, pa.py_buffer(np.int32([0, 1, 3]).tobytes()), pa.py_buffer(b"a\xff\xfe"))
+BROKEN = pa.StringArray.from_buffers(
+    2, pa.py_buffer(np.array([0, 1, 3], np.int32).tobytes()), pa.py_buffer(b"a\xff\xfe")
+)
 
 
-class Objects(pa.ExtensionType):
+class Objects(pa.ExtensionType):  # type: ignore[misc,name-defined]
     """A column of pickled objects, as engines have them for lists that mix types."""
 
     def __init__(self) -> None:
@@ -40,7 +42,7 @@ class Objects(pa.ExtensionType):
         return Unpickled
 
 
-class Unpickled(pa.ExtensionScalar):
+class Unpickled(pa.ExtensionScalar):  # type: ignore[misc,name-defined]
     def as_py(self, **options: Any) -> Any:
         return pickle.loads(self.value.as_py())
 
@@ -127,13 +129,17 @@ def test_no_rows_keep_their_type() -> None:
     assert nothing.to_pylist() == [None, None]
 
 
+def sparse(indices: list[int], values: list[float]) -> SparseVector:
+    return SparseVector(np.array(indices, np.int32), np.array(values, np.float32))
+
+
 def test_sparse_vectors_and_numbers_have_nulls_where_rows_have_no_text() -> None:
-    vectors = [SparseVector(np.int32([3, 7]), np.float32([0.5, 2])), SparseVector(np.int32([]), np.float32([]))]
+    vectors = [sparse([3, 7], [0.5, 2]), sparse([], [])]
     present = np.array([True, False, True])
-    expected = [{"indices": [3, 7], "values": [0.5, 2.0]}, None, {"indices": [], "values": []}]
+    expected: list[Any] = [{"indices": [3, 7], "values": [0.5, 2.0]}, None, {"indices": [], "values": []}]
     assert sparse_column(vectors, present).to_pylist() == expected
     assert sparse_column(vectors).to_pylist() == [expected[0], expected[2]]
-    assert numbers_column(np.float32([1, 2]), present).to_pylist() == [1.0, None, 2.0]
+    assert numbers_column(np.array([1, 2], np.float32), present).to_pylist() == [1.0, None, 2.0]
 
 
 @pytest.mark.parametrize("make", [pa.table, pa.RecordBatch.from_pydict])
