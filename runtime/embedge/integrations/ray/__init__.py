@@ -3,9 +3,9 @@
     import ray
     from embedge.integrations.ray import embed_dataset
 
-    ds = ray.data.read_parquet("documents")
-    ds = embed_dataset(ds, "bge-small-en-v1.5", column="text", id_column="id", checkpoint="/tmp/embedded")
-    ds.write_parquet("embedded")
+    ds = ray.data.read_parquet("/mnt/documents")
+    ds = embed_dataset(ds, "bge-small-en-v1.5", column="text", id_column="id", checkpoint="/mnt/checkpoint")
+    ds.write_parquet("/mnt/vectors")
 
 ``embed_dataset`` sets up the whole job, and a job with a checkpoint goes on where it was killed. To set it up yourself,
 pass the callable classes to Ray's ``map_batches``:

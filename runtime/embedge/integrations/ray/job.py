@@ -43,6 +43,9 @@ def embed_dataset(
     writes as one file, and what a checkpoint keeps: a job that is killed loses the blocks that it has not written yet,
     at most about three for each actor.
 
+    A job that fails keeps its actors, and their CPUs, as long as its exception is kept (Ray 2.60). In a notebook, call
+    ``ray.shutdown()`` after an error: the next job would wait for those CPUs forever.
+
     Args:
         ds: the dataset. For a checkpoint it must come from ``ray.data.read_parquet`` or another reader of files.
         model: the name of a recipe, a hub id, or the path of a bundle, which every node must have.
