@@ -1,6 +1,6 @@
 """Embed a column with Spark, from Parquet to Parquet.
 
-pip install embedge pyspark pyarrow 'pandas<3', and Java 17 (Debian: apt-get install openjdk-17-jre-headless)
+pip install 'embedge[arrow]' pyspark 'pandas<3', and Java 17 (Debian: apt-get install openjdk-17-jre-headless)
 python examples/spark.py MODEL INPUT.parquet OUTPUT.parquet
 
 MODEL is the path of a bundle that every worker can read, or a name, which each machine then downloads once.
@@ -14,6 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import ArrayType, FloatType, StructField, StructType
 
 from embedge import Embedder
+from embedge.integrations.tables import embed_rows
 
 
 def embed_column(rows: DataFrame, model: str, *, column: str = "text", output: str = "vector") -> DataFrame:
@@ -26,13 +27,10 @@ def embed_column(rows: DataFrame, model: str, *, column: str = "text", output: s
     def embed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         embedder = Embedder(model, threads=1)
         for batch in batches:
-            texts = batch.column(column).to_pylist()
-            vectors = iter(embedder.encode_document([text for text in texts if text is not None]))
-            # Spark 4 has no FixedSizeList, so its type is the plain list.
-            column_of_lists = pa.array(
-                [None if text is None else next(vectors) for text in texts], pa.list_(pa.float32())
-            )
-            yield batch.append_column(output, column_of_lists)
+            rows = embed_rows(embedder, batch, column=column, output_column=output, on_invalid="null")
+            # Spark 4 has no FixedSizeList, so the vectors become plain lists.
+            lists = rows.column(output).cast(pa.list_(pa.float32()))
+            yield rows.set_column(rows.num_columns - 1, output, lists)
 
     added = StructField(output, ArrayType(FloatType(), containsNull=False))
     return rows.mapInArrow(embed, StructType([*rows.schema.fields, added]))

@@ -68,7 +68,7 @@ def test_other_columns_and_partitions_without_rows(session: Any, example: Any, t
 
 def test_an_error_of_the_model_is_in_sparks_error(session: Any, example: Any, tiny_bundle: Bundle) -> None:
     rows = session.createDataFrame([(1,)], "text int")
-    with pytest.raises(Exception, match="text 0 must be a string, found int"):
+    with pytest.raises(Exception, match="column 'text' must hold strings, found the type int32"):
         example.embed_column(rows, str(tiny_bundle.path)).collect()
     with pytest.raises(Exception, match="no bundle at /nowhere: no such directory"):
         example.embed_column(rows, "/nowhere").collect()

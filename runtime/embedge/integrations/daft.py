@@ -129,7 +129,7 @@ class EmbedgeProvider(Provider):
             EmbedgeError: there is no such bundle and it cannot be obtained here, or it has fewer dimensions.
         """
         on_gpu = str(self._device).startswith("cuda")
-        return EmbedgeTextEmbedderDescriptor(
+        return BundleDescriptor(
             source=ModelSource(
                 model=model or DEFAULT_MODEL,
                 precision=self._precision,
@@ -160,7 +160,7 @@ class EmbedgeProvider(Provider):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EmbedgeTextEmbedderDescriptor(TextEmbedderDescriptor):
+class BundleDescriptor(TextEmbedderDescriptor):
     """What Daft pickles and sends to its workers: which model to open there, and how to embed.
 
     Attributes:
@@ -213,13 +213,13 @@ class EmbedgeTextEmbedderDescriptor(TextEmbedderDescriptor):
 
     def instantiate(self) -> TextEmbedder:
         """Open the model, on a worker. A process opens it once."""
-        return EmbedgeTextEmbedder(self)
+        return BundleEmbedder(self)
 
 
-class EmbedgeTextEmbedder(TextEmbedder):
+class BundleEmbedder(TextEmbedder):
     """Embeds batches of rows, on a worker."""
 
-    def __init__(self, descriptor: EmbedgeTextEmbedderDescriptor) -> None:
+    def __init__(self, descriptor: BundleDescriptor) -> None:
         self._descriptor = descriptor
         self._model = descriptor.source.open_shared(Embedder)
 

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-
+# Reads the documents of one folder, and writes them with their vectors into another, which does not exist.
+Job = Callable[[Path, Path], None]
 
 
 @contextmanager
-def daft_native(model: str, cores: int) -> Iterator[Callable[[Path, Path], None]]:
+def daft_native(model: str, cores: int) -> Iterator[Job]:
     """Daft's native runner: one process, whose threads share a model that has all cores."""
     import daft
     from daft.functions import embed_text
@@ -24,7 +25,7 @@ def daft_native(model: str, cores: int) -> Iterator[Callable[[Path, Path], None]
 
 
 @contextmanager
-def spark_local(model: str, cores: int) -> Iterator[Callable[[Path, Path], None]]:
+def spark_local(model: str, cores: int) -> Iterator[Job]:
     """Spark in local mode: a Java process, and a Python process with one thread for each core."""
     from pyspark.sql import SparkSession
 
