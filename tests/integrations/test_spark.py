@@ -55,7 +55,7 @@ def test_parquet_to_parquet_gives_the_vectors_of_encode(
     assert [row.text for row in found] == TEXTS
     assert [row.vector is None for row in found] == [text is None for text in TEXTS]
     expected = Embedder(tiny_bundle.path).encode([text for text in TEXTS if text is not None])
-    assert np.float32([row.vector for row in found if row.vector is not None]).tobytes() == expected.tobytes()
+    assert np.array([row.vector for row in found if row.vector is not None], np.float32).tobytes() == expected.tobytes()
 
 
 def test_other_columns_and_partitions_without_rows(session: Any, example: Any, tiny_bundle: Bundle) -> None:
@@ -88,7 +88,7 @@ def test_a_broadcast_bundle_is_unpacked_by_the_workers(session: Any, tiny_bundle
     rows = session.createDataFrame([("a cat",), ("a dog",)], "text string").repartition(2)
     found = rows.mapInArrow(embed, "text string, vector array<float>").orderBy("text").collect()
     expected = Embedder(tiny_bundle.path).encode(["a cat", "a dog"])
-    assert np.float32([row.vector for row in found]).tobytes() == expected.tobytes()
+    assert np.array([row.vector for row in found], np.float32).tobytes() == expected.tobytes()
 
 
 def test_spark_has_no_fixed_size_list(session: Any) -> None:
