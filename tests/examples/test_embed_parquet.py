@@ -29,14 +29,15 @@ WAIT = 240  # seconds; Ray starts slowly on a busy machine
 def started(bundle: Bundle, folder: Path) -> Iterator[subprocess.Popen[str]]:
     """The example, in a process group of its own, of which nothing is left at the end."""
     command = [sys.executable, str(SCRIPT), str(bundle.path), str(folder), str(ROWS)]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
+    with (
+        (folder / "log").open("w") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True) as process,
+    ):
         try:
             yield process
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
 
 
 def finished(bundle: Bundle, folder: Path) -> str:

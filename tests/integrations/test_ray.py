@@ -167,6 +167,8 @@ def test_more_actors_than_cpus_and_a_checkpoint_without_ids_are_errors(tmp_path:
         embed_dataset(ds, "bge-small-en-v1.5", cpus=3)
     with pytest.raises(InputValueError, match="gpus must be at most the cluster's 0, found 1"):
         embed_dataset(ds, "bge-small-en-v1.5", gpus=1)
+    with pytest.raises(InputValueError, match="found both cpus and gpus; pass one of them"):
+        embed_dataset(ds, "bge-small-en-v1.5", cpus=1, gpus=1)
     with pytest.raises(InputValueError, match="needs the column of the rows' ids, found none; pass id_column='id'"):
         embed_dataset(ds, "bge-small-en-v1.5", checkpoint=tmp_path)
 
@@ -210,7 +212,7 @@ full = 0
 while job.is_alive() and full < 80:  # 20 seconds in which not a single CPU is free
     full = full + 1 if ray.available_resources().get("CPU", 0) == 0 else 0
     time.sleep(0.25)
-print("stands still" if full else "ends", flush=True)
+print("stands still" if full == 80 else "ends", flush=True)
 ray.shutdown()
 """
 

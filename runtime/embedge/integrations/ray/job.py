@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embedge.errors import InputValueError
@@ -40,8 +41,7 @@ def embed_dataset(
     """Return the dataset with the model's output as new columns; like all of Ray Data's datasets, it runs when used.
 
     The rows are cut into blocks of ``block_rows``. A block is what an actor embeds in one call, what ``write_parquet``
-    writes as one file, and what a checkpoint keeps: a job that is killed loses the blocks that it has not written yet,
-    at most about three for each actor.
+    writes as one file, and what a checkpoint keeps: a job that is killed loses the blocks that it has not written yet.
 
     A job that fails keeps its actors, and their CPUs, as long as its exception is kept (Ray 2.60). In a notebook, call
     ``ray.shutdown()`` after an error: the next job would wait for those CPUs forever.
@@ -55,24 +55,27 @@ def embed_dataset(
         id_column: the column that names a row, in messages and in the checkpoint; there its values must be unique.
         checkpoint: a folder on storage that all nodes see, for the ids of the rows that are written. A job with the
             same folder leaves those rows out. The job must end in a write of files, such as ``write_parquet``. The
-            folder stays when the job ends, so that another run adds nothing; delete it to start from the beginning.
+            folder stays when the job ends, so that another run adds nothing; delete it to start from the beginning. It
+            becomes part of ``ds.context``, which ``ds`` and all datasets made of it share.
         block_rows: the number of rows of a block.
         batches: ``EmbedBatches``, ``SparseBatches`` or ``RerankBatches``.
         options: more arguments of ``batches``, such as ``{"truncate_dim": 256}``.
 
     Raises:
         InputTypeError: a number has the wrong type.
-        InputValueError: the cluster has fewer CPUs or GPUs, or there is a checkpoint without an ``id_column``.
+        InputValueError: the cluster has fewer CPUs or GPUs, ``cpus`` and ``gpus`` are both given, or there is a
+            checkpoint without an ``id_column``.
     """
-    rows = check_count("block_rows", block_rows)
+    if cpus is not None and gpus is not None:
+        raise InputValueError("found both cpus and gpus; pass one of them: an actor runs on a core or on a GPU")
+    rows = check_count("block_rows", block_rows) or BLOCK_ROWS
     if not ray.is_initialized():
         ray.init()
     actors = count_resource("GPU", gpus) if gpus is not None else count_resource("CPU", cpus)
     config = None if checkpoint is None else checkpoint_config(checkpoint, id_column)
-    if cpus is not None and gpus is not None:
-        raise InputValueError("found both cpus and gpus; pass one of them: an actor runs on a core or on a GPU")
     on_device = {} if gpus is None else {"device": "cuda", "threads": None}
-    arguments = {"model": model, "column": column, "id_column": id_column, **on_device, **(options or {})}
+    where = Path(model).absolute() if Path(model).is_dir() else model  # workers may run in another directory
+    arguments = {"model": where, "column": column, "id_column": id_column, **on_device, **(options or {})}
     job = ds.repartition(target_num_rows_per_block=rows).map_batches(
         batches,
         fn_constructor_kwargs=arguments,
