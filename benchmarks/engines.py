@@ -17,13 +17,12 @@ from typing import Any
 import click
 import numpy as np
 
+from benchmarks.measure.engine_jobs import Job, daft_native, spark_local
 from embedge import Embedder
 
 WORDS = ["bread", "dough", "oven", "yeast", "flour", "water", "salt", "butter", "rice", "beans", "onion", "knife"]
 BLOCK_ROWS = 2_500
 
-# Reads the documents of one folder, and writes them with their vectors into another, which does not exist.
-Job = Callable[[Path, Path], None]
 # Starts an engine with the bundle at a path and a number of cores, and gives its job.
 Engine = Callable[[str, int], AbstractContextManager[Job]]
 
@@ -65,7 +64,7 @@ def ray_data(model: str, cores: int) -> Iterator[Job]:
         ray.shutdown()
 
 
-ENGINES: Mapping[str, Engine] = {"plain": plain, "ray": ray_data}
+ENGINES: Mapping[str, Engine] = {"plain": plain, "ray": ray_data, "daft": daft_native, "spark": spark_local}
 
 
 def write_documents(folder: Path, rows: int) -> None:

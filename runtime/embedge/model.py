@@ -130,6 +130,13 @@ class Model:
         return self._manifest.max_tokens
 
 
+def preferred_precisions(
+    device: str | None, providers: Sequence[ProviderArgument] | None
+) -> tuple[Precision, ...] | None:
+    """Return the precisions of which a model on that device needs one, as ``resolve`` takes them; None for the CPU."""
+    return None if choose_providers(device, providers)[0].name == CPU else _PREFERRED_ELSEWHERE
+
+
 def provider_arguments(model: Model) -> tuple[ProviderArgument, ...]:
     """Return a model's providers as the argument that loads it again on the same device, with the same options."""
     return tuple(provider.argument if provider.options else provider.name for provider in model._providers)

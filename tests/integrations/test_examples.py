@@ -58,6 +58,8 @@ def test_a_collection_is_written_and_read(minilm_bundle: Bundle, tmp_path: Path)
         ("llama_index", "llama_index.core", lambda names: names["reranked"][0].score > 0),
         ("haystack", "haystack", lambda names: len(names["vector"]) == len(names["embedded"][0].embedding) == 384),
         ("chroma", "chromadb", lambda names: names["result"]["documents"] == [["Yeast makes dough rise."]]),
+        ("daft", "daft", lambda names: [len(row) for row in names["rows"].to_pydict()["vector"]] == [384, 384]),
+        ("lancedb", "lancedb", lambda names: [row["text"] for row in names["result"]] == ["Yeast makes dough rise."]),
     ],
 )
 def test_the_code_in_a_docstring_runs(

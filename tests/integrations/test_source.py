@@ -24,6 +24,26 @@ def test_an_open_model_is_taken_as_it_is(tiny: Embedder) -> None:
     assert ModelSource(model=tiny).open(Embedder) is tiny
 
 
+def test_a_process_shares_a_model_with_the_same_options(tiny: Embedder, tiny_bundle: Bundle) -> None:
+    first, second, other = (
+        ModelSource(model=tiny_bundle.path, precision="fp32", threads=threads).open_shared(Embedder)
+        for threads in (1, 1, 2)
+    )
+    assert first is second
+    assert first is not other
+    assert ModelSource(model=tiny).open_shared(Embedder) is tiny
+
+
+def test_the_dimension_is_known_without_loading_the_model(
+    tiny: Embedder, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Embedder, "__init__", lambda *arguments, **options: pytest.fail("loaded"))
+    source = ModelSource(model=tiny_bundle.path, device="cpu")
+    assert (source.dimension(), source.dimension(8), ModelSource(model=tiny).dimension()) == (32, 8, 32)
+    with pytest.raises(InputValueError, match="between 1 and 32, found 33"):
+        source.dimension(33)
+
+
 @pytest.mark.parametrize(
     "late",
     [

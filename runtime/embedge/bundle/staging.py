@@ -61,19 +61,36 @@ def lock_destination(destination: Path) -> Iterator[None]:
 
     What a killed process left behind is deleted. The lock is a file beside the destination, deleted at the end.
     """
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    lock = LockedFile(destination.parent / f".{destination.name}.lock", "lock")
-    try:
-        if not lock.acquire():
-            log_step(f"{'waiting':<11}for another process that writes {destination}")
-            while not lock.acquire():
-                time.sleep(_PAUSE)
+    with _held(destination, "lock") as lock:
         if not lock.is_locked:
             log_step(
                 f"{'warning':<11}the file system of {destination} has no locks: start no other process that writes it"
             )
         _clean_up(destination)
         yield
+
+
+@contextlib.contextmanager
+def queue_for(destination: Path) -> Iterator[None]:
+    """Let one process at a time find out what to write to a destination, such as by asking the hub; the rest wait.
+
+    The processes of a machine often start together. The first one asks and writes; the others then find what they need.
+    The system releases the lock of a killed process, and the next one in the queue goes on.
+    """
+    with _held(destination, "queue"):
+        yield
+
+
+@contextlib.contextmanager
+def _held(destination: Path, name: str) -> Iterator[LockedFile]:
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    lock = LockedFile(destination.parent / f".{destination.name}.{name}", "lock")
+    try:
+        if not lock.acquire():
+            log_step(f"{'waiting':<11}for another process that writes {destination}")
+            while not lock.acquire():
+                time.sleep(_PAUSE)
+        yield lock
     finally:
         if not lock.is_acquired:  # interrupted after the lock file was created, or while another process had it
             with contextlib.suppress(OSError):

@@ -11,8 +11,9 @@ from embedge.bundle.cache_paths import cache_home, cached_path
 from embedge.bundle.commit import read_commit
 from embedge.bundle.directory import Bundle
 from embedge.bundle.manifest import MANIFEST, PRECISIONS, Precision
-from embedge.bundle.paths import is_dir
+from embedge.bundle.paths import is_dir, is_file
 from embedge.bundle.remedy import adding_command
+from embedge.bundle.staging import queue_for, report_write_errors
 from embedge.errors import (
     BundleError,
     BundleNotFoundError,
@@ -64,15 +65,38 @@ def obtain(request: Request) -> Bundle:
     hub_failure: HubError | None = None
     is_hub_id = "/" in request.name and (request.adds_to is not None or not is_dir(Path(request.name)))
     if is_hub_id and not request.local_files_only:
-        place = cached_path(request.name, request.cache_dir)
+        answer = _ask_hub(request, cached_path(request.name, request.cache_dir))
+        if isinstance(answer, Bundle):
+            return answer
+        hub_failure = answer
+    return _export(request, hub_failure)
+
+
+def _ask_hub(request: Request, place: Path) -> Bundle | HubError | None:
+    """Return the hub's bundle, or the one that another process has downloaded meanwhile; None if the hub has none.
+
+    An error is returned if the hub does not say what it has: the exporter may still have the checkpoint on this
+    machine.
+    """
+    with report_write_errors(place), queue_for(place):
+        if request.adds_to is None and (bundle := _arrived(request, place)):
+            return bundle
         try:
             snapshot = find_snapshot(request.name, read_commit(place))
-        except HubError as error:  # the exporter may still have the checkpoint on this machine
-            hub_failure = error
-        else:
-            if MANIFEST in snapshot.files:
-                return _download(request, snapshot, place)
-    return _export(request, hub_failure)
+        except HubError as error:
+            return error
+        return _download(request, snapshot, place) if MANIFEST in snapshot.files else None
+
+
+def _arrived(request: Request, place: Path) -> Bundle | None:
+    """Return the bundle in the cache, if it has the precisions that are asked for and is whole."""
+    if not is_file(place / MANIFEST):
+        return None
+    bundle = Bundle.open(place)
+    held = bundle.manifest.precisions.keys()
+    has_all = set(request.precisions or ()) <= held
+    has_one = not request.preferred or not held.isdisjoint(request.preferred)
+    return bundle if has_all and has_one and bundle.is_whole() else None
 
 
 def _download(request: Request, snapshot: Snapshot, place: Path) -> Bundle:

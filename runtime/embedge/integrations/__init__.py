@@ -5,6 +5,9 @@
     haystack      EmbedgeTextEmbedder, EmbedgeDocumentEmbedder, EmbedgeRanker   pip install 'embedge[haystack]'
     chroma        EmbedgeEmbeddingFunction                                      pip install 'embedge[chroma]'
     mteb          EmbedgeEncoder                                                pip install mteb
+    daft          EmbedgeProvider                                               pip install 'embedge[daft]'
+    lancedb       EmbedgeEmbeddings                                             pip install 'embedge[lancedb]'
+    packed_bundle PackedBundle: a bundle as one value, for an engine's workers
     ray           embed_dataset, EmbedBatches, SparseBatches, RerankBatches     pip install 'embedge[ray]'
 
 All of them put the model's query prompt in front of queries and its document prompt, if it has one, in front of

@@ -12,9 +12,7 @@ Importing this module registers the function with Chroma. A program that reopens
 then ``client.get_collection("documents")`` opens it with the stored function and options.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from os import PathLike
 from typing import Any
 
@@ -176,14 +174,7 @@ class EmbedgeEmbeddingFunction(EmbeddingFunction[Embeddable]):
         return ["cosine", "l2", "ip"]
 
     def _embedder(self) -> Embedder:
-        if self._source.is_loaded:
-            return self._source.open(Embedder)
-        return _open_shared(json.dumps(self._source.config()))
-
-
-@lru_cache
-def _open_shared(config: str) -> Embedder:
-    return ModelSource(**json.loads(config)).open(Embedder)
+        return self._source.open_shared(Embedder)
 
 
 def _texts(inputs: Embeddable) -> list[str]:

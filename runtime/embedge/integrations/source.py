@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from embedge.bundle.manifest import Precision
 from embedge.errors import InputTypeError, InputValueError
+from embedge.hub.resolve import resolve
+from embedge.inference.options import check_count
 from embedge.inference.providers import ProviderArgument
-from embedge.model import Model, kernels_argument, provider_arguments
+from embedge.model import Model, kernels_argument, preferred_precisions, provider_arguments
 
 if TYPE_CHECKING:
     from embedge import Embedder, Reranker
 
 M = TypeVar("M", "Embedder", "Reranker")
+_opening = Lock()
+_opened: dict[tuple[str, str], Model] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +91,42 @@ class ModelSource:
             local_files_only=self.local_files_only,
             kernels=self.kernels,
         )
+
+    def open_shared(self, kind: type[M]) -> M:
+        """Return the loaded model, or the one that this process has loaded with the same options; load it at most once.
+
+        For frameworks that make a component for each thread, table or partition: models can be used by all threads.
+
+        Raises:
+            EmbedgeError: the errors of ``Embedder`` and ``Reranker``.
+        """
+        if self.is_loaded:
+            return self.open(kind)
+        with _opening:  # without it, threads that come at the same time would load a model each
+            key = kind.__name__, json.dumps(self.config())
+            if key not in _opened:
+                _opened[key] = self.open(kind)
+            return _opened[key]  # type: ignore[return-value]  # the key has the kind
+
+    def dimension(self, truncate_dim: int | None = None) -> int:
+        """Return the number of elements of a vector, without loading the model; its bundle is obtained if need be.
+
+        Raises:
+            EmbedgeError: there is no such bundle, or ``truncate_dim`` is no dimension of its vectors.
+        """
+        if isinstance(self.model, Model):
+            bundle = self.model.bundle
+        else:
+            preferred = preferred_precisions(self.device, self.providers)
+            bundle = resolve(
+                self.model,
+                precision=self.precision,
+                preferred=preferred,
+                cache_dir=self.cache_dir,
+                local_files_only=self.local_files_only,
+            )
+        dimension = bundle.manifest.dimension
+        return check_count("truncate_dim", truncate_dim, most=dimension) or dimension
 
     def config(self) -> dict[str, Any]:
         """Return the attributes as JSON values; a loaded model is replaced by its bundle's path and its options."""
