@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 from embedge.bundle.manifest import Precision, Similarity
-from embedge.errors import BundleError, InputValueError
+from embedge.errors import InputValueError
 from embedge.inference.input_texts import check_iterable, check_texts
 from embedge.inference.options import (
     RANGED,
@@ -484,14 +484,6 @@ class Embedder(Model):
 
         return similarity_pairwise(first, second, self._manifest.similarity)
 
-    def _check_output(self, has: bool, what: str) -> None:
-        """Raise BundleError if the model does not have what the caller asks for."""
-        if not has:
-            raise BundleError(
-                f"{self._manifest.model} has no {what}; use a model that has, such as bge-m3: "
-                "run `embedge export bge-m3`"
-            )
-
     def _kind_prompt(self, kind: str, prompt: str | None, prompt_name: str | None) -> str | None:
         """Return the prompt that the caller passed, else the model's prompt for that kind of text."""
         return prompt if prompt is not None or prompt_name is not None else self._manifest.prompts.get(kind, "")
@@ -576,7 +568,6 @@ class Embedder(Model):
         on_truncate: OnTruncate,
     ) -> tuple[Job[list[SparseVector]], bool]:
         """Return the job of ``encode_sparse``, and whether there is one string."""
-        self._check_output(self._manifest.sparse, "lexical weights")
         options = CallOptions.check(
             batch_tokens=batch_tokens, on_truncate=on_truncate, show_progress_bar=show_progress_bar
         )
@@ -595,7 +586,6 @@ class Embedder(Model):
         on_truncate: OnTruncate,
     ) -> tuple[Job[list[NDArray[np.float32]]], bool]:
         """Return the job of ``encode_multi_vector``, and whether there is one string."""
-        self._check_output(self._manifest.multi_vector, "multi-vectors")
         options = CallOptions.check(
             batch_tokens=batch_tokens, on_truncate=on_truncate, show_progress_bar=show_progress_bar
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 
 from embedge.bundle.manifest import TOKEN_VECTORS, TOKEN_WEIGHTS, Manifest
+from embedge.errors import BundleError
 from embedge.inference.collectors import Collector, ListCollector, ScoreCollector, VectorCollector
 from embedge.inference.options import CallOptions, VectorOptions
 from embedge.inference.pool import normalise
@@ -66,14 +67,16 @@ class Jobs:
         return self._of_texts(texts, options.prefix, collector, options.call, start=start, truncation=truncation)
 
     def sparse(self, texts: list[str], prefix: str, options: CallOptions) -> Job[list[SparseVector]]:
-        """Return the job whose result is the lexical weights of texts."""
+        """Return the job whose result is the lexical weights of texts; raises BundleError if the model has none."""
+        self._check_output(self._manifest.sparse, "lexical weights")
         from embedge.inference.sparse import to_sparse  # imported here, because dense vectors do not need it
 
         convert_row = partial(to_sparse, leave_out=self._tokeniser.special_ids())
         return self._of_texts(texts, prefix, ListCollector(len(texts), TOKEN_WEIGHTS, convert_row), options)
 
     def multi_vectors(self, texts: list[str], prefix: str, options: CallOptions) -> Job[list[NDArray[np.float32]]]:
-        """Return the job whose result is the unit vectors of each text's tokens but the first."""
+        """Return the job whose result is the unit vectors of each text's tokens but the first; raises as ``sparse``."""
+        self._check_output(self._manifest.multi_vector, "multi-vectors")
         return self._of_texts(texts, prefix, ListCollector(len(texts), TOKEN_VECTORS, _token_vectors), options)
 
     def scores(self, pairs: list[tuple[str, str]], options: CallOptions) -> Job[NDArray[np.float32]]:
@@ -89,6 +92,14 @@ class Jobs:
     def truncation(self, options: CallOptions, *, kind: str = "text") -> Truncation:
         """Return what counts the truncated inputs of a call, which messages call ``kind``."""
         return Truncation(self._manifest.max_tokens, options.on_truncate, kind=kind)
+
+    def _check_output(self, has: bool, what: str) -> None:
+        """Raise BundleError if the model does not have what the caller asks for."""
+        if not has:
+            raise BundleError(
+                f"{self._manifest.model} has no {what}; use a model that has, such as bge-m3: "
+                "run `embedge export bge-m3`"
+            )
 
     def _of_texts(
         self,

@@ -68,6 +68,7 @@ def serve(settings: Settings, sock: socket, place: Place, on_ready: Callable[[Mo
 
     limits = settings.limits
     metrics = Metrics(models.waiting, place.restarts)
+    models.observe(metrics.add_batch)
     serving = Serving(models, limits, BodyReader(limits), metrics, settings.auto_truncate)
 
     def ready() -> None:

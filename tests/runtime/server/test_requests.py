@@ -197,6 +197,8 @@ def test_metrics_count_requests_and_failures(server: Server) -> None:
     assert more("embedge_texts_total") == 2
     assert more("embedge_tokens_total") == 8
     assert more("te_request_duration_count") == 4
+    assert (more("te_batch_next_size_sum"), more("te_batch_next_tokens_sum")) == (2, 8)
+    assert after['te_batch_next_size_bucket{le="4096"}'] == after["te_batch_next_size_count"] > 0
     assert after["embedge_restarts_total"] == 0
 
 
