@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from socket import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from embedge.errors import BundleError
 from embedge.server.keys import Keys
 from embedge.server.limits import Limits
 
 if TYPE_CHECKING:
+    from embedge.async_embedder import AsyncEmbedder
+    from embedge.async_reranker import AsyncReranker
     from embedge.bundle.manifest import Precision
     from embedge.server.served import Models
     from embedge.server.supervisor import Place
+
+AnyQueue = TypeVar("AnyQueue", "AsyncEmbedder", "AsyncReranker")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,35 +92,30 @@ def serve(settings: Settings, sock: socket, place: Place, on_ready: Callable[[Mo
 
 
 def load_models(settings: Settings) -> Models:
-    """Return the models, loaded; raises as ``Embedder``."""
+    """Return the models, loaded; raises as ``Embedder``, or BundleError if one belongs to the other option."""
     from embedge.async_embedder import AsyncEmbedder
     from embedge.async_reranker import AsyncReranker
+    from embedge.model import OtherTaskError
     from embedge.server.served import Models, named
 
-    def embedder(name: str) -> AsyncEmbedder:
-        return AsyncEmbedder(
-            name,
-            precision=settings.precision,
-            device=settings.device,
-            threads=settings.threads,
-            local_files_only=settings.local_files_only,
-            max_waiting_texts=settings.limits.waiting_texts,
-            max_waiting_tokens=settings.limits.waiting_tokens,
-        )
+    def load(kind: type[AnyQueue], name: str, what_it_is: str) -> AnyQueue:
+        try:
+            return kind(
+                name,
+                precision=settings.precision,
+                device=settings.device,
+                threads=settings.threads,
+                local_files_only=settings.local_files_only,
+                max_waiting_texts=settings.limits.waiting_texts,
+                max_waiting_tokens=settings.limits.waiting_tokens,
+            )
+        except OtherTaskError as error:
+            raise BundleError(f"{name} is {what_it_is} {name}") from error
 
-    def reranker(name: str) -> AsyncReranker:
-        return AsyncReranker(
-            name,
-            precision=settings.precision,
-            device=settings.device,
-            threads=settings.threads,
-            local_files_only=settings.local_files_only,
-            max_waiting_texts=settings.limits.waiting_texts,
-            max_waiting_tokens=settings.limits.waiting_tokens,
-        )
-
-    embedders = [(name, embedder(name)) for name in settings.embedders]
-    rerankers = [(name, reranker(name)) for name in settings.rerankers]
+    embedders = [(name, load(AsyncEmbedder, name, "a reranker; pass --reranker")) for name in settings.embedders]
+    rerankers = [
+        (name, load(AsyncReranker, name, "an embedder; leave --reranker out before")) for name in settings.rerankers
+    ]
     return Models(
         [named(queue.embedder, queue, name) for name, queue in embedders],
         [named(queue.reranker, queue, name) for name, queue in rerankers],

@@ -86,6 +86,17 @@ def test_the_access_log_has_a_line_for_each_request_and_no_text(keyed: Server) -
     assert not any(word in keyed.log.read_text() for word in ("poem", "first-key"))
 
 
+def test_a_model_of_the_other_option_is_told_which(tiny_bundle: Bundle, reranker_bundle: Bundle) -> None:
+    embedder, reranker = str(tiny_bundle.path), str(reranker_bundle.path)
+    for arguments, line in (
+        ([embedder, reranker], f"error: {reranker} is a reranker; pass --reranker {reranker}\n"),
+        (["--reranker", embedder], f"error: {embedder} is an embedder; leave --reranker out before {embedder}\n"),
+    ):
+        command = [sys.executable, "-m", "embedge", "serve", *arguments, "--port", "0"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout, done.stderr.lower()) == (1, "", line.lower())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
