@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -114,7 +114,7 @@ def post(serving: Serving, api: Api, function: Function) -> Callable[[Request], 
     async def endpoint(request: Request) -> Response:
         try:
             async with serving.bodies.read(request) as body:
-                fields = Fields(parse_object(body), serving.limits)
+                fields = Fields(await parse_object(body, serving.limits), serving.limits)
                 del body
                 answer = await _until_disconnect(request, function(serving, fields), serving.limits.request_seconds)
         except ClientDisconnect:
@@ -169,9 +169,17 @@ def counted_answer(content: str, texts: int, counted: Counted[Any]) -> Answer:
     return Answer(content, texts, counted.tokens, counted.truncated)
 
 
-async def in_thread(write: Callable[[], str], numbers: int) -> str:
-    """Write JSON; if it has many numbers, in a thread, so that others are served meanwhile."""
-    return write() if numbers < 16_384 else await asyncio.to_thread(write)
+async def in_thread(write: Callable[[], str], size: int) -> str:
+    """Write JSON; if it has many numbers and characters, in a thread, so that others are served meanwhile.
+
+    ``write`` writes vector by vector and text by text: one call of ``json.dumps`` would hold up the others, too.
+    """
+    return write() if size < 16_384 else await asyncio.to_thread(write)
+
+
+def texts_json(texts: Iterable[str]) -> str:
+    """Return texts as a JSON list."""
+    return f"[{','.join(map(to_json, texts))}]"
 
 
 def lacking(error: BundleError, has_head: bool) -> Exception:

@@ -112,11 +112,14 @@ async def rerank(serving: Serving, fields: Fields) -> Answer:
     counted = await score(named.queue, pairs, truncate=truncate, cut=cut)
     order = (-counted.result).argsort(kind="stable").tolist()  # by logits: high ones have the same sigmoid, rounded
     scores = (counted.result if raw else sigmoid(counted.result)).tolist()
-    items = (
-        f'{{"index":{index}{_text_json(texts[index]) if with_text else ""},"score":{number_json(scores[index])}}}'
-        for index in order
-    )
-    return counted_answer(f"[{','.join(items)}]", len(texts), counted)
+
+    def item(index: int) -> str:
+        text = f',"text":{to_json(texts[index])}' if with_text else ""
+        return f'{{"index":{index}{text},"score":{number_json(scores[index])}}}'
+
+    size = sum(map(len, texts)) if with_text else 0
+    content = await in_thread(lambda: f"[{','.join(map(item, order))}]", size)
+    return counted_answer(content, len(texts), counted)
 
 
 async def tokenize(serving: Serving, fields: Fields) -> Answer:
@@ -127,7 +130,8 @@ async def tokenize(serving: Serving, fields: Fields) -> Answer:
     path = named.model.bundle.path / "tokenizer.json"
     rows = await asyncio.to_thread(list_tokens, path, [prompt + text for text in texts], special_tokens=special)
     tokens = sum(map(len, rows))
-    return Answer(await in_thread(lambda: to_json(rows), 16 * tokens), len(texts), tokens)
+    content = await in_thread(lambda: f"[{','.join(map(to_json, rows))}]", 16 * tokens)
+    return Answer(content, len(texts), tokens)
 
 
 def info(serving: Serving) -> str:
@@ -188,10 +192,6 @@ def _prompt(model: Any, fields: Fields) -> str:
         known = ", ".join(prompts) or "none"
         raise RequestError(f"no prompt is called {name}, this model has: {known}", param="prompt_name")
     return prompts[name]
-
-
-def _text_json(text: str) -> str:
-    return f',"text":{to_json(text)}'
 
 
 def _sparse_json(vectors: Sequence[SparseVector]) -> str:
