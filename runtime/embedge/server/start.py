@@ -34,6 +34,8 @@ class Settings:
         local_files_only: see ``Embedder``.
         limits: what requests may take.
         keys: the API keys.
+        hosts: names that requests may use for the server; None allows every name.
+        origins: web origins whose pages may use the server.
         auto_truncate: whether texts are truncated if a request does not say; None does what each API does.
         access_log: whether to write a line for each request.
         shutdown_seconds: time to finish requests after SIGTERM.
@@ -47,6 +49,8 @@ class Settings:
     local_files_only: bool
     limits: Limits
     keys: Keys
+    hosts: Sequence[str] | None
+    origins: Sequence[str]
     auto_truncate: bool | None
     access_log: bool
     shutdown_seconds: float
@@ -69,6 +73,7 @@ def serve(settings: Settings, sock: socket, place: Place, on_ready: Callable[[Mo
     from embedge.server.body import BodyReader
     from embedge.server.endpoint import Serving
     from embedge.server.metrics import Metrics
+    from embedge.server.origin import Origins
     from embedge.server.process import run
 
     limits = settings.limits
@@ -81,7 +86,7 @@ def serve(settings: Settings, sock: socket, place: Place, on_ready: Callable[[Mo
         on_ready(models)
 
     run(
-        make_app(serving, settings.keys, access_log=settings.access_log),
+        make_app(serving, settings.keys, Origins(settings.hosts, settings.origins), access_log=settings.access_log),
         sock,
         receive_seconds=limits.receive_seconds,
         shutdown_seconds=settings.shutdown_seconds,
