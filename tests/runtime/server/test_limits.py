@@ -53,7 +53,7 @@ def test_a_client_that_goes_away_leaves_the_queue(narrow: Server) -> None:
     before = metric(narrow, 'te_request_failure{err="disconnected"}')
     for _ in range(5):
         with socket.create_connection(("127.0.0.1", narrow.port)) as connection:
-            connection.sendall(b"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            connection.sendall(b"POST /embed HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
             time.sleep(0.005)
     end = time.monotonic() + 20
     while metric(narrow, "te_queue_size") and time.monotonic() < end:
@@ -107,7 +107,7 @@ def test_a_client_that_is_too_slow_is_dropped(tiny_bundle: Bundle) -> None:
         await Response("{}")(scope, receive, send)
 
     def client() -> None:
-        for start in (b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HT"):
+        for start in (b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HT"):
             with socket.create_connection(sock.getsockname()) as connection:
                 connection.settimeout(10)
                 connection.sendall(start)
