@@ -1,7 +1,9 @@
 """text-embeddings-inference's API, which Hugging Face's client uses, too.
 
 Source: TEI's OpenAPI document, and what llama-index's and huggingface_hub's clients send. Other than there, a request
-may name a ``model`` if the server has several; otherwise the first embedder, or reranker, answers.
+may name a ``model`` if the server has several; otherwise the first embedder, or reranker, answers. Texts that are too
+long are truncated unless the request, or ``--no-auto-truncate``, says otherwise: so does TEI since version 1.9, whose
+``--auto-truncate`` is on by default (its OpenAPI document still has ``"default": "false"`` for the field).
 """
 
 from __future__ import annotations
@@ -143,7 +145,7 @@ def info(serving: Serving) -> str:
         {
             **_describe(first),
             "max_client_batch_size": serving.limits.texts,
-            "auto_truncate": bool(serving.auto_truncate),
+            "auto_truncate": serving.auto_truncate is not False,
             "version": __version__,
             "models": [_describe(named) for named in serving.models],
         }
@@ -179,7 +181,7 @@ def _truncate(serving: Serving, fields: Fields, model: Model) -> bool:
     if fields.choice("truncation_direction", ("left", "right"), side) != side:
         message = f'this model truncates on the {side}; leave truncation_direction out, or send "{side}"'
         raise RequestError(message, param="truncation_direction")
-    return serving.truncate(fields, False)
+    return serving.truncate(fields, True)
 
 
 def _prompt(model: Any, fields: Fields) -> str:

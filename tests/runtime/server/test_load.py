@@ -97,7 +97,7 @@ def wrong(load: Load, seed: int) -> None:
     """Send wrong requests; each gets a status of 4xx."""
     rng = random.Random(seed)
     bodies = [b"", b"{", b"[]", b"\xff" * 100, b'{"inputs": 3}', b'{"inputs": [[1, 2]]}', b'{"inputs": "\\ud800"}']
-    bodies += [b"[" * 50_000, json.dumps({"inputs": "cat " * 30_000}).encode()]
+    bodies += [b"[" * 50_000, json.dumps({"inputs": "cat " * 30_000, "truncate": False}).encode()]
     bodies += [json.dumps({"inputs": ["a"] * 3000}).encode()]
     while time.monotonic() < load.end:
         path = rng.choice(["/embed", "/v1/embeddings", "/api/embed", "/v2/embed", "/rerank", "/nowhere"])
