@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from starlette.requests import ClientDisconnect
 
 from embedge.errors import short
 from embedge.server.large_json import TooManyValuesError, parse_large
@@ -34,9 +35,8 @@ class BodyReader:
         self._limits = limits
         self._held = 0
 
-    @asynccontextmanager
-    async def read(self, request: Request) -> AsyncIterator[bytes]:
-        """Read a whole body; its bytes count as held until the context ends.
+    async def read(self, request: Request) -> bytes:
+        """Read a whole body; its bytes count as held until ``forget``.
 
         Raises:
             RequestError: it is too large, arrives too slowly, or all bodies together are too large.
@@ -49,26 +49,37 @@ class BodyReader:
         size = 0
         try:
             async with asyncio.timeout(self._limits.receive_seconds):
-                async for chunk in request.stream():
-                    size += len(chunk)
-                    self._held += len(chunk)
-                    if size > self._most:
-                        raise self._too_large(f"more than {self._most}")
-                    if self._held > self._limits.all_body_bytes:
-                        raise RequestError(
-                            f"the bodies of all requests together have more than {self._limits.all_body_bytes} bytes; "
-                            "try again later",
-                            "overloaded",
-                            retry_after=1,
-                        )
+                is_more = True
+                while is_more:
+                    chunk, is_more = await _next_chunk(request)
                     chunks.append(chunk)
-            yield b"".join(chunks)
-        except TimeoutError as error:
+                    size += len(chunk)
+                    self._hold(size, len(chunk))
+        except BaseException as error:
+            self.forget(size)
+            if not isinstance(error, TimeoutError):
+                raise
             raise RequestError(
                 f"the body did not arrive within {self._limits.receive_seconds:g} s; send it faster", "slow"
             ) from error
-        finally:
-            self._held -= size
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def forget(self, size: int) -> None:
+        """Count so many bytes no longer."""
+        self._held -= size
+
+    def _hold(self, size: int, more: int) -> None:
+        """Count ``more`` bytes of a body, which has ``size`` by now; raise RequestError if that is too many."""
+        self._held += more
+        if size > self._most:
+            raise self._too_large(f"more than {self._most}")
+        if self._held > self._limits.all_body_bytes:
+            raise RequestError(
+                f"the bodies of all requests together have more than {self._limits.all_body_bytes} bytes; "
+                "try again later",
+                "overloaded",
+                retry_after=1,
+            )
 
     @property
     def _most(self) -> int:
@@ -80,6 +91,14 @@ class BodyReader:
             "the server with a larger --max-body-bytes",
             "too_large",
         )
+
+
+async def _next_chunk(request: Request) -> tuple[bytes, bool]:
+    """Return what arrived next, and whether there is more."""
+    message = await request.receive()
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    return message["body"], message["more_body"]
 
 
 async def parse_object(body: bytes, limits: Limits) -> dict[str, Any]:
