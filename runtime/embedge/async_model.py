@@ -79,6 +79,11 @@ class AsyncModel(Generic[AModel]):
         return result
 
 
+def scheduler_of(model: AsyncModel[Any]) -> Scheduler:
+    """Return what runs a model's jobs, for those who make jobs of their own, as the server does."""
+    return model._scheduler
+
+
 def _reopen(kind: type[AsyncModel[Any]], model: Model, max_waiting_texts: int, max_waiting_tokens: int) -> Any:
     """Make an async model again from its pickle: on the unpickled model, with a scheduler of its own."""
     return kind._of(model, max_waiting_texts=max_waiting_texts, max_waiting_tokens=max_waiting_tokens)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
-from embedge.errors import BundleError, InputValueError
+from embedge.errors import InputValueError
 from embedge.inference.input_texts import check_texts
 from embedge.inference.options import (
     RANGED,
@@ -35,14 +35,6 @@ class EmbedJobs(Model):
     """An embedding model that makes jobs; its subclasses run them."""
 
     _task = "embed"
-
-    def _check_output(self, has: bool, what: str) -> None:
-        """Raise BundleError if the model does not have what the caller asks for."""
-        if not has:
-            raise BundleError(
-                f"{self._manifest.model} has no {what}; use a model that has, such as bge-m3: "
-                "run `embedge export bge-m3`"
-            )
 
     def _kind_prompt(self, kind: str, prompt: str | None, prompt_name: str | None) -> str | None:
         """Return the prompt that the caller passed, else the model's prompt for that kind of text."""
@@ -148,12 +140,10 @@ class EmbedJobs(Model):
         return self._engine.jobs.all_kinds(strings, options, kinds), is_single
 
     def _kinds(self, **asked: bool) -> list[Kind]:
-        """Return the kinds of vectors that are asked for; raise BundleError for one that the model does not have."""
+        """Return the kinds of vectors that are asked for."""
         kinds: list[Kind] = [kind for kind in ALL_KINDS if check_bool(kind, asked[kind])]
         if not kinds:
             raise InputValueError("dense, sparse and multi_vector are all False; ask for one of them")
-        self._check_output("sparse" not in kinds or self._manifest.sparse, "lexical weights")
-        self._check_output("multi_vector" not in kinds or self._manifest.multi_vector, "multi-vectors")
         return kinds
 
     def _sparse_job(
@@ -167,7 +157,6 @@ class EmbedJobs(Model):
         on_truncate: OnTruncate,
     ) -> tuple[Job[list[SparseVector]], bool]:
         """Return the job of ``encode_sparse``, and whether there is one string."""
-        self._check_output(self._manifest.sparse, "lexical weights")
         options = CallOptions.check(
             batch_tokens=batch_tokens, on_truncate=on_truncate, show_progress_bar=show_progress_bar
         )
@@ -186,7 +175,6 @@ class EmbedJobs(Model):
         on_truncate: OnTruncate,
     ) -> tuple[Job[list[NDArray[np.float32]]], bool]:
         """Return the job of ``encode_multi_vector``, and whether there is one string."""
-        self._check_output(self._manifest.multi_vector, "multi-vectors")
         options = CallOptions.check(
             batch_tokens=batch_tokens, on_truncate=on_truncate, show_progress_bar=show_progress_bar
         )

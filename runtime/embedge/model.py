@@ -23,6 +23,10 @@ _PREFERRED_ELSEWHERE: tuple[Precision, ...] = ("fp16", "fp32")
 _KINDS: Mapping[Task, str] = {"embed": "an embedder", "rerank": "a reranker"}
 
 
+class OtherTaskError(BundleError):
+    """The bundle is a reranker where an embedder is wanted, or the other way round."""
+
+
 class Model:
     """A loaded bundle. See ``Embedder`` for the arguments and the errors."""
 
@@ -58,7 +62,7 @@ class Model:
         )
         if bundle.manifest.task != self._task:
             task = bundle.manifest.task
-            raise BundleError(
+            raise OtherTaskError(
                 f"{bundle.path} is {_KINDS[task]}, not {_KINDS[self._task]}; "
                 f"open it with embedge.{CLASSES[task]}, or run `embedge {task}`"
             )

@@ -9,7 +9,10 @@ import platform
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +40,10 @@ pytestmark = [
 ]
 
 
-def use_page(temporary: Path, **job: str) -> Any:
+def use_page(temporary: Path, *, program: str = "server_page.mjs", **job: str) -> Any:
     """Use the page, and return what it showed."""
     done = subprocess.run(
-        ["node", "server_page.mjs"],
+        ["node", program],
         input=json.dumps(job),
         capture_output=True,
         cwd=HERE,
@@ -86,6 +89,21 @@ def test_the_page_shows_and_asks_the_models(
     assert shown["error"] == ["inputs is an empty list; send at least one string"]
     if key:
         assert shown["refused"] == ["no valid API key; send the header Authorization: Bearer KEY"]
+
+
+@pytest.mark.parametrize("is_allowed", [False, True])
+def test_a_page_of_another_origin_needs_an_option(tiny_bundle: Bundle, tmp_path: Path, is_allowed: bool) -> None:
+    (tmp_path / "index.html").write_text("<!doctype html><title>another page</title>")
+    (tmp_path / "browser").mkdir()
+    other = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=tmp_path))
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+    page = f"http://evil.test:{other.server_port}"
+    options = ["--cors-origin", page] if is_allowed else []
+    with other, serving([tiny_bundle.path, *options], tmp_path / "log") as server:
+        job = {"page": page, "server": server.url, "port": str(server.port)}
+        found = use_page(tmp_path / "browser", program="hostile_page.mjs", **job)
+        other.shutdown()
+    assert found == {"asked": 32 if is_allowed else "TypeError: Failed to fetch", "rebound": 403}
 
 
 def numbers(shown: list[str]) -> list[float]:

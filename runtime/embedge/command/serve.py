@@ -11,9 +11,10 @@ import click
 from embedge.bundle.manifest import Precision
 from embedge.command.options import device_option, local_files_only_option, precision_option, threads_option
 from embedge.errors import MissingExtraError
-from embedge.server.address import open_address, open_unix_socket, url_of
+from embedge.server.address import is_local, open_address, open_unix_socket, url_of
 from embedge.server.keys import Keys, read_keys
 from embedge.server.limits import Limits
+from embedge.server.origin import check_hosts, check_origins
 from embedge.server.start import Settings
 from embedge.server.start import serve as run_server
 from embedge.server.supervisor import supervise
@@ -37,6 +38,10 @@ _DEFAULT = Limits()
     help="File with one API key in each line. Requests need one of them.",
 )
 @click.option("--insecure-no-key", is_flag=True, help="Let other machines use the server without an API key.")
+@click.option("--allowed-host", multiple=True, metavar="NAME",
+              help="A further host name that requests may use, or '*'. You can repeat this option.")  # fmt: skip
+@click.option("--cors-origin", multiple=True, metavar="ORIGIN",
+              help="A web origin whose pages may use the server, or '*'. You can repeat this option.")  # fmt: skip
 @click.option(
     "--auto-truncate/--no-auto-truncate",
     default=None,
@@ -69,6 +74,8 @@ def serve(
     unix_socket: Path | None,
     api_key_file: Path | None,
     insecure_no_key: bool,
+    allowed_host: tuple[str, ...],
+    cors_origin: tuple[str, ...],
     auto_truncate: bool | None,
     max_body_bytes: int,
     max_texts: int,
@@ -97,12 +104,13 @@ def serve(
     if not model and not reranker:
         raise click.UsageError("no model; give one, such as `embedge serve bge-small-en-v1.5`")
     _check_installed()
+    hosts, origins = check_hosts(allowed_host), check_origins(cors_origin)
     keys = read_keys(api_key_file) if api_key_file else Keys([])
     if unix_socket:
-        sock, url = open_unix_socket(unix_socket), f"unix:{unix_socket}"
+        sock, url, is_checked = open_unix_socket(unix_socket), f"unix:{unix_socket}", False
     else:
         sock = open_address(host, port, may_be_open=bool(keys) or insecure_no_key)
-        url = url_of(sock, host)
+        url, is_checked = url_of(sock, host), is_local(sock) and not keys and not insecure_no_key
     settings = Settings(
         embedders=model,
         rerankers=reranker,
@@ -119,6 +127,8 @@ def serve(
             waiting_tokens=max_waiting_tokens,
         ),
         keys=keys,
+        hosts=[*hosts, host] if is_checked or hosts else None,
+        origins=origins,
         auto_truncate=auto_truncate,
         access_log=access_log,
         shutdown_seconds=shutdown_seconds,

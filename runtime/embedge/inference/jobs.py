@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 import numpy as np
 
 from embedge.bundle.manifest import TOKEN_VECTORS, TOKEN_WEIGHTS, Manifest
+from embedge.errors import BundleError
 from embedge.inference.collectors import Collector, ListCollector, ScoreCollector, VectorCollector
 from embedge.inference.options import CallOptions, VectorOptions
 from embedge.inference.pool import normalise
@@ -68,12 +69,12 @@ class Jobs:
         return self._of_texts(texts, options.prefix, collector, options.call, start=start, truncation=truncation)
 
     def sparse(self, texts: list[str], prefix: str, options: CallOptions) -> Job[list[SparseVector]]:
-        """Return the job whose result is the lexical weights of texts."""
+        """Return the job whose result is the lexical weights of texts; raises BundleError if the model has none."""
         return self._of_texts(texts, prefix, self._sparse_collector(len(texts)), options)
 
     def multi_vectors(self, texts: list[str], prefix: str, options: CallOptions) -> Job[list[NDArray[np.float32]]]:
-        """Return the job whose result is the unit vectors of each text's tokens but the first."""
-        return self._of_texts(texts, prefix, _multi_vector_collector(len(texts)), options)
+        """Return the job whose result is the unit vectors of each text's tokens but the first; raises as ``sparse``."""
+        return self._of_texts(texts, prefix, self._multi_vector_collector(len(texts)), options)
 
     def all_kinds(
         self,
@@ -84,13 +85,16 @@ class Jobs:
         start: int = 0,
         truncation: Truncation | None = None,
     ) -> Job[Embeddings]:
-        """Return the job whose result is several kinds of vectors, of one run; see ``vectors`` for the arguments."""
+        """Return the job whose result is several kinds of vectors, of one run; see ``vectors`` for the arguments.
+
+        Raises as ``sparse``.
+        """
         from embedge.inference.embeddings import EmbeddingsCollector  # dense vectors do not need it
 
         make: dict[Kind, Callable[[int], Collector[Any]]] = {
             "dense": lambda count: VectorCollector(count, options, self._manifest.pooling),
             "sparse": self._sparse_collector,
-            "multi_vector": _multi_vector_collector,
+            "multi_vector": self._multi_vector_collector,
         }
         collector = EmbeddingsCollector(len(texts), {kind: make[kind](len(texts)) for kind in kinds})
         return self._of_texts(texts, options.prefix, collector, options.call, start=start, truncation=truncation)
@@ -110,9 +114,22 @@ class Jobs:
         return Truncation(self._manifest.max_tokens, options.on_truncate, kind=kind)
 
     def _sparse_collector(self, count: int) -> ListCollector[SparseVector]:
+        self._check_output(self._manifest.sparse, "lexical weights")
         from embedge.inference.sparse import to_sparse  # imported here, because dense vectors do not need it
 
         return ListCollector(count, TOKEN_WEIGHTS, partial(to_sparse, leave_out=self._tokeniser.special_ids()))
+
+    def _multi_vector_collector(self, count: int) -> ListCollector[NDArray[np.float32]]:
+        self._check_output(self._manifest.multi_vector, "multi-vectors")
+        return ListCollector(count, TOKEN_VECTORS, _token_vectors)
+
+    def _check_output(self, has: bool, what: str) -> None:
+        """Raise BundleError if the model does not have what the caller asks for."""
+        if not has:
+            raise BundleError(
+                f"{self._manifest.model} has no {what}; use a model that has, such as bge-m3: "
+                "run `embedge export bge-m3`"
+            )
 
     def _of_texts(
         self,
@@ -131,10 +148,6 @@ class Jobs:
             options,
             truncation or self.truncation(options),
         )
-
-
-def _multi_vector_collector(count: int) -> ListCollector[NDArray[np.float32]]:
-    return ListCollector(count, TOKEN_VECTORS, _token_vectors)
 
 
 def _token_vectors(ids: NDArray[np.integer[Any]], vectors: NDArray[np.float32]) -> NDArray[np.float32]:

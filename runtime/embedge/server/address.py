@@ -30,7 +30,7 @@ def open_address(host: str, port: int, *, may_be_open: bool) -> socket.socket:
     except (OSError, UnicodeError) as error:
         raise InputValueError(f"there is no address {host}; pass --host 127.0.0.1") from error
     family, _, _, _, address = found[0]
-    if not may_be_open and not ip_address(str(address[0]).partition("%")[0]).is_loopback:
+    if not may_be_open and not _is_loopback(address[0]):
         raise InputValueError(
             f"{host} can be reached from other machines, and there is no API key; pass --api-key-file FILE, or "
             "--insecure-no-key if everybody may use the server"
@@ -50,6 +50,15 @@ def open_address(host: str, port: int, *, may_be_open: bool) -> socket.socket:
             ) from error
         raise
     return sock
+
+
+def is_local(sock: socket.socket) -> bool:
+    """Whether only this machine reaches a socket of an address."""
+    return _is_loopback(sock.getsockname()[0])
+
+
+def _is_loopback(address: object) -> bool:
+    return ip_address(str(address).partition("%")[0]).is_loopback
 
 
 def url_of(sock: socket.socket, host: str) -> str:

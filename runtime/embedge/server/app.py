@@ -19,6 +19,7 @@ from embedge.server.request_error import RequestError
 if TYPE_CHECKING:
     from embedge.server.endpoint import Function
     from embedge.server.keys import Keys
+    from embedge.server.origin import Origins
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -78,7 +79,7 @@ ROUTES = (
 _PATHS = frozenset({route.path for route in ROUTES})
 
 
-def make_app(serving: Serving, keys: Keys, *, access_log: bool) -> Gate:
+def make_app(serving: Serving, keys: Keys, origins: Origins, *, access_log: bool) -> Gate:
     """Return the ASGI application of a server."""
     endpoints = {(route.method, route.path): _endpoint(serving, route) for route in ROUTES}
     endpoints["GET", "/"] = page_response
@@ -93,6 +94,7 @@ def make_app(serving: Serving, keys: Keys, *, access_log: bool) -> Gate:
     return Gate(
         app,
         keys=keys,
+        origins=origins,
         metrics=serving.metrics,
         route_of=lambda path: path if path in _PATHS else "other",
         refuse=lambda path, error: _api_of(path).refuse(error),

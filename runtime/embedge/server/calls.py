@@ -2,14 +2,16 @@
 
 The jobs are those of the model's own methods, with a counter in the place of what warns about truncated texts; and
 the scheduler is that of ``AsyncEmbedder``. So nothing is tokenised twice, and the answers are the same, bit for bit.
+``Fields`` has checked already that texts are strings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
+from embedge.async_model import scheduler_of
 from embedge.errors import OverloadedError
 from embedge.inference.options import CallOptions, VectorOptions
 from embedge.inference.truncation import Truncation
@@ -20,13 +22,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from embedge.async_embedder import AsyncEmbedder
-    from embedge.async_model import AsyncModel
     from embedge.async_reranker import AsyncReranker
     from embedge.inference.jobs import Job
+    from embedge.inference.scheduler.scheduler import Scheduler
     from embedge.inference.sparse import SparseVector
     from embedge.inference.tokens import Tokens
 
 Result = TypeVar("Result")
+_CALL = CallOptions.check(batch_tokens=None, on_truncate="ignore", show_progress_bar=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,75 +93,63 @@ class Count(Truncation):
 
 async def embed(
     model: AsyncEmbedder,
-    texts: Sequence[str],
+    texts: list[str],
     options: TextOptions,
     *,
     normalize: bool | None,
     dimensions: int | None,
 ) -> Counted[NDArray[np.float32]]:
     """Return the vectors of texts, float32 [n, dimensions]."""
-    embedder = model.embedder
-    call = CallOptions.check(batch_tokens=None, on_truncate="ignore", show_progress_bar=False)
+    scheduler = scheduler_of(model)
     checked = VectorOptions.check(
-        embedder.bundle.manifest,
+        model.embedder.bundle.manifest,
         prompt=options.prompt,
         prompt_name=None,
         normalize=normalize,
         truncate_dim=dimensions,
         precision="float32",
-        call=call,
+        call=_CALL,
     )
-    job = embedder._engine.jobs.vectors(list(texts), checked)
-    return await _run(model, job, truncate=options.truncate, cut=options.cut)
+    job = scheduler.engine.jobs.vectors(texts, checked)
+    return await _run(scheduler, job, model.max_tokens, truncate=options.truncate, cut=options.cut)
 
 
-async def embed_sparse(model: AsyncEmbedder, texts: Sequence[str], options: TextOptions) -> Counted[list[SparseVector]]:
+async def embed_sparse(model: AsyncEmbedder, texts: list[str], options: TextOptions) -> Counted[list[SparseVector]]:
     """Return the lexical weights of texts; raises BundleError if the model has none."""
-    job, _ = model.embedder._sparse_job(
-        texts,
-        prompt=options.prompt,
-        prompt_name=None,
-        batch_tokens=None,
-        show_progress_bar=False,
-        on_truncate="ignore",
-    )
-    return await _run(model, job, truncate=options.truncate, cut=options.cut)
+    scheduler = scheduler_of(model)
+    job = scheduler.engine.jobs.sparse(texts, options.prompt, _CALL)
+    return await _run(scheduler, job, model.max_tokens, truncate=options.truncate, cut=options.cut)
 
 
 async def embed_multi_vector(
-    model: AsyncEmbedder, texts: Sequence[str], options: TextOptions
+    model: AsyncEmbedder, texts: list[str], options: TextOptions
 ) -> Counted[list[NDArray[np.float32]]]:
     """Return a vector for each token of texts, each float32 [tokens - 1, dimension]; raises as ``embed_sparse``."""
-    job, _ = model.embedder._multi_vector_job(
-        texts,
-        prompt=options.prompt,
-        prompt_name=None,
-        batch_tokens=None,
-        show_progress_bar=False,
-        on_truncate="ignore",
-    )
-    return await _run(model, job, truncate=options.truncate, cut=options.cut)
+    scheduler = scheduler_of(model)
+    job = scheduler.engine.jobs.multi_vectors(texts, options.prompt, _CALL)
+    return await _run(scheduler, job, model.max_tokens, truncate=options.truncate, cut=options.cut)
 
 
 async def score(
-    model: AsyncReranker, pairs: Sequence[tuple[str, str]], *, truncate: bool, cut: Sequence[int]
+    model: AsyncReranker, pairs: list[tuple[str, str]], *, truncate: bool, cut: Sequence[int]
 ) -> Counted[NDArray[np.float32]]:
     """Return the logits of pairs of query and document, float32 [n]."""
-    job, _, _ = model.reranker._score_job(
-        pairs, normalize=False, batch_tokens=None, show_progress_bar=False, on_truncate="ignore"
-    )
-    return await _run(model, job, truncate=truncate, cut=cut)
+    scheduler = scheduler_of(model)
+    job = scheduler.engine.jobs.scores(pairs, _CALL)
+    return await _run(scheduler, job, model.max_tokens, truncate=truncate, cut=cut)
 
 
-async def _run(model: AsyncModel[Any], job: Job[Any], *, truncate: bool, cut: Sequence[int]) -> Counted[Any]:
+async def _run(
+    scheduler: Scheduler, job: Job[Result], max_tokens: int, *, truncate: bool, cut: Sequence[int]
+) -> Counted[Result]:
     """Run a job.
 
     Raises:
         RequestError: a text is too long, or too much waits already.
     """
-    count = Count(model.max_tokens, truncate=truncate, cut=cut)
+    count = Count(max_tokens, truncate=truncate, cut=cut)
     try:
-        result = await model._scheduler.run(replace(job, truncation=count))
+        result = await scheduler.run(replace(job, truncation=count))
     except OverloadedError as error:
         raise RequestError(
             f"the server is busy; try again in {error.retry_after:.1f} s", "overloaded", retry_after=error.retry_after

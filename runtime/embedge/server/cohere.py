@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from embedge.server.calls import embed, score
-from embedge.server.endpoint import Answer, Api, Serving, counted_answer, in_thread, to_json
+from embedge.server.endpoint import Answer, Api, Serving, counted_answer, in_thread, texts_json, to_json
 from embedge.server.fields import Fields
 from embedge.server.numbers import number_json, vector_base64, vectors_json
 from embedge.server.request_error import RequestError
@@ -50,10 +50,11 @@ async def embed_texts(serving: Serving, fields: Fields) -> Answer:
 
     def write() -> str:
         rows = ",".join(f'"{name}":{_write(name, counted.result)}' for name in types)
-        head = f'"id":"{uuid4()}","response_type":"embeddings_by_type","texts":{to_json(texts)}'
+        head = f'"id":"{uuid4()}","response_type":"embeddings_by_type","texts":{texts_json(texts)}'
         return f'{{{head},"embeddings":{{{rows}}},"meta":{to_json(_meta(counted.tokens, counted.truncated))}}}'
 
-    return counted_answer(await in_thread(write, counted.result.size), len(texts), counted)
+    size = counted.result.size + sum(map(len, texts))
+    return counted_answer(await in_thread(write, size), len(texts), counted)
 
 
 def _write(kind: str, vectors: Any) -> str:
@@ -97,7 +98,8 @@ async def rerank(serving: Serving, fields: Fields) -> Answer:
         return f'{{"index":{index},"relevance_score":{number_json(scores[index])}{document}}}'
 
     order = (-counted.result).argsort(kind="stable")[:most].tolist()
-    results = ",".join(map(item, order))
+    size = sum(map(len, documents)) if with_text else 0
+    results = await in_thread(lambda: ",".join(map(item, order)), size)
     meta = {**_meta(counted.tokens, counted.truncated), "billed_units": {"search_units": 1}}
     content = f'{{"id":"{uuid4()}","model":{to_json(named.name)},"results":[{results}],"meta":{to_json(meta)}}}'
     return counted_answer(content, len(documents), counted)

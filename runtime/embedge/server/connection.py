@@ -1,6 +1,7 @@
 """uvicorn's connection, with a limit on how long a client may take to send the head of a request.
 
-uvicorn waits for ever: a client that opens a connection and sends a byte now and then would keep it (Slowloris).
+uvicorn waits for ever: a client that opens a connection and sends a byte now and then would keep it (Slowloris). And it
+writes the head and the body of an answer one after the other; here, a client gets both at once, and wakes once.
 """
 
 from __future__ import annotations
@@ -15,44 +16,81 @@ class Connection(H11Protocol):
     """An HTTP/1.1 connection. Subclasses, made by ``limited``, set ``receive_seconds``."""
 
     receive_seconds: float
-    _deadline: asyncio.TimerHandle | None = None
+    _since: float | None = None  # when it began to wait for a head; None while an answer is due
+    _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for the first request."""
         super().connection_made(transport)
-        self._set_deadline()
+        self.transport: Any = _Joined(self)
+        self._wait()
 
     def data_received(self, data: bytes) -> None:
         """Handle what arrived; wait for the rest of a head, no longer than since its first byte."""
         super().data_received(data)
-        if self.cycle is not None and not self.cycle.response_complete:
-            self._clear_deadline()
-        elif self._deadline is None:
-            self._set_deadline()
+        if self._is_answering():
+            self._since = None
+        elif self._since is None:
+            self._wait()
 
     def on_response_complete(self) -> None:
-        """Go on to the next request of the connection."""
+        """Go on to the next request of the connection; without a byte of it, uvicorn's limit for idle ones holds."""
         super().on_response_complete()
-        if self.cycle is not None and self.cycle.response_complete and self._deadline is None:
-            self._set_deadline()
+        if not self._is_answering() and self._since is None and self.conn.trailing_data[0]:
+            self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
-        self._clear_deadline()
+        if self._timer is not None:
+            self._timer.cancel()
         super().connection_lost(exc)
 
-    def _set_deadline(self) -> None:
-        self._deadline = self.loop.call_later(self.receive_seconds, self._give_up)
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
 
-    def _clear_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+    def _wait(self) -> None:
+        """Begin to wait for a head. There is one timer, which looks at the time when it ends, not one for each head."""
+        self._since = self.loop.time()
+        if self._timer is None:
+            self._timer = self.loop.call_later(self.receive_seconds, self._look)
 
-    def _give_up(self) -> None:
-        self._deadline = None
-        if self.cycle is None or self.cycle.response_complete:
+    def _look(self) -> None:
+        self._timer = None
+        if self._since is None:
+            return
+        left = self._since + self.receive_seconds - self.loop.time()
+        if left <= 0:
             self.transport.abort()
+        else:
+            self._timer = self.loop.call_later(left, self._look)
+
+
+class _Joined:
+    """A connection's transport that holds what is written of an answer until it is complete: a head and one body."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._transport = connection.transport
+        self._held: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Write, or keep the data until the end of the answer."""
+        cycle = self._connection.cycle
+        self._held.append(data)
+        if cycle is None or cycle.response_complete or not cycle.response_started:
+            self._flush()
+
+    def close(self) -> None:
+        """Write what is left, and close."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        held, self._held = self._held, []
+        self._transport.write(b"".join(held))
 
 
 def limited(receive_seconds: float) -> type[Connection]:

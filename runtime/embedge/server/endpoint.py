@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from starlette.responses import Response
 from embedge.errors import BundleError, InputTypeError, InputValueError
 from embedge.server.body import parse_object
 from embedge.server.calls import Counted, TextOptions
+from embedge.server.disconnect import until_disconnect
 from embedge.server.fields import Fields
 from embedge.server.request_error import SHARED, Kind, RequestError
 
@@ -112,11 +112,13 @@ def post(serving: Serving, api: Api, function: Function) -> Callable[[Request], 
     """Return the endpoint of a route that takes a JSON object."""
 
     async def endpoint(request: Request) -> Response:
+        size = 0
         try:
-            async with serving.bodies.read(request) as body:
-                fields = Fields(parse_object(body), serving.limits)
-                del body
-                answer = await _until_disconnect(request, function(serving, fields), serving.limits.request_seconds)
+            body = await serving.bodies.read(request)
+            size = len(body)
+            fields = Fields(await parse_object(body, serving.limits), serving.limits)
+            del body
+            answer = await until_disconnect(request, function(serving, fields), serving.limits.request_seconds)
         except ClientDisconnect:
             serving.metrics.fail("disconnected")
             return Response(status_code=499)  # nobody reads it
@@ -126,6 +128,8 @@ def post(serving: Serving, api: Api, function: Function) -> Callable[[Request], 
         except (InputTypeError, InputValueError) as error:
             serving.metrics.fail("invalid")
             return api.refuse(RequestError(str(error)))
+        finally:
+            serving.bodies.forget(size)
         return _write(request, serving, answer)
 
     return endpoint
@@ -138,40 +142,22 @@ def _write(request: Request, serving: Serving, answer: Answer) -> Response:
     return Response(answer.content, 200, headers, JSON)
 
 
-async def _until_disconnect(request: Request, work: Awaitable[Answer], seconds: float) -> Answer:
-    """Return the answer; cancel the work if the client goes away, or if it takes too long.
-
-    Raises:
-        ClientDisconnect: the client went away.
-        RequestError: the work took too long.
-    """
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(request.receive())  # the body was read, so the next message is the disconnect
-    try:
-        done, _ = await asyncio.wait((task, gone), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        if task in done:
-            return task.result()
-        if gone in done:
-            raise ClientDisconnect
-        raise RequestError(
-            f"the answer took more than {seconds:g} s; send fewer texts, or try again later", "timeout", retry_after=1
-        )
-    finally:
-        gone.cancel()
-        if not task.done():
-            task.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await task
-
-
 def counted_answer(content: str, texts: int, counted: Counted[Any]) -> Answer:
     """Return an answer with the counts of a call."""
     return Answer(content, texts, counted.tokens, counted.truncated)
 
 
-async def in_thread(write: Callable[[], str], numbers: int) -> str:
-    """Write JSON; if it has many numbers, in a thread, so that others are served meanwhile."""
-    return write() if numbers < 16_384 else await asyncio.to_thread(write)
+async def in_thread(write: Callable[[], str], size: int) -> str:
+    """Write JSON; if it has many numbers and characters, in a thread, so that others are served meanwhile.
+
+    ``write`` writes vector by vector and text by text: one call of ``json.dumps`` would hold up the others, too.
+    """
+    return write() if size < 16_384 else await asyncio.to_thread(write)
+
+
+def texts_json(texts: Iterable[str]) -> str:
+    """Return texts as a JSON list."""
+    return f"[{','.join(map(to_json, texts))}]"
 
 
 def lacking(error: BundleError, has_head: bool) -> Exception:

@@ -1,4 +1,4 @@
-"""What every request passes: the API key, the counts, the access log, and the status of an unexpected error."""
+"""What every request passes: its host and origin, the API key, the counts, the access log, and unexpected errors."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from traceback import extract_tb, format_list
 from typing import TYPE_CHECKING, Any
 
+from starlette.responses import Response
+
 from embedge.progress import tell
 from embedge.server.request_error import RequestError
 
 if TYPE_CHECKING:
-    from starlette.responses import Response
-
     from embedge.server.keys import Keys
     from embedge.server.metrics import Metrics
+    from embedge.server.origin import Origins
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -32,6 +33,7 @@ class Gate:
     Args:
         app: the routes.
         keys: the API keys.
+        origins: which hosts and web pages may ask.
         metrics: counts requests.
         route_of: returns the name of the route of a path, for the counts.
         refuse: returns the response of an error, as the API of a path writes it.
@@ -43,6 +45,7 @@ class Gate:
         app: App,
         *,
         keys: Keys,
+        origins: Origins,
         metrics: Metrics,
         route_of: Callable[[str], str],
         refuse: Callable[[str, RequestError], Response],
@@ -50,6 +53,7 @@ class Gate:
     ) -> None:
         self._app = app
         self._keys = keys
+        self._origins = origins
         self._metrics = metrics
         self._route_of = route_of
         self._refuse = refuse
@@ -63,17 +67,22 @@ class Gate:
 
         async def send_and_note(message: MutableMapping[str, Any]) -> None:
             nonlocal status
-            status = message.get("status", status)
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *self._origins.headers_for(scope["headers"])]
             await send(message)
 
         try:
-            if self._may_pass(scope):
+            if refusal := self._origins.refuse(scope["headers"]):
+                await self._fail(refusal, scope, receive, send_and_note)
+            elif scope["method"] == "OPTIONS" and (headers := self._origins.preflight(scope["headers"])):
+                self._metrics.succeed(0, 0)
+                await Response(status_code=204, headers=headers)(scope, receive, send_and_note)
+            elif self._has_key(scope):
                 await self._app(scope, receive, send_and_note)
             else:
-                await self._fail(
-                    RequestError("no valid API key; send the header Authorization: Bearer KEY", "unauthorized"),
-                    scope, receive, send_and_note,
-                )  # fmt: skip
+                error = RequestError("no valid API key; send the header Authorization: Bearer KEY", "unauthorized")
+                await self._fail(error, scope, receive, send_and_note)
         except Exception as error:
             _log.error("unexpected error; its message is left out, because it may quote a text\n%s", _trace(error))
             if status:
@@ -86,7 +95,7 @@ class Gate:
             if self._access_log:
                 _write_line(scope, status, seconds)
 
-    def _may_pass(self, scope: Scope) -> bool:
+    def _has_key(self, scope: Scope) -> bool:
         if not self._keys or (scope["path"] in _OPEN and scope["method"] in ("GET", "HEAD")):
             return True
         headers = [value for name, value in scope["headers"] if name == b"authorization"]

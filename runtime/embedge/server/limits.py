@@ -9,7 +9,7 @@ class Limits:
 
     Attributes:
         body_bytes: bytes of one body. 16 MiB are 8,192 bytes for each of 2,048 texts, four times what 512 tokens of
-            English take; to parse them as JSON takes some 0.1 s, in which nobody else is served.
+            English take.
         texts: texts of one request; 2,048 as in OpenAI's API.
         characters: characters of a text that are read; the rest counts as truncated. The model reads fewer in any case.
         request_seconds: time for one request, from its last byte to its answer.

@@ -1,10 +1,11 @@
 """Counts for Prometheus, with the names of text-embeddings-inference where they mean the same.
 
-Only the event loop's thread changes them.
+Only the event loop's thread changes them, but for the counts of batches, which the threads that run batches change.
 """
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 # Seconds: from a short text on an idle core to the longest request that is allowed.
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
+# text-embeddings-inference's own (router/src/prometheus.rs of version 1.9).
+_BATCH_SIZES = tuple(2**power for power in range(13))
+_BATCH_TOKENS = tuple(2**power for power in range(21))
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -59,6 +63,8 @@ class Metrics:
         self._successes = self._texts = self._tokens = 0
         self._seconds = Histogram(_SECONDS)
         self._texts_of_requests = Histogram(_SIZES)
+        self._batch_texts, self._batch_tokens = Histogram(_BATCH_SIZES), Histogram(_BATCH_TOKENS)
+        self._lock = threading.Lock()  # of these two
 
     def begin(self, route: str) -> None:
         """Count a request; ``route`` is one of the server's, since a client could send any number of paths."""
@@ -80,15 +86,27 @@ class Metrics:
         """Count the time of a request."""
         self._seconds.observe(seconds)
 
+    def add_batch(self, texts: int, tokens: int) -> None:
+        """Count a batch that ran; any thread may call it. Tokens include padding, which there is on a GPU only."""
+        with self._lock:
+            self._batch_texts.observe(texts)
+            self._batch_tokens.observe(tokens)
+
     def text(self) -> str:
         """Return all metrics in Prometheus's text format."""
         texts, tokens = self._waiting()
+        with self._lock:
+            batches = [
+                *self._batch_texts.lines("te_batch_next_size"),
+                *self._batch_tokens.lines("te_batch_next_tokens"),
+            ]
         lines = [
             *_labelled("te_request_count", "route", self._requests),
             *_plain("te_request_success", "counter", self._successes),
             *_labelled("te_request_failure", "err", self._failures),
             *self._seconds.lines("te_request_duration"),
             *_plain("te_queue_size", "gauge", texts),
+            *batches,
             *_plain("embedge_queue_tokens", "gauge", tokens),
             *_plain("embedge_texts_total", "counter", self._texts),
             *_plain("embedge_tokens_total", "counter", self._tokens),

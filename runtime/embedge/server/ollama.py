@@ -46,7 +46,7 @@ async def embed_input(serving: Serving, fields: Fields) -> Answer:
 
 
 async def embed_prompt(serving: Serving, fields: Fields) -> Answer:
-    """Answer ``POST /api/embeddings``: one vector of one text."""
+    """Answer ``POST /api/embeddings``: one vector of one text, truncated as in ``/api/embed``."""
     named = serving.models.embedder(fields.required_string("model"))
     text = fields.required_string("prompt")
     kept, options = serving.text_options([text], prompt="", truncate=serving.truncate(fields, True))

@@ -10,8 +10,8 @@ from typing import Literal
 from embedge.errors import EmbedgeError
 
 Kind = Literal[
-    "invalid", "empty", "too_many", "too_long", "too_large", "unauthorized", "not_found", "method", "slow", "timeout",
-    "overloaded", "internal",
+    "invalid", "empty", "too_many", "too_long", "too_large", "unauthorized", "forbidden", "not_found", "method", "slow",
+    "timeout", "overloaded", "internal",
 ]  # fmt: skip
 # What each API answers; the statuses that are the same everywhere are in SHARED. 499 is not sent: nobody reads it.
 SHARED: Mapping[Kind, int] = {
@@ -21,6 +21,7 @@ SHARED: Mapping[Kind, int] = {
     "too_long": HTTPStatus.BAD_REQUEST,
     "too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "unauthorized": HTTPStatus.UNAUTHORIZED,
+    "forbidden": HTTPStatus.FORBIDDEN,
     "not_found": HTTPStatus.NOT_FOUND,
     "method": HTTPStatus.METHOD_NOT_ALLOWED,
     "slow": HTTPStatus.REQUEST_TIMEOUT,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from embedge.async_model import scheduler_of
 from embedge.errors import short
 from embedge.server.request_error import RequestError
 
@@ -77,6 +78,11 @@ class Models:
         """Return how many texts wait for a core, and their tokens."""
         counts = [one.queue.waiting for one in self]
         return sum(texts for texts, _ in counts), sum(tokens for _, tokens in counts)
+
+    def observe(self, on_batch: Callable[[int, int], object]) -> None:
+        """Call a function with the texts and the tokens of each batch that a model has run; see ``Scheduler``."""
+        for one in self:
+            scheduler_of(one.queue).observe(on_batch)
 
     async def close(self) -> None:
         """Close the models, when what runs has ended."""

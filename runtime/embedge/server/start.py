@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from socket import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from embedge.errors import BundleError
 from embedge.server.keys import Keys
 from embedge.server.limits import Limits
 
 if TYPE_CHECKING:
+    from embedge.async_embedder import AsyncEmbedder
+    from embedge.async_reranker import AsyncReranker
     from embedge.bundle.manifest import Precision
     from embedge.server.served import Models
     from embedge.server.supervisor import Place
+
+AnyQueue = TypeVar("AnyQueue", "AsyncEmbedder", "AsyncReranker")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +34,8 @@ class Settings:
         local_files_only: see ``Embedder``.
         limits: what requests may take.
         keys: the API keys.
+        hosts: names that requests may use for the server; None allows every name.
+        origins: web origins whose pages may use the server.
         auto_truncate: whether texts are truncated if a request does not say; None does what each API does.
         access_log: whether to write a line for each request.
         shutdown_seconds: time to finish requests after SIGTERM.
@@ -42,6 +49,8 @@ class Settings:
     local_files_only: bool
     limits: Limits
     keys: Keys
+    hosts: Sequence[str] | None
+    origins: Sequence[str]
     auto_truncate: bool | None
     access_log: bool
     shutdown_seconds: float
@@ -64,10 +73,12 @@ def serve(settings: Settings, sock: socket, place: Place, on_ready: Callable[[Mo
     from embedge.server.body import BodyReader
     from embedge.server.endpoint import Serving
     from embedge.server.metrics import Metrics
+    from embedge.server.origin import Origins
     from embedge.server.process import run
 
     limits = settings.limits
     metrics = Metrics(models.waiting, place.restarts)
+    models.observe(metrics.add_batch)
     serving = Serving(models, limits, BodyReader(limits), metrics, settings.auto_truncate)
 
     def ready() -> None:
@@ -75,7 +86,7 @@ def serve(settings: Settings, sock: socket, place: Place, on_ready: Callable[[Mo
         on_ready(models)
 
     run(
-        make_app(serving, settings.keys, access_log=settings.access_log),
+        make_app(serving, settings.keys, Origins(settings.hosts, settings.origins), access_log=settings.access_log),
         sock,
         receive_seconds=limits.receive_seconds,
         shutdown_seconds=settings.shutdown_seconds,
@@ -86,35 +97,30 @@ def serve(settings: Settings, sock: socket, place: Place, on_ready: Callable[[Mo
 
 
 def load_models(settings: Settings) -> Models:
-    """Return the models, loaded; raises as ``Embedder``."""
+    """Return the models, loaded; raises as ``Embedder``, or BundleError if one belongs to the other option."""
     from embedge.async_embedder import AsyncEmbedder
     from embedge.async_reranker import AsyncReranker
+    from embedge.model import OtherTaskError
     from embedge.server.served import Models, named
 
-    def embedder(name: str) -> AsyncEmbedder:
-        return AsyncEmbedder(
-            name,
-            precision=settings.precision,
-            device=settings.device,
-            threads=settings.threads,
-            local_files_only=settings.local_files_only,
-            max_waiting_texts=settings.limits.waiting_texts,
-            max_waiting_tokens=settings.limits.waiting_tokens,
-        )
+    def load(kind: type[AnyQueue], name: str, what_it_is: str) -> AnyQueue:
+        try:
+            return kind(
+                name,
+                precision=settings.precision,
+                device=settings.device,
+                threads=settings.threads,
+                local_files_only=settings.local_files_only,
+                max_waiting_texts=settings.limits.waiting_texts,
+                max_waiting_tokens=settings.limits.waiting_tokens,
+            )
+        except OtherTaskError as error:
+            raise BundleError(f"{name} is {what_it_is} {name}") from error
 
-    def reranker(name: str) -> AsyncReranker:
-        return AsyncReranker(
-            name,
-            precision=settings.precision,
-            device=settings.device,
-            threads=settings.threads,
-            local_files_only=settings.local_files_only,
-            max_waiting_texts=settings.limits.waiting_texts,
-            max_waiting_tokens=settings.limits.waiting_tokens,
-        )
-
-    embedders = [(name, embedder(name)) for name in settings.embedders]
-    rerankers = [(name, reranker(name)) for name in settings.rerankers]
+    embedders = [(name, load(AsyncEmbedder, name, "a reranker; pass --reranker")) for name in settings.embedders]
+    rerankers = [
+        (name, load(AsyncReranker, name, "an embedder; leave --reranker out before")) for name in settings.rerankers
+    ]
     return Models(
         [named(queue.embedder, queue, name) for name, queue in embedders],
         [named(queue.reranker, queue, name) for name, queue in rerankers],

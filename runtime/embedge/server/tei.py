@@ -1,7 +1,9 @@
 """text-embeddings-inference's API, which Hugging Face's client uses, too.
 
 Source: TEI's OpenAPI document, and what llama-index's and huggingface_hub's clients send. Other than there, a request
-may name a ``model`` if the server has several; otherwise the first embedder, or reranker, answers.
+may name a ``model`` if the server has several; otherwise the first embedder, or reranker, answers. Texts that are too
+long are truncated unless the request, or ``--no-auto-truncate``, says otherwise: so does TEI since version 1.9, whose
+``--auto-truncate`` is on by default (its OpenAPI document still has ``"default": "false"`` for the field).
 """
 
 from __future__ import annotations
@@ -112,11 +114,14 @@ async def rerank(serving: Serving, fields: Fields) -> Answer:
     counted = await score(named.queue, pairs, truncate=truncate, cut=cut)
     order = (-counted.result).argsort(kind="stable").tolist()  # by logits: high ones have the same sigmoid, rounded
     scores = (counted.result if raw else sigmoid(counted.result)).tolist()
-    items = (
-        f'{{"index":{index}{_text_json(texts[index]) if with_text else ""},"score":{number_json(scores[index])}}}'
-        for index in order
-    )
-    return counted_answer(f"[{','.join(items)}]", len(texts), counted)
+
+    def item(index: int) -> str:
+        text = f',"text":{to_json(texts[index])}' if with_text else ""
+        return f'{{"index":{index}{text},"score":{number_json(scores[index])}}}'
+
+    size = sum(map(len, texts)) if with_text else 0
+    content = await in_thread(lambda: f"[{','.join(map(item, order))}]", size)
+    return counted_answer(content, len(texts), counted)
 
 
 async def tokenize(serving: Serving, fields: Fields) -> Answer:
@@ -127,7 +132,8 @@ async def tokenize(serving: Serving, fields: Fields) -> Answer:
     path = named.model.bundle.path / "tokenizer.json"
     rows = await asyncio.to_thread(list_tokens, path, [prompt + text for text in texts], special_tokens=special)
     tokens = sum(map(len, rows))
-    return Answer(await in_thread(lambda: to_json(rows), 16 * tokens), len(texts), tokens)
+    content = await in_thread(lambda: f"[{','.join(map(to_json, rows))}]", 16 * tokens)
+    return Answer(content, len(texts), tokens)
 
 
 def info(serving: Serving) -> str:
@@ -139,7 +145,7 @@ def info(serving: Serving) -> str:
         {
             **_describe(first),
             "max_client_batch_size": serving.limits.texts,
-            "auto_truncate": bool(serving.auto_truncate),
+            "auto_truncate": serving.auto_truncate is not False,
             "version": __version__,
             "models": [_describe(named) for named in serving.models],
         }
@@ -175,7 +181,7 @@ def _truncate(serving: Serving, fields: Fields, model: Model) -> bool:
     if fields.choice("truncation_direction", ("left", "right"), side) != side:
         message = f'this model truncates on the {side}; leave truncation_direction out, or send "{side}"'
         raise RequestError(message, param="truncation_direction")
-    return serving.truncate(fields, False)
+    return serving.truncate(fields, True)
 
 
 def _prompt(model: Any, fields: Fields) -> str:
@@ -188,10 +194,6 @@ def _prompt(model: Any, fields: Fields) -> str:
         known = ", ".join(prompts) or "none"
         raise RequestError(f"no prompt is called {name}, this model has: {known}", param="prompt_name")
     return prompts[name]
-
-
-def _text_json(text: str) -> str:
-    return f',"text":{to_json(text)}'
 
 
 def _sparse_json(vectors: Sequence[SparseVector]) -> str:

@@ -6,7 +6,7 @@ from importlib import import_module
 import pytest
 
 
-@pytest.mark.parametrize("name", ["metrics", "numbers", "request_error"])
+@pytest.mark.parametrize("name", ["large_json", "metrics", "numbers", "origin", "request_error"])
 def test_the_examples_are_right(name: str) -> None:
     done = doctest.testmod(import_module(f"embedge.server.{name}"))
     assert done.attempted > 0

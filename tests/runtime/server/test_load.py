@@ -97,7 +97,7 @@ def wrong(load: Load, seed: int) -> None:
     """Send wrong requests; each gets a status of 4xx."""
     rng = random.Random(seed)
     bodies = [b"", b"{", b"[]", b"\xff" * 100, b'{"inputs": 3}', b'{"inputs": [[1, 2]]}', b'{"inputs": "\\ud800"}']
-    bodies += [b"[" * 50_000, json.dumps({"inputs": "cat " * 30_000}).encode()]
+    bodies += [b"[" * 50_000, json.dumps({"inputs": "cat " * 30_000, "truncate": False}).encode()]
     bodies += [json.dumps({"inputs": ["a"] * 3000}).encode()]
     while time.monotonic() < load.end:
         path = rng.choice(["/embed", "/v1/embeddings", "/api/embed", "/v2/embed", "/rerank", "/nowhere"])
@@ -114,9 +114,9 @@ def huge(load: Load, seed: int) -> None:
     while time.monotonic() < load.end:
         with suppress(OSError), socket.create_connection(("127.0.0.1", load.server.port), timeout=30) as connection:
             if rng.random() < 0.5:
-                connection.sendall(b"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n")
+                connection.sendall(b"POST /embed HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n")
             else:  # chunked, without a length
-                connection.sendall(b"POST /embed HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+                connection.sendall(b"POST /embed HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
                 for _ in range(80):  # 20 MiB
                     connection.sendall(b"40000\r\n" + b"x" * 0x40000 + b"\r\n")
             answer = connection.recv(4096)
@@ -130,7 +130,7 @@ def rude(load: Load, seed: int) -> None:
     while time.monotonic() < load.end:
         with suppress(OSError), socket.create_connection(("127.0.0.1", load.server.port), timeout=30) as connection:
             body = json.dumps({"inputs": rng.sample(load.texts, 100)}).encode()
-            data = b"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+            data = b"POST /embed HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body
             connection.sendall(data[: rng.choice([5, 30, len(data) // 2, len(data)])])
             time.sleep(rng.random() * 0.02)
             if rng.random() < 0.5:  # reset the connection
@@ -140,7 +140,7 @@ def rude(load: Load, seed: int) -> None:
 
 def dripping(load: Load, seed: int) -> None:
     """Send a head, or a body, byte by byte, until the server has enough."""
-    start = [b"POST /embed HT", b"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\n"][seed % 2]
+    start = [b"POST /embed HT", b"POST /embed HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999\r\n\r\n"][seed % 2]
     while time.monotonic() < load.end:
         with suppress(OSError), socket.create_connection(("127.0.0.1", load.server.port), timeout=30) as connection:
             connection.sendall(start)

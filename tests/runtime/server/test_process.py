@@ -86,6 +86,17 @@ def test_the_access_log_has_a_line_for_each_request_and_no_text(keyed: Server) -
     assert not any(word in keyed.log.read_text() for word in ("poem", "first-key"))
 
 
+def test_a_model_of_the_other_option_is_told_which(tiny_bundle: Bundle, reranker_bundle: Bundle) -> None:
+    embedder, reranker = str(tiny_bundle.path), str(reranker_bundle.path)
+    for arguments, line in (
+        ([embedder, reranker], f"error: {reranker} is a reranker; pass --reranker {reranker}\n"),
+        (["--reranker", embedder], f"error: {embedder} is an embedder; leave --reranker out before {embedder}\n"),
+    ):
+        command = [sys.executable, "-m", "embedge", "serve", *arguments, "--port", "0"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout, done.stderr.lower()) == (1, "", line.lower())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -149,7 +160,7 @@ def test_a_signal_finishes_what_runs_and_exits_with_0(
     with serving([tiny_bundle.path], tmp_path / "log") as server:
         with socket.create_connection(("127.0.0.1", server.port)) as running:
             body = b'{"inputs": "the cat"}'
-            head = f"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+            head = f"POST /embed HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
             running.sendall(head + body[:10])
             until(lambda: b'te_request_count{route="/embed"} 1' in server.get("/metrics").body)
             server.process.send_signal(number)
@@ -186,7 +197,7 @@ def test_a_request_that_does_not_end_does_not_keep_the_server(tiny_bundle: Bundl
         serving([tiny_bundle.path, "--shutdown-seconds", "1"], tmp_path / "log") as server,
         socket.create_connection(("127.0.0.1", server.port)) as running,
     ):
-        running.sendall(b"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        running.sendall(b"POST /embed HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
         until(lambda: b'te_request_count{route="/embed"} 1' in server.get("/metrics").body)
         begin = time.monotonic()
         server.process.terminate()

@@ -1,13 +1,14 @@
 """Requests without a client package: every route, fields, limits, and what wrong requests get."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from embedge import Bundle, Embedder, Reranker, __version__
-from running_server import Server, needs_server
+from running_server import Server, needs_server, serving
 
 pytestmark = needs_server
 LONG = "the cat " * 100
@@ -123,22 +124,33 @@ def test_wrong_options_get_a_sentence(server: Server, path: str, body: dict[str,
     assert message in sentence(reply)
 
 
-@pytest.mark.parametrize(("api", "status"), [("openai", 400), ("tei", 413), ("huggingface", 413)])
-def test_texts_that_are_too_long_are_refused_unless_a_request_says_otherwise(
-    server: Server, embedder: Embedder, api: str, status: int
-) -> None:
+@every_api
+def test_a_request_says_whether_texts_that_are_too_long_are_truncated(server: Server, api: str) -> None:
     path, body = changed(api, ["a", LONG])
-    reply = server.post(path, body)
-    assert reply.status == status
+    no, yes = ("NONE", "END") if api == "cohere" else (False, True)
+    reply = server.post(path, {**body, "truncate": no})
+    assert reply.status == (413 if api in ("tei", "huggingface") else 400)
     assert "text 1 is longer than 64 tokens" in sentence(reply)
-    reply = server.post(path, {**body, "truncate": True})
+    reply = server.post(path, {**body, "truncate": yes})
     assert (reply.status, reply.headers["x-truncated-texts"]) == (200, "1")
 
 
-@pytest.mark.parametrize("api", ["ollama", "cohere"])
-def test_texts_that_are_too_long_are_truncated_and_counted(server: Server, api: str) -> None:
+@every_api
+def test_without_a_word_each_api_does_what_its_documentation_says(server: Server, api: str) -> None:
+    """OpenAI refuses; text-embeddings-inference truncates since 1.9, and Ollama and Cohere do."""
     reply = server.post(*changed(api, ["a", LONG]))
-    assert (reply.status, reply.headers["x-truncated-texts"]) == (200, "1")
+    assert (reply.status, reply.headers.get("x-truncated-texts")) == ((400, None) if api == "openai" else (200, "1"))
+
+
+@pytest.mark.parametrize("option", ["--auto-truncate", "--no-auto-truncate"])
+def test_an_option_changes_the_default(tiny_bundle: Bundle, tmp_path: Path, option: str) -> None:
+    status = {"--auto-truncate": 200, "--no-auto-truncate": 400}[option]
+    with serving([tiny_bundle.path, option], tmp_path / "log") as server:
+        assert server.get("/info").json["auto_truncate"] == (status == 200)
+        for api in ("openai", "tei", "ollama"):
+            found = server.post(*changed(api, LONG)).status
+            assert (200 if found == 200 else 400) == status
+        assert server.post(*changed("cohere", [LONG])).status == 200
 
 
 def test_the_reranker_scores_like_the_model(server: Server, reranker: Reranker) -> None:
@@ -197,6 +209,8 @@ def test_metrics_count_requests_and_failures(server: Server) -> None:
     assert more("embedge_texts_total") == 2
     assert more("embedge_tokens_total") == 8
     assert more("te_request_duration_count") == 4
+    assert (more("te_batch_next_size_sum"), more("te_batch_next_tokens_sum")) == (2, 8)
+    assert after['te_batch_next_size_bucket{le="4096"}'] == after["te_batch_next_size_count"] > 0
     assert after["embedge_restarts_total"] == 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from typing import TypeVar
 
 from embedge.errors import warn
@@ -27,10 +28,13 @@ class Scheduler:
         engine: tokenises and runs.
         max_waiting_texts: the largest number of texts that wait.
         max_waiting_tokens: the largest number of tokens that wait.
+
+    Attributes:
+        engine: tokenises and runs; its ``jobs`` make what ``run`` takes.
     """
 
     def __init__(self, engine: Engine, *, max_waiting_texts: int, max_waiting_tokens: int) -> None:
-        self._engine = engine
+        self.engine = engine
         self._bounds = Bounds(max_waiting_texts, max_waiting_tokens)
         self._slots = Slots(engine, self._bounds)
         self._process = os.getpid()
@@ -38,15 +42,19 @@ class Scheduler:
     def _recover_from_fork(self) -> None:
         """In a forked child, forget the requests and the threads of the parent."""
         if os.getpid() != self._process:
-            is_closed = self._slots.is_closed
-            self._process, self._slots = os.getpid(), Slots(self._engine, self._bounds)
-            self._slots.is_closed = is_closed
+            old = self._slots
+            self._process, self._slots = os.getpid(), Slots(self.engine, self._bounds)
+            self._slots.is_closed, self._slots.on_batch = old.is_closed, old.on_batch
 
     @property
     def waiting(self) -> tuple[int, int]:
         """How many texts wait for a slot, and their tokens; texts that are not tokenised yet count as no tokens."""
         self._recover_from_fork()
         return self._slots.waiting
+
+    def observe(self, on_batch: Callable[[int, int], object]) -> None:
+        """Call a function with the texts and the tokens of each batch that has run, on the thread that ran it."""
+        self._slots.on_batch = on_batch
 
     async def run(self, job: Job[Result]) -> Result:
         """Return the result of a job. If the caller is cancelled, what still waits is not run.

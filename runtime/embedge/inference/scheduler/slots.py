@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from asyncio import AbstractEventLoop, Future
+from collections.abc import Callable
 from time import perf_counter
 from typing import Literal
 
@@ -28,10 +29,12 @@ class Slots:
 
     Attributes:
         is_closed: whether no more requests are taken.
+        on_batch: called with the texts and the tokens of each batch that has run, on the thread that ran it.
     """
 
     def __init__(self, engine: Engine, bounds: Bounds) -> None:
         self.is_closed = False
+        self.on_batch: Callable[[int, int], object] | None = None
         self._engine = engine
         self._bounds = bounds
         self._count = engine.workers.cores
@@ -166,6 +169,8 @@ class Slots:
         began = perf_counter()
         errors = self._try(pieces, one_core=one_core)
         seconds = perf_counter() - began
+        if self.on_batch:
+            self._tell_batches(self.on_batch, pieces, one_core=one_core)
         complete: list[Request] = []
         with self._lock:
             if not errors:
@@ -195,6 +200,12 @@ class Slots:
                 errors |= self._try([piece], one_core=True)
             return errors
         return {}
+
+    def _tell_batches(self, tell: Callable[[int, int], object], pieces: list[Piece], *, one_core: bool) -> None:
+        """Tell the texts and tokens of the batches that ran: on one core, all pieces are one batch."""
+        for batch in [pieces] if one_core else [[piece] for piece in pieces]:
+            texts = [len(piece.members) for piece in batch]
+            tell(sum(texts), sum(count * piece.tokens for count, piece in zip(texts, batch, strict=True)))
 
     def _end(self, request: Request, error: BaseException) -> None:
         """Deliver an error, and drop what waits of the request; the lock is held."""

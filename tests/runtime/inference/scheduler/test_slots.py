@@ -215,3 +215,21 @@ def test_on_a_gpu_one_worker_runs_what_its_planner_makes(tiny_bundle: Bundle, mo
         assert np.abs(found - vectors).max() < 1e-5
     assert sum(rows) == sum(map(len, requests))
     assert max(rows) > 100  # texts of many requests and lengths
+
+
+def test_each_batch_is_told_with_its_texts_and_tokens(one: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocked = Blocked(one, monkeypatch)
+    told: list[tuple[int, int]] = []
+
+    async def ask() -> None:
+        async with AsyncEmbedder.from_embedder(one) as model:
+            model._scheduler.observe(lambda texts, tokens: told.append((texts, tokens)))
+            first = asyncio.create_task(model.encode("the cat"))
+            await blocked.until_running()
+            others = [asyncio.create_task(model.encode("a dog sat")) for _ in range(5)]
+            await settle(model, 5)
+            blocked.go.set()
+            await asyncio.gather(first, *others)
+
+    asyncio.run(ask())
+    assert told == [(1, one.count_tokens("the cat")), (5, 5 * one.count_tokens("a dog sat"))]
