@@ -29,7 +29,9 @@ SECONDS = float(os.environ.get("EMBEDGE_LOAD_SECONDS", "6"))
 CONNECTIONS = 64
 WORDS = "the cat dog sat on mat and ran far away over blue river stone bread bake how do i ?".split()
 QUERY = "how do i bake bread ?"
-SLOWEST = 5.0  # seconds of 99 % of requests, on a machine whose cores the clients use, too
+# 99 % of requests take at most a second, or, where other programs have the cores, this many times the median.
+SLOWEST = 1.0
+UNFAIR = 8
 
 
 class Load:
@@ -183,18 +185,18 @@ def resident(process: int) -> int:
 def test_a_server_under_load_and_attack(
     tiny_bundle: Bundle, reranker_bundle: Bundle, embedder: Embedder, reranker: Reranker, tmp_path: Path
 ) -> None:
-    """No 500, every answer bitwise right, 99 % within seconds, no memory that stays, and the server ends with 0."""
+    """No 500, every answer bitwise right, 99 % within a second, no memory that stays, and the server ends with 0."""
     with serving([tiny_bundle.path, "--reranker", reranker_bundle.path], tmp_path / "log") as server:
         run(server, embedder, reranker)  # sessions for all cores, threads, and what else is made once
         before = resident(server.process.pid)
         load = run(server, embedder, reranker)
-        assert load.faults == []
-        assert load.statuses[200] > 10 * SECONDS
-        assert not [status for status in load.statuses if status >= 500]
-        assert np.quantile(load.seconds, 0.99) < SLOWEST
         after = resident(server.process.pid)
         print(f"{load.statuses}, p50 {np.median(load.seconds):.4f} p99 {np.quantile(load.seconds, 0.99):.3f} s, "
               f"{before} to {after} kB")  # fmt: skip
+        assert load.faults == []
+        assert load.statuses[200] > 10 * SECONDS
+        assert not [status for status in load.statuses if status >= 500]
+        assert np.quantile(load.seconds, 0.99) < max(SLOWEST, UNFAIR * np.median(load.seconds))
         assert after < before * 1.05
         metrics = server.get("/metrics").body.decode()
         assert "te_queue_size 0\n" in metrics
