@@ -1,15 +1,18 @@
 """Send requests to a server over HTTP, and time the answers.
 
-One thread holds all connections, and writes and reads bytes itself: clients that cost more would take the cores from the
-server that they measure.
+One thread holds all connections, and writes and reads bytes itself: clients that cost more would take the cores from
+the server that they measure.
 """
 
+import base64
 import json
 import selectors
 import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
 
 _END = b"\r\n\r\n"
 _LENGTH = b"content-length:"
@@ -90,10 +93,6 @@ def ask(api: Api, text: str) -> list[float]:
         OSError: there is no server.
         WrongAnswerError: it answered with an error.
     """
-    import base64
-
-    import numpy as np
-
     connection = connect(api)
     try:
         connection.send(api.request(text))
@@ -101,8 +100,11 @@ def ask(api: Api, text: str) -> list[float]:
             pass
     finally:
         connection.sock.close()
-    vector = json.loads(body)["data"][0]["embedding"]
-    return np.frombuffer(base64.b64decode(vector), "<f4").tolist() if isinstance(vector, str) else vector
+    found: str | list[float] = json.loads(body)["data"][0]["embedding"]
+    if not isinstance(found, str):  # some servers ignore encoding_format
+        return found
+    numbers: list[float] = np.frombuffer(base64.b64decode(found), "<f4").tolist()
+    return numbers
 
 
 def one_at_a_time(api: Api, texts: Sequence[str]) -> list[float]:
@@ -138,7 +140,8 @@ def concurrent(api: Api, texts: Sequence[str], *, clients: int, seconds: float) 
     Raises:
         WrongAnswerError: an answer was an error, or there was none for a minute.
     """
-    requests, times, sent = list(map(api.request, texts)), [], 0
+    requests, sent = list(map(api.request, texts)), 0
+    times: list[float] = []
     connections = [connect(api) for _ in range(clients)]
     with selectors.DefaultSelector() as selector:
         for connection in connections:

@@ -102,7 +102,7 @@ def _first_answer(process: subprocess.Popen[bytes], port: int, begin: float) -> 
 
 
 def memory_of(process: int) -> int:
-    """Return the bytes of a process and its children; the pages that they share count once. 0 where there is no /proc."""
+    """Return the bytes of a process and its children, whose shared pages count once; 0 where there is no /proc."""
     try:
         children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
         rollups = [Path(f"/proc/{one}/smaps_rollup").read_text() for one in (str(process), *children)]
