@@ -29,6 +29,7 @@ SECONDS = float(os.environ.get("EMBEDGE_LOAD_SECONDS", "6"))
 CONNECTIONS = 64
 WORDS = "the cat dog sat on mat and ran far away over blue river stone bread bake how do i ?".split()
 QUERY = "how do i bake bread ?"
+MOST_RUNS = 3  # memory that is taken once, and not at each request, may be taken after the first run
 SLOWEST = 1.0  # seconds of 99 % of requests, on a machine that runs nothing but the server and its clients
 
 
@@ -197,21 +198,31 @@ def test_a_server_under_load_and_attack(
     """No 500, every answer bitwise right, 99 % within a second, no memory that stays, and the server ends with 0."""
     with serving([tiny_bundle.path, "--reranker", reranker_bundle.path], tmp_path / "log") as server:
         run(server, embedder, reranker)  # sessions for all cores, threads, and what else is made once
-        before, (own, everyone) = resident(server.process.pid), ticks(server.process.pid)
-        load = run(server, embedder, reranker)
-        after, (own_after, everyone_after) = resident(server.process.pid), ticks(server.process.pid)
-        share = (own_after - own) / (everyone_after - everyone)  # less than 1 where other programs had the cores, too
-        slowest = float(np.quantile(load.seconds, 0.99))
-        print(f"{load.statuses}, p50 {np.median(load.seconds):.4f} p99 {slowest:.3f} s, {before} to {after} kB, "
-              f"{share:.2f} of the machine's work")  # fmt: skip
-        assert load.faults == []
-        assert load.statuses[200] > 50 * SECONDS * share
-        assert not [status for status in load.statuses if status >= 500]
-        assert slowest < SLOWEST / share
-        assert after < before * 1.05
+        for _ in range(MOST_RUNS):
+            before = resident(server.process.pid)
+            run_and_check(server, embedder, reranker)
+            after = resident(server.process.pid)
+            print(f"{before} to {after} kB")
+            if after < before * 1.05:
+                break
+        else:
+            pytest.fail(f"memory grew in each of {MOST_RUNS} runs")
         metrics = server.get("/metrics").body.decode()
         assert "te_queue_size 0\n" in metrics
         assert "embedge_restarts_total 0\n" in metrics
         server.process.terminate()
         assert server.process.wait(timeout=40) == 0
     assert server.log.read_text() == ""
+
+
+def run_and_check(server: Server, embedder: Embedder, reranker: Reranker) -> None:
+    own, everyone = ticks(server.process.pid)
+    load = run(server, embedder, reranker)
+    own_after, everyone_after = ticks(server.process.pid)
+    share = (own_after - own) / (everyone_after - everyone)  # less than 1 where other programs had the cores, too
+    slowest = float(np.quantile(load.seconds, 0.99))
+    print(f"{load.statuses}, p50 {np.median(load.seconds):.4f} p99 {slowest:.3f} s, {share:.2f} of the machine's work")
+    assert load.faults == []
+    assert load.statuses[200] > 50 * SECONDS * share
+    assert not [status for status in load.statuses if status >= 500]
+    assert slowest < SLOWEST / share
