@@ -46,8 +46,7 @@ def test_every_client_of_the_process_sees_an_end(aborting: Path, tmp_path: Path)
     """Nobody waits for an answer that will not come: not the idle, not those whose requests ran or waited."""
     with serving([aborting], tmp_path / "log") as server:
         idle = HTTPConnection("127.0.0.1", server.port, timeout=30)
-        idle.request("GET", "/health")
-        idle.getresponse().read()
+        ask_health(idle)
         ends: list[str] = []
         threads = [threading.Thread(target=ask_until_it_ends, args=(server, ends)) for _ in range(8)]
         for thread in threads:
@@ -58,8 +57,7 @@ def test_every_client_of_the_process_sees_an_end(aborting: Path, tmp_path: Path)
             thread.join(30)
         assert len(ends) == 8
         with pytest.raises((RemoteDisconnected, ConnectionResetError, BrokenPipeError)):
-            idle.request("GET", "/health")
-            idle.getresponse()
+            ask_health(idle)
         assert server.post("/embed", {"inputs": TEXTS}).status == 200
 
 
@@ -71,3 +69,8 @@ def ask_until_it_ends(server: Server, ends: list[str]) -> None:
             assert connection.getresponse().read().startswith(b"[[")
     except (RemoteDisconnected, ConnectionError) as error:
         ends.append(type(error).__name__)
+
+
+def ask_health(connection: HTTPConnection) -> None:
+    connection.request("GET", "/health")
+    connection.getresponse().read()
