@@ -2,6 +2,7 @@
 
 import os
 import threading
+from contextlib import closing
 from http.client import HTTPConnection, RemoteDisconnected
 from pathlib import Path
 
@@ -44,8 +45,10 @@ def test_the_request_fails_and_the_next_one_works(aborting: Path, tiny_bundle: B
 
 def test_every_client_of_the_process_sees_an_end(aborting: Path, tmp_path: Path) -> None:
     """Nobody waits for an answer that will not come: not the idle, not those whose requests ran or waited."""
-    with serving([aborting], tmp_path / "log") as server:
-        idle = HTTPConnection("127.0.0.1", server.port, timeout=30)
+    with (
+        serving([aborting], tmp_path / "log") as server,
+        closing(HTTPConnection("127.0.0.1", server.port, timeout=30)) as idle,
+    ):
         ask_health(idle)
         ends: list[str] = []
         threads = [threading.Thread(target=ask_until_it_ends, args=(server, ends)) for _ in range(8)]
@@ -62,13 +65,13 @@ def test_every_client_of_the_process_sees_an_end(aborting: Path, tmp_path: Path)
 
 
 def ask_until_it_ends(server: Server, ends: list[str]) -> None:
-    connection = HTTPConnection("127.0.0.1", server.port, timeout=30)
-    try:
-        while True:
-            connection.request("POST", "/embed", f'{{"inputs": "{TEXTS[0]}"}}')
-            assert connection.getresponse().read().startswith(b"[[")
-    except (RemoteDisconnected, ConnectionError) as error:
-        ends.append(type(error).__name__)
+    with closing(HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
+        try:
+            while True:
+                connection.request("POST", "/embed", f'{{"inputs": "{TEXTS[0]}"}}')
+                assert connection.getresponse().read().startswith(b"[[")
+        except ConnectionError as error:  # RemoteDisconnected is one
+            ends.append(type(error).__name__)
 
 
 def ask_health(connection: HTTPConnection) -> None:
