@@ -51,9 +51,11 @@ def test_every_client_of_the_process_sees_an_end(aborting: Path, tmp_path: Path)
     ):
         ask_health(idle)
         ends: list[str] = []
-        threads = [threading.Thread(target=ask_until_it_ends, args=(server, ends)) for _ in range(8)]
+        answered = threading.Barrier(9)  # a connection that the process has not taken yet waits for the next one
+        threads = [threading.Thread(target=ask_until_it_ends, args=(server, answered, ends)) for _ in range(8)]
         for thread in threads:
             thread.start()
+        answered.wait(30)
         with pytest.raises((RemoteDisconnected, ConnectionResetError)):
             server.post("/embed", {"inputs": [*TEXTS, WORD]})
         for thread in threads:
@@ -64,8 +66,10 @@ def test_every_client_of_the_process_sees_an_end(aborting: Path, tmp_path: Path)
         assert server.post("/embed", {"inputs": TEXTS}).status == 200
 
 
-def ask_until_it_ends(server: Server, ends: list[str]) -> None:
+def ask_until_it_ends(server: Server, answered: threading.Barrier, ends: list[str]) -> None:
     with closing(HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
+        ask_health(connection)
+        answered.wait(30)
         try:
             while True:
                 connection.request("POST", "/embed", f'{{"inputs": "{TEXTS[0]}"}}')
