@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from benchmarks.peers.table import Peer
 
 _HOST = "127.0.0.1"
-_PATIENCE = 180.0  # seconds to the first answer; torch compiles the model meanwhile
+_PATIENCE = 300.0  # seconds to the first answer; torch compiles the model meanwhile
 
 
 @dataclass(frozen=True, slots=True)
