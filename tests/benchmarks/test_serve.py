@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,12 +24,13 @@ class Handler(BaseHTTPRequestHandler):
     lock = threading.Lock()
     running = most = 0
 
-    def do_POST(self) -> None:  # noqa: N802 - the name that http.server looks for
+    def do_POST(self) -> None:
         with Handler.lock:
             Handler.running += 1
             Handler.most = max(Handler.most, Handler.running)
         text = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["input"]
         body = json.dumps({"data": [{"embedding": [float(len(text)), 1.0]}]}).encode()
+        time.sleep(0.02)
         self.send_response(200 if text else 500)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
