@@ -27,14 +27,13 @@ def build(bench: "Workbench", variant: str) -> None:
         from benchmarks.peers.stock import quantised
 
         source = bench.traced() if variant == "onnx-fp32" else quantised(bench, "int8-channel")
-        (folder / "onnx").mkdir()
         name = "model.onnx" if variant == "onnx-fp32" else "model_quantized.onnx"
-        shutil.copyfile(source, folder / "onnx" / name)
+        shutil.copyfile(source, folder / name)
 
 
 def serve(kit: Kit) -> list[str]:
     """Return the arguments of Python that run the server, but for its port."""
-    # In the folder, because its engine `optimum` gives the path of a graph to optimum 2.1, which takes names only.
+    # In the folder, which has the graph, because the engine gives its path to optimum 2.1, which takes a name only.
     start = f"import os; os.chdir({str(_path(kit.folder, kit.variant))!r}); from infinity_emb.cli import cli; cli()"
     return [
         *("-c", start, "v2"),
