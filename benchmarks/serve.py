@@ -3,214 +3,151 @@
 python -m benchmarks.serve --help
 """
 
-from __future__ import annotations
-
-import json
-import os
 import random
-import statistics
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
-from http.client import HTTPConnection
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from statistics import median
 from urllib.parse import urlsplit
 
 import click
+import numpy as np
+from numpy.typing import NDArray
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-CLIENTS = 32
+from benchmarks.measure.comparison import Comparison, open_comparison, short_and_long
+from benchmarks.measure.http_load import Api, WrongAnswerError, ask, concurrent, one_at_a_time
+from benchmarks.measure.options import Setup, comparison_options
+from benchmarks.peers.process import PeerFailedError, PeerProcess
+from benchmarks.peers.server_process import RunningServer, memory_of, running
+from benchmarks.peers.server_table import SERVER_PEERS
+from benchmarks.peers.table import OWN
+from benchmarks.peers.virtual_environment import EnvironmentFailedError
+from benchmarks.report.server_report import ServerFigures, publish, version_of
+
 _WORDS = ("the", "of", "bread", "cat", "river", "embedding", "search", "is", "query", "mountain", "a", "house", "seven")
-
-
-@dataclass(frozen=True)
-class Target:
-    """A server, by the URL of its OpenAI API, and the model to ask for."""
-
-    name: str
-    url: str
-    model: str
-
-    def connect(self) -> HTTPConnection:
-        """Return a connection."""
-        parts = urlsplit(self.url)
-        return HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=60)
-
-    def ask(self, connection: HTTPConnection, text: str) -> None:
-        """Embed one text; raise RuntimeError if the server does not."""
-        body = json.dumps({"model": self.model, "input": text, "encoding_format": "base64"})
-        path = urlsplit(self.url).path
-        connection.request("POST", f"{path}/embeddings", body, {"Content-Type": "application/json"})
-        response = connection.getresponse()
-        content = response.read()
-        if response.status != 200:
-            raise RuntimeError(f"{self.name} answered {response.status}: {content[:200]!r}")
-
-
-@dataclass
-class Figures:
-    """What was measured, one number for each round."""
-
-    throughput: list[float] = field(default_factory=list)
-    p50: list[float] = field(default_factory=list)
-    p99: list[float] = field(default_factory=list)
-    idle: list[float] = field(default_factory=list)
-
-    def row(self, name: str, memory: str = "", start: str = "") -> str:
-        """Return a row of the table."""
-        rate, p50, p99, idle = (
-            statistics.median(one) if one else float("nan") for one in (self.throughput, self.p50, self.p99, self.idle)
-        )
-        return f"{name:24} {rate:10.0f} {p50 * 1e3:8.2f} {p99 * 1e3:8.2f} {idle * 1e3:9.3f} {memory:>8} {start:>8}"
-
-
-def make_texts(count: int, seed: int = 0) -> list[str]:
-    """Return texts of 5 to 60 words."""
-    rng = random.Random(seed)
-    return [" ".join(rng.choices(_WORDS, k=rng.randint(5, 60))) for _ in range(count)]
-
-
-def measure_concurrent(target: Target, texts: Sequence[str], seconds: float) -> tuple[float, float, float]:
-    """Return requests a second, p50 and p99 in seconds, of 32 clients that send one text at a time."""
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-
-    def client(number: int) -> None:
-        connection, at = target.connect(), number
-        while (begin := time.perf_counter()) < end:
-            target.ask(connection, texts[at % len(texts)])
-            times.append(time.perf_counter() - begin)
-            at += CLIENTS
-        connection.close()
-
-    begin = time.perf_counter()
-    in_threads(client)
-    spent = time.perf_counter() - begin
-    ordered = sorted(times)
-    return len(times) / spent, statistics.median(ordered), ordered[int(len(ordered) * 0.99)]
-
-
-def in_threads(client: Callable[[int], None]) -> None:
-    """Run the clients."""
-    threads = [threading.Thread(target=client, args=(number,)) for number in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-
-def measure_idle(ask: Callable[[str], object], texts: Sequence[str]) -> float:
-    """Return the median seconds of one text at a time."""
-    times = []
-    for text in texts[:200]:
-        begin = time.perf_counter()
-        ask(text)
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times)
-
-
-@contextmanager
-def own_server(bundle: Path) -> Iterator[tuple[Target, int, float]]:
-    """Run `embedge serve`; yield it, its process, and the seconds from its start to its first answer."""
-    command = [sys.executable, "-m", "embedge", "serve", str(bundle), "--port", "0"]
-    begin = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        lines = iter(process.stdout.readline, "")
-        url = next(line for line in lines if line.startswith("serving")).split(" at ")[1].split()[0]
-        model = json.loads(_get(url, "/v1/models"))["data"][0]["id"]
-        target = Target("embedge serve", f"{url}/v1", model)
-        target.ask(target.connect(), "first")
-        yield target, process.pid, time.perf_counter() - begin
-    finally:
-        process.terminate()
-        process.wait(30)
-        process.stdout.close()
-
-
-def _get(url: str, path: str) -> bytes:
-    parts = urlsplit(url)
-    connection = HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=60)
-    connection.request("GET", path)
-    return connection.getresponse().read()
-
-
-def memory_of(process: int) -> str:
-    """Return the megabytes of a process and its children, as Linux tells; the pages that they share count once."""
-    try:
-        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-        total = 0
-        for one in (str(process), *children):
-            lines = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
-            total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    except OSError:
-        return "?"
-    return f"{total / 1024:.0f} MB"
-
-
-def cold_start(bundle: Path) -> float:
-    """Return the seconds from the start of Python to a first vector, without a server."""
-    code = f"from embedge import Embedder; Embedder({str(bundle)!r}).encode('first')"
-    begin = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True)
-    return time.perf_counter() - begin
+_COUNT = 2000  # texts
+_IDLE = 200  # texts that are asked for alone
+_COMPARED = 20  # texts whose vectors are compared
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("bundle", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@comparison_options
+@click.option("--texts", "kind", type=click.Choice(["mixed", "short"]), default="mixed", show_default=True,
+              help="Texts of 5 to 60 words, or sentences of STS-B.")  # fmt: skip
+@click.option("--clients", type=click.IntRange(min=1), default=32, show_default=True, help="Requests at a time.")
 @click.option("--seconds", type=float, default=3, show_default=True, help="Seconds of load in a round.")
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Interleaved rounds.")
-@click.option(
-    "--server", "servers", multiple=True, metavar="NAME=URL=MODEL", help="A server that runs, by its OpenAI API."
-)
-def main(bundle: Path, seconds: float, rounds: int, servers: tuple[str, ...]) -> None:
-    """Measure an embedder's BUNDLE behind `embedge serve`: medians of interleaved rounds.
+@click.option("--server", "others", multiple=True, metavar="NAME=URL=MODEL",
+              help="A server that runs already, by its OpenAI API.")  # fmt: skip
+def main(setup: Setup, kind: str, clients: int, seconds: float, rounds: int, others: tuple[str, ...]) -> None:
+    """Measure servers of one model: medians of interleaved rounds, after a round that warms up.
 
-    The table has the texts a second of `Embedder.encode` in one call; requests a second, p50 and p99 of 32 concurrent
-    requests of one text; p50 of one request on an idle server; the memory of the server; and the seconds from the start
-    of the command to its first answer, beside those of a cold start.
+    The table has the texts a second of `Embedder.encode` in one call, and of each server with 32 requests of one text
+    at a time; p50 and p99 of these requests; p50 of one text that is asked for alone; the memory of the server's
+    processes (Pss) after the load; seconds from the start of its command to its first answer; and the smallest cosine
+    of a vector with that of embedge-int8. All servers run all the time, and wait while others are measured.
 
     \b
-    python -m benchmarks.serve ./bundle --server infinity=http://127.0.0.1:7997/v1=model
+    python -m benchmarks.serve -m all-MiniLM-L6-v2
+    python -m benchmarks.serve --peers 'embedge-*' --peers infinity-onnx-int8 --texts short
     """
-    from embedge import Embedder
+    if setup.plot:
+        raise click.UsageError("this program draws no chart; leave out --plot")
+    with open_comparison(setup, own=OWN, table=SERVER_PEERS) as comparison, ExitStack() as stack:
+        servers = {one.name: one for one in _start(comparison, stack)}
+        for line in others:
+            name, url, model = _parts(line)
+            servers[name] = RunningServer(name, _api(url, model), 0, 0.0)
+        texts = _mixed() if kind == "mixed" else short_and_long(comparison, {"short": _COUNT, "long": 0})["short"]
+        plain, figures = _measure(comparison, stack, servers, texts, clients, seconds, rounds)
+    publish(setup, comparison, clients=clients, plain=plain, servers=figures)
 
-    embedder, texts = Embedder(bundle), make_texts(2000)
-    starts = sorted(cold_start(bundle) for _ in range(3))
-    others = [Target(*line.split("=", 2)) for line in servers]
-    plain, figures = Figures(), {target.name: Figures() for target in others}
-    with own_server(bundle) as (own, process, start):
-        figures[own.name] = Figures()
-        for number in range(rounds + 1):
-            begin = time.perf_counter()
-            embedder.encode(texts)
-            rate = len(texts) / (time.perf_counter() - begin)
-            idle = measure_idle(embedder.encode, texts)
-            if number:  # the first round warms up
-                plain.throughput.append(rate)
-                plain.idle.append(idle)
-            for target in (own, *others):
-                measured = measure_concurrent(target, texts, seconds)
-                connection = target.connect()
-                idle = measure_idle(partial(target.ask, connection), texts)
+
+def _mixed() -> list[str]:
+    rng = random.Random(0)
+    return [" ".join(rng.choices(_WORDS, k=rng.randint(5, 60))) for _ in range(_COUNT)]
+
+
+def _parts(line: str) -> tuple[str, str, str]:
+    parts = line.split("=", 2)
+    if len(parts) != 3:
+        raise click.UsageError(f"--server {line} is not NAME=URL=MODEL; pass infinity=http://127.0.0.1:7997/v1=model")
+    return parts[0], parts[1], parts[2]
+
+
+def _api(url: str, model: str) -> Api:
+    found = urlsplit(url)
+    return Api(found.hostname or "127.0.0.1", found.port or 80, model, found.path)
+
+
+def _start(comparison: Comparison, stack: ExitStack) -> list[RunningServer]:
+    """Start the servers, one after the other; one that fails is left out."""
+    started = []
+    for built in list(comparison.peers):
+        try:
+            started.append(stack.enter_context(running(built.peer, built.kit)))
+        except (PeerFailedError, EnvironmentFailedError) as error:
+            if built.peer.name == comparison.own:
+                raise click.ClickException(str(error)) from error
+            comparison.leave_out(built, str(error), {})
+    return started
+
+
+def _measure(
+    comparison: Comparison,
+    stack: ExitStack,
+    servers: Mapping[str, RunningServer],
+    texts: Sequence[str],
+    clients: int,
+    seconds: float,
+    rounds: int,
+) -> tuple[dict[str, ServerFigures], dict[str, ServerFigures]]:
+    """Return the figures of plain calls and of servers, by row. In a round, a plain call precedes its server."""
+    path, idle = comparison.write_texts("all", texts), comparison.write_texts("idle", texts[:_IDLE])
+    calls = {
+        built.peer.name: stack.enter_context(PeerProcess(built.peer, built.kit))
+        for built in comparison.peers
+        if built.peer.module == "embedge"
+    }
+    plain = {name: ServerFigures() for name in calls}
+    figures = {name: ServerFigures(start=server.start_seconds or None) for name, server in servers.items()}
+    for number in range(rounds + 1):
+        for name, server in servers.items():
+            if name in calls:
+                rate = len(texts) / calls[name].ask("encode", texts=path)["seconds"]
+                alone = median(calls[name].ask("each", texts=idle)["milliseconds"]) / 1e3
                 if number:
-                    mine = figures[target.name]
-                    for kept, value in zip((mine.throughput, mine.p50, mine.p99), measured, strict=True):
-                        kept.append(value)
-                    mine.idle.append(idle)
-        click.echo(f"{'':24} {'texts/s':>10} {'p50 ms':>8} {'p99 ms':>8} {'idle ms':>9} {'memory':>8} {'start s':>8}")
-        click.echo(plain.row("Embedder.encode", start=f"{starts[1]:.3f}"))
-        for name, mine in figures.items():
-            if name == own.name:
-                click.echo(mine.row(name, memory_of(process), f"{start:.3f}"))
-            else:
-                click.echo(mine.row(name))
+                    plain[name].rate.append(rate)
+                    plain[name].idle.append(alone)
+            _measure_server(server, texts, clients, seconds, figures[name] if number else ServerFigures())
+        click.echo(f"round {number} of {rounds}", err=True)
+    own = _vectors(servers[comparison.own].api, texts)
+    for built in comparison.peers:
+        mine, server = figures[built.peer.name], servers[built.peer.name]
+        mine.version = version_of(built.peer)
+        mine.cosine = float(np.sum(_vectors(server.api, texts) * own, axis=1).min())
+    return plain, figures
+
+
+def _measure_server(
+    server: RunningServer, texts: Sequence[str], clients: int, seconds: float, into: ServerFigures
+) -> None:
+    try:
+        rate, times = concurrent(server.api, texts, clients=clients, seconds=seconds)
+        alone = one_at_a_time(server.api, texts[:_IDLE])
+    except (OSError, WrongAnswerError) as error:
+        raise click.ClickException(f"{server.name}: {error}") from error
+    into.rate.append(rate)
+    into.p50.append(median(times))
+    into.p99.append(float(np.quantile(times, 0.99)))
+    into.idle.append(median(alone))
+    if server.process:
+        into.memory.append(memory_of(server.process))
+
+
+def _vectors(api: Api, texts: Sequence[str]) -> NDArray[np.float32]:
+    vectors = np.array([ask(api, text) for text in texts[:_COMPARED]], np.float32)
+    unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
 
 
 if __name__ == "__main__":

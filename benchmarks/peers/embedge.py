@@ -57,6 +57,13 @@ def load(kit: Kit) -> Encoder:
     return OwnEncoder(size=sum(embedder.bundle.manifest.files[name].size for name in files), embedder=embedder)
 
 
+def serve(kit: Kit) -> list[str]:
+    """Return the arguments of Python that run the server, but for its port."""
+    precision = _precision(kit.variant)
+    threads = str(kit.threads)
+    return ["-m", "embedge", "serve", str(kit.folder / "bundle"), "--precision", precision, "--threads", threads]
+
+
 def _precision(variant: str) -> str:
     """The precision of a variant.
 

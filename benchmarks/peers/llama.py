@@ -58,7 +58,7 @@ def build(bench: "Workbench", variant: str) -> None:
     """Write the GGUF file; ``variant`` is ``q8-0`` or ``q8-0-tuned``."""
     from benchmarks.peers.gguf_bert import write_gguf
 
-    path = _path(bench.folder, variant)
+    path = path_of(bench.folder, variant)
     if not path.is_file():
         write_gguf(bench.checkpoint, path)
 
@@ -66,7 +66,7 @@ def build(bench: "Workbench", variant: str) -> None:
 def load(kit: Kit) -> Encoder:
     """Open one context with all threads; tuned, one context per thread."""
     contexts, threads = (kit.threads, 1) if kit.variant.endswith(TUNED) else (1, kit.threads)
-    path = _path(kit.folder, kit.variant)
+    path = path_of(kit.folder, kit.variant)
     idle: SimpleQueue[Any] = SimpleQueue()
     for _ in range(contexts):
         idle.put(_open(path, threads))
@@ -89,5 +89,6 @@ def _open(path: Path, threads: int) -> Any:
     )
 
 
-def _path(folder: Path, variant: str) -> Path:
+def path_of(folder: Path, variant: str) -> Path:
+    """The file of a variant."""
     return folder / f"llama-{variant.removesuffix(TUNED)}.gguf"

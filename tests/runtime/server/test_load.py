@@ -29,7 +29,8 @@ SECONDS = float(os.environ.get("EMBEDGE_LOAD_SECONDS", "6"))
 CONNECTIONS = 64
 WORDS = "the cat dog sat on mat and ran far away over blue river stone bread bake how do i ?".split()
 QUERY = "how do i bake bread ?"
-SLOWEST = 5.0  # seconds of 99 % of requests, on a machine whose cores the clients use, too
+MOST_RUNS = 3  # memory that is taken once, and not at each request, may be taken after the first run
+SLOWEST = 1.0  # seconds of 99 % of requests, on a machine that runs nothing but the server and its clients
 
 
 class Load:
@@ -170,35 +171,58 @@ def run(server: Server, embedder: Embedder, reranker: Reranker) -> Load:
     return load
 
 
-def resident(process: int) -> int:
-    """Kilobytes in memory of a process and its children; skips where the system does not tell."""
+def family(process: int) -> list[str]:
+    """The numbers of a process and its children; skips where the system does not tell."""
     try:
-        listed = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-        texts = [Path(f"/proc/{one}/status").read_text() for one in [str(process), *listed]]
+        return [str(process), *Path(f"/proc/{process}/task/{process}/children").read_text().split()]
     except OSError:
         pytest.skip("needs /proc, which Linux has")
+
+
+def resident(process: int) -> int:
+    """Kilobytes in memory of a process and its children."""
+    texts = [Path(f"/proc/{one}/status").read_text() for one in family(process)]
     return sum(int(line.split()[1]) for text in texts for line in text.splitlines() if line.startswith("VmRSS"))
+
+
+def ticks(process: int) -> tuple[int, int]:
+    """The processor time of the server and of this process, and that of all programs, with what the host takes."""
+    fields = [Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split() for one in [*family(process), "self"]]
+    user, nice, system, _, _, *rest = map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:9])
+    return sum(int(one[11]) + int(one[12]) for one in fields), user + nice + system + sum(rest)
 
 
 def test_a_server_under_load_and_attack(
     tiny_bundle: Bundle, reranker_bundle: Bundle, embedder: Embedder, reranker: Reranker, tmp_path: Path
 ) -> None:
-    """No 500, every answer bitwise right, 99 % within seconds, no memory that stays, and the server ends with 0."""
+    """No 500, every answer bitwise right, 99 % within a second, no memory that stays, and the server ends with 0."""
     with serving([tiny_bundle.path, "--reranker", reranker_bundle.path], tmp_path / "log") as server:
         run(server, embedder, reranker)  # sessions for all cores, threads, and what else is made once
-        before = resident(server.process.pid)
-        load = run(server, embedder, reranker)
-        assert load.faults == []
-        assert load.statuses[200] > 10 * SECONDS
-        assert not [status for status in load.statuses if status >= 500]
-        assert np.quantile(load.seconds, 0.99) < SLOWEST
-        after = resident(server.process.pid)
-        print(f"{load.statuses}, p50 {np.median(load.seconds):.4f} p99 {np.quantile(load.seconds, 0.99):.3f} s, "
-              f"{before} to {after} kB")  # fmt: skip
-        assert after < before * 1.05
+        for _ in range(MOST_RUNS):
+            before = resident(server.process.pid)
+            run_and_check(server, embedder, reranker)
+            after = resident(server.process.pid)
+            print(f"{before} to {after} kB")
+            if after < before * 1.05:
+                break
+        else:
+            pytest.fail(f"memory grew in each of {MOST_RUNS} runs")
         metrics = server.get("/metrics").body.decode()
         assert "te_queue_size 0\n" in metrics
         assert "embedge_restarts_total 0\n" in metrics
         server.process.terminate()
         assert server.process.wait(timeout=40) == 0
     assert server.log.read_text() == ""
+
+
+def run_and_check(server: Server, embedder: Embedder, reranker: Reranker) -> None:
+    own, everyone = ticks(server.process.pid)
+    load = run(server, embedder, reranker)
+    own_after, everyone_after = ticks(server.process.pid)
+    share = (own_after - own) / (everyone_after - everyone)  # less than 1 where other programs had the cores, too
+    slowest = float(np.quantile(load.seconds, 0.99))
+    print(f"{load.statuses}, p50 {np.median(load.seconds):.4f} p99 {slowest:.3f} s, {share:.2f} of the machine's work")
+    assert load.faults == []
+    assert load.statuses[200] > 50 * SECONDS * share
+    assert not [status for status in load.statuses if status >= 500]
+    assert slowest < SLOWEST / share
