@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from embedge_export.graph.linear import add_to_bias, linear_layers
-from embedge_export.int8.calibrate import Activations
+from embedge_export.int8.moments import Activations
 
 # SmoothQuant's alpha: the share of the difficulty that moves into the weight. Each layer takes the best of these.
 _ALPHAS = np.linspace(0, 1, 21)
