@@ -9,24 +9,25 @@ from numpy.typing import NDArray
 _BLOCK = 256  # rows and columns
 
 
-def factor_cholesky(matrix: NDArray[np.float64]) -> None:
-    """Replace the lower triangle of a symmetric positive definite matrix by its Cholesky factor, and the rest by zeros.
+def factor_upper(matrix: NDArray[np.float64]) -> None:
+    """Replace a symmetric positive definite matrix by the upper triangular R with matrix = R R'.
 
     Raises:
         numpy.linalg.LinAlgError: the matrix is not positive definite.
 
-    >>> matrix = np.array([[4.0, 2.0], [2.0, 5.0]])
-    >>> factor_cholesky(matrix)
+    >>> matrix = np.array([[5.0, 2.0], [2.0, 4.0]])
+    >>> factor_upper(matrix)
     >>> matrix.tolist()
-    [[2.0, 0.0], [1.0, 2.0]]
+    [[2.0, 1.0], [0.0, 2.0]]
     """
-    for start in range(0, len(matrix), _BLOCK):
-        end = min(start + _BLOCK, len(matrix))
-        rest, block = matrix[start:, start:end], slice(start, end)
-        if start:
-            rest -= matrix[start:, :start] @ matrix[block, :start].T
-        matrix[block, block] = np.linalg.cholesky(matrix[block, block])
+    for end in range(len(matrix), 0, -_BLOCK):
+        block = slice(max(0, end - _BLOCK), end)
         if end < len(matrix):
-            below = matrix[end:, block]
-            below[:] = below @ np.linalg.inv(matrix[block, block]).T
-            matrix[block, end:] = 0
+            matrix[:end, block] -= matrix[:end, end:] @ matrix[block, end:].T
+            matrix[end:, block] = 0
+        # Cholesky gives a lower triangle; the order is reversed before and after, to get an upper one.
+        corner = np.linalg.cholesky(matrix[block, block][::-1, ::-1])[::-1, ::-1]
+        matrix[block, block] = corner
+        if block.start:
+            above = matrix[: block.start, block]
+            above[:] = above @ np.linalg.inv(corner).T

@@ -17,7 +17,7 @@ Weights of 7 bits would avoid the overflow, too, but double the scales.
 import numpy as np
 from numpy.typing import NDArray
 
-from embedge_export.int8.cholesky import factor_cholesky
+from embedge_export.int8.cholesky import factor_upper
 from embedge_export.int8.parallel import for_slices
 
 PAIR_LIMIT = 128
@@ -132,16 +132,16 @@ def _feedback(covariance: NDArray[np.float32]) -> NDArray[np.float32]:
     # If nothing varies, as with one text of one token, all channels count equally.
     mean, damping = variance.mean() or 1.0, _DAMPING
     while True:
-        # Cholesky gives a lower triangle; the order of the channels is reversed before and after, to get the upper one.
-        factor = np.divide(covariance[::-1, ::-1], mean, dtype=np.float64)
+        factor = covariance.astype(np.float64)
+        factor /= mean
         factor[np.diag_indices_from(factor)] += damping
         try:
-            factor_cholesky(factor)
+            factor_upper(factor)
         except np.linalg.LinAlgError:  # channels that hardly vary, or errors of float32 sums: damp more
             damping *= 10
         else:
             factor /= np.diag(factor)
-            return np.ascontiguousarray(factor[::-1, ::-1], np.float32)
+            return factor.astype(np.float32)
 
 
 def _round_block(

@@ -1,7 +1,7 @@
 """Work on slices of an array with all cores. numpy lets other threads run while it computes."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 _ELEMENTS = 1 << 16  # of a slice: 256 kB of float32, so that the passes of one slice stay in a core's cache
@@ -17,12 +17,18 @@ def for_slices(work: Callable[[slice], object], count: int, *, width: int) -> No
     """
     step = max(1, _ELEMENTS // max(1, width))
     slices = [slice(start, min(start + step, count)) for start in range(0, count, step)]
-    if len(slices) == 1:
-        work(slices[0])
+    threads = min(_cores(), len(slices))
+    if threads < 2:
+        _for_each(work, slices)
         return
-    with ThreadPoolExecutor(_cores()) as pool:
-        for _ in pool.map(work, slices):
-            pass
+    with ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(_for_each, work, slices[start::threads]) for start in range(threads)]:
+            done.result()
+
+
+def _for_each(work: Callable[[slice], object], slices: Iterable[slice]) -> None:
+    for part in slices:
+        work(part)
 
 
 def _cores() -> int:
