@@ -5,7 +5,7 @@ is smoothed, pruned if it is the last one of a model with CLS pooling, and quant
 statistics are dropped.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from onnx import NodeProto
@@ -33,5 +33,13 @@ def quantise_by_layer(pieces: Iterable[Piece], states: TextStates, *, first_toke
         if first_token:
             smoothed, activations = prune_piece(smoothed), with_split_layers(activations)
         int8 = quantise_piece(smoothed, activations, before=done)
-        done += int8.model.graph.node
+        done += _copies(int8.model.graph.node)
         yield int8
+
+
+def _copies(nodes: Sequence[NodeProto]) -> list[NodeProto]:
+    """Return copies of nodes. A node that is part of a model keeps the memory of the whole model, weights included."""
+    copies = [NodeProto() for _ in nodes]
+    for copy, node in zip(copies, nodes, strict=True):
+        copy.CopyFrom(node)
+    return copies
