@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING
 from embedge.bundle.files import delete_existing
 from embedge.bundle.manifest import FUSED, GRAPHS, PRECISIONS, Precision
 from embedge_export.checkpoint.read import Checkpoint
-from embedge_export.extras import has_optimum_extra
-from embedge_export.graph.write import write_graph
-from embedge_export.job import OWN_REFERENCE, TRACED, ExportJob
+from embedge_export.job import TRACED, ExportJob
 from embedge_export.steps import step
 
 if TYPE_CHECKING:
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
 def convert(job: ExportJob, scratch: Path) -> Iterator[tuple[Precision, "ModelProto"]]:
     """Yield a graph for each precision of the job. All of them start from one float32 graph.
 
-    The reference graph, which ``verify`` needs later, goes to ``scratch``.
+    ``scratch`` is a folder for files that nobody needs later.
     """
     builders = _native_builders(job, scratch) if job.exporter == "native" else _traced_builders(job, scratch)
     for precision in job.precisions:
@@ -58,8 +56,6 @@ def _native_builders(job: ExportJob, scratch: Path) -> Mapping[Precision, Callab
     with step("graph") as note:
         model = build_graph(checkpoint)
         note(f"{checkpoint.config['num_hidden_layers']} layers, hidden {checkpoint.config['hidden_size']}")
-    if job.verify and not has_optimum_extra():
-        write_graph(model, scratch / OWN_REFERENCE)
     return {
         "fp32": partial(_build_logged, "fp32", lambda: trim(model)),
         "fp16": partial(_build_logged, "fp16", lambda: to_float16(trim(model))),
