@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 from embedge.bundle.files import delete_existing
 from embedge.bundle.manifest import FUSED, GRAPHS, PRECISIONS, Precision
 from embedge_export.checkpoint.read import Checkpoint
-from embedge_export.extras import has_optimum_extra
 from embedge_export.graph.write import write_pieces
-from embedge_export.job import OWN_REFERENCE, TRACED, ExportJob
+from embedge_export.job import TRACED, ExportJob
 from embedge_export.steps import step
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ Builders = Mapping[Precision, Callable[[], Iterable["Piece"]]]
 def convert(job: ExportJob, folder: Path, scratch: Path) -> None:
     """Write a graph for each precision of the job, and its fused graph if it has one, into a bundle's folder.
 
-    The reference graph, which ``verify`` needs later, goes to ``scratch``.
+    ``scratch`` is a folder for files that nobody needs later.
     """
     builders = _native_builders(job, scratch) if job.exporter == "native" else _traced_builders(job, scratch)
     for precision in job.precisions:
@@ -61,8 +60,6 @@ def _native_builders(job: ExportJob, scratch: Path) -> Builders:
     with step("graph") as note:
         check_tensors(checkpoint)
         note(f"{checkpoint.config['num_hidden_layers']} layers, hidden {checkpoint.config['hidden_size']}")
-    if job.verify and not has_optimum_extra():
-        write_pieces(build_pieces(checkpoint), scratch / OWN_REFERENCE)
 
     def float32() -> Iterator["Piece"]:
         pieces = build_pieces(checkpoint)

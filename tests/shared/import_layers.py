@@ -28,7 +28,7 @@ LAYERS: Mapping[str, Sequence[Sequence[str]]] = {
         ("int8", "optimum"),
         ("job",),
         ("existing", "bundle_files"),
-        ("convert", "verify", "read_back", "new_manifest"),
+        ("convert", "verify", "read_back", "new_manifest", "kept"),
         ("pipeline",),
         ("command", "exporter", "embedge_export"),
     ),
