@@ -4,6 +4,9 @@ The native exporter builds a float32 graph piece by piece, and for int8 calibrat
 optimum exporter traces the model in PyTorch.
 """
 
+import hashlib
+import json
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,12 +14,14 @@ from typing import TYPE_CHECKING
 from embedge.bundle.files import delete_existing
 from embedge.bundle.manifest import FUSED, GRAPHS, PRECISIONS, Precision
 from embedge_export.checkpoint.read import Checkpoint
+from embedge_export.code_version import code_version
 from embedge_export.graph.write import write_pieces
 from embedge_export.job import TRACED, ExportJob
 from embedge_export.steps import step
 
 if TYPE_CHECKING:
     from embedge_export.graph.piece import Piece
+    from embedge_export.int8.saved_pieces import SavedPieces
     from embedge_export.int8.text_states import TextStates
 
 Builders = Mapping[Precision, Callable[[], Iterable["Piece"]]]
@@ -77,9 +82,41 @@ def _int8_pieces(job: ExportJob, scratch: Path) -> Iterator["Piece"]:
     from embedge_export.graph.encoder import build_pieces
     from embedge_export.int8.by_layer import quantise_by_layer
 
-    states = _calibration_states(job, scratch)
-    first_token = _reads_first_token_only(job.checkpoint)
-    yield from quantise_by_layer(build_pieces(job.checkpoint), states, first_token=first_token)
+    checkpoint = job.checkpoint
+    yield from quantise_by_layer(
+        build_pieces(checkpoint),
+        _calibration_states(job, scratch),
+        _saved_pieces(job),
+        layers=checkpoint.config["num_hidden_layers"],
+        first_token=_reads_first_token_only(checkpoint),
+    )
+
+
+def _saved_pieces(job: ExportJob) -> "SavedPieces":
+    """Return the finished int8 pieces of a job, which an export that was stopped left beside its destination."""
+    from embedge_export.int8.saved_pieces import SavedPieces
+
+    checkpoint, calibration = job.checkpoint, job.calibration
+    made_from = {
+        "checkpoint": checkpoint.sha256,
+        "max_tokens": checkpoint.max_tokens,
+        "truncation_side": checkpoint.truncation_side,
+        "first_token": _reads_first_token_only(checkpoint),
+        "calibration": (calibration.file, calibration.sha256) if calibration else None,
+        "code": code_version(),
+    }
+    key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+    return SavedPieces(_saved_folder(job.destination), key)
+
+
+def forget_saved_pieces(destination: Path) -> None:
+    """Delete the finished pieces that an export left beside its destination, if there are any."""
+    if _saved_folder(destination).exists():
+        shutil.rmtree(_saved_folder(destination))
+
+
+def _saved_folder(destination: Path) -> Path:
+    return destination.with_name(f".{destination.name}.layers")
 
 
 def _calibration_states(job: ExportJob, scratch: Path) -> "TextStates":

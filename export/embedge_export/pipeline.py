@@ -17,7 +17,7 @@ from embedge.progress import log_step
 from embedge_export.checkpoint.fetch import fetch
 from embedge_export.checkpoint.read import Checkpoint, read_checkpoint
 from embedge_export.checkpoint.recipe import load_recipe
-from embedge_export.convert import convert
+from embedge_export.convert import convert, forget_saved_pieces
 from embedge_export.existing import missing_precisions, reuse_recipe, side_files, was_made_from
 from embedge_export.job import (
     ExportJob,
@@ -202,6 +202,9 @@ def _make_bundle(job: ExportJob, *, extends: Bundle | None, replaces: Bundle | N
         bundle = read_back(written, load=job.precisions)
         if job.verify and job.precisions:
             bundle = reopen(write_manifest(folder, verify_export(job, bundle)))
+        if "int8" in job.precisions:
+            forget_saved_pieces(job.destination)
+        if job.verify and job.precisions:
             _check_quality(job, bundle)
     forget_kept(job.destination)
     log_step(f"{'bundle':<11}{job.destination}, {bundle.manifest.size / 1e6:.1f} MB")
