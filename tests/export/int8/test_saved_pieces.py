@@ -125,7 +125,7 @@ def test_an_export_with_other_calibration_texts_starts_again(
 ) -> None:
     texts = tmp_path / "texts" / "own.txt"
     texts.parent.mkdir()
-    texts.write_text("\n".join("the cat " * n for n in range(1, 41)))
+    texts.write_text("\n".join("the " * (n % 8 + 1) + "cat " * (n // 8 + 1) for n in range(40)))
     whole = export(checkpoint, tmp_path / "w" / "b", calibration=texts, verify=False)
     kill(checkpoint, tmp_path / "k" / "b", pieces=3)
     with caplog.at_level(logging.INFO, "embedge"):
