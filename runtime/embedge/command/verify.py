@@ -55,6 +55,10 @@ def _compare(bundle: Bundle, checkpoint: str | None) -> None:
             click.echo(f"{precision}: no reference here; measured at the export: {describe_quality(recorded)}")
         else:
             click.echo(f"{precision}: no reference here and none at the export; vectors not compared")
+        for miss in bundle.manifest.precisions[precision].below_floor:
+            what = "" if miss.output in ("vectors", "scores") else f"{miss.output} "
+            floor = f"{miss.floor_mean:.7g} mean and {miss.floor_minimum:.7g} min"
+            click.echo(f"{precision}: {what}below its floor, {floor}, and accepted at the export")
     _compare_fused(bundle)
 
 
