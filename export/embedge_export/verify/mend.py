@@ -78,9 +78,9 @@ def _fraction(misses: Sequence[BelowFloor]) -> float:
     """Return the share of the error that has to go, so that every figure reaches its floor with the margin."""
     figures = [(miss.mean, miss.floor_mean) for miss in misses]
     figures += [(miss.minimum, miss.floor_minimum) for miss in misses]
-    shares = [1 - _MARGIN * (1 - floor) / (1 - figure) for figure, floor in figures if figure < 1]
-    # A figure that is no number cannot be mended; all layers are tried then.
-    return max(shares, default=1.0) if np.isfinite(shares).all() else 1.0
+    if not np.isfinite(figures).all():  # all layers are tried then
+        return 1.0
+    return max(1 - _MARGIN * (1 - floor) / (1 - figure) for figure, floor in figures if figure < 1)
 
 
 def _with_new_graph(bundle: Bundle, mending: Mending) -> Bundle:
