@@ -8,7 +8,7 @@ from pathlib import Path
 
 from embedge.bundle.cache_paths import cache_home
 from embedge.bundle.directory import Bundle
-from embedge.bundle.manifest import FUSED, GRAPHS, ExporterName, Precision
+from embedge.bundle.manifest import ExporterName, Precision
 from embedge.bundle.paths import expand, resolve_links
 from embedge.bundle.staging import existing_bundle, lock_destination, report_write_errors, staging
 from embedge.errors import BundleError, QualityError
@@ -17,9 +17,8 @@ from embedge.progress import log_step
 from embedge_export.checkpoint.fetch import fetch
 from embedge_export.checkpoint.read import Checkpoint, read_checkpoint
 from embedge_export.checkpoint.recipe import load_recipe
-from embedge_export.convert import convert, write_fused_graph
+from embedge_export.convert import convert, forget_saved_pieces
 from embedge_export.existing import missing_precisions, reuse_recipe, side_files, was_made_from
-from embedge_export.graph.write import write_graph
 from embedge_export.job import (
     ExportJob,
     cache_destination,
@@ -195,16 +194,17 @@ def _make_bundle(job: ExportJob, *, extends: Bundle | None, replaces: Bundle | N
         check_same_outputs(extends, manifest, job)
     with staging(job.destination, extends=extends, replaces=replaces) as (folder, scratch):
         write_side_files(job.checkpoint, folder)
-        for precision, model in convert(job, scratch) if job.precisions else ():
-            write_graph(model, folder / GRAPHS[precision])
-            if precision in FUSED:
-                write_fused_graph(job, folder, precision)
+        if job.precisions:
+            convert(job, folder, scratch)
         records = {**(extends.manifest.precisions if extends else {}), **manifest.precisions}
         name_graphs(job.checkpoint, folder, [record.file for record in records.values()])
         written = write_manifest(folder, add_files(manifest, folder, extends))
         bundle = read_back(written, load=job.precisions)
         if job.verify and job.precisions:
             bundle = reopen(write_manifest(folder, verify_export(job, bundle)))
+        if "int8" in job.precisions:
+            forget_saved_pieces(job.destination)
+        if job.verify and job.precisions:
             _check_quality(job, bundle)
     forget_kept(job.destination)
     log_step(f"{'bundle':<11}{job.destination}, {bundle.manifest.size / 1e6:.1f} MB")

@@ -22,7 +22,7 @@ LAYERS: Mapping[str, Sequence[Sequence[str]]] = {
         ("embedge", "__main__", "serverless"),
     ),
     "embedge_export": (
-        ("errors", "extras", "steps", "data"),
+        ("errors", "extras", "steps", "data", "code_version"),
         ("checkpoint",),
         ("graph",),
         ("int8", "optimum"),
