@@ -26,8 +26,8 @@ from embedge_export.verify.padded_batches import Ids, token_ids
 _OF_ROWS = 0.74
 _MARGIN = 0.9  # a mended graph should have at most this share of the error that its floor allows
 _STEPS = (1.0, 1.5)  # what is tried, as multiples of the estimate; then all layers
-_PROBES = 8  # texts
-_PROBE_TOKENS = 24  # of each, at most
+_PROBES = 6  # texts
+_PROBE_TOKENS = 16  # of each, at most
 
 
 def mend(
