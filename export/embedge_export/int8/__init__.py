@@ -3,4 +3,7 @@
 Where to start reading: ``embedge_export.convert`` calls ``calibrate``, ``smooth`` and ``quantise`` in this order.
 ``quantise`` uses ``gptq`` for weights, ``activation_scale`` for rows, and ``attention_operator``. Then ``write_fused``
 writes the same graph with the operators of embedge-kernels, whose nodes come from ``fuse``.
+
+``mend_shares`` measures which layers of an int8 graph cause the most error, and ``mend_rows`` gives them rows of 16
+bits.
 """

@@ -26,8 +26,8 @@ from embedge_export.verify.padded_batches import Ids, token_ids
 _OF_ROWS = 0.74
 _MARGIN = 0.9  # a mended graph should have at most this share of the error that its floor allows
 _STEPS = (1.0, 1.5)  # what is tried, as multiples of the estimate; then all layers
-_PROBES = 8  # texts
-_PROBE_TOKENS = 24  # of each, at most
+_PROBES = 6  # texts
+_PROBE_TOKENS = 16  # of each, at most
 
 
 def mend(
@@ -78,9 +78,9 @@ def _fraction(misses: Sequence[BelowFloor]) -> float:
     """Return the share of the error that has to go, so that every figure reaches its floor with the margin."""
     figures = [(miss.mean, miss.floor_mean) for miss in misses]
     figures += [(miss.minimum, miss.floor_minimum) for miss in misses]
-    shares = [1 - _MARGIN * (1 - floor) / (1 - figure) for figure, floor in figures if figure < 1]
-    # A figure that is no number cannot be mended; all layers are tried then.
-    return max(shares, default=1.0) if np.isfinite(shares).all() else 1.0
+    if not np.isfinite(figures).all():  # all layers are tried then
+        return 1.0
+    return max(1 - _MARGIN * (1 - floor) / (1 - figure) for figure, floor in figures if figure < 1)
 
 
 def _with_new_graph(bundle: Bundle, mending: Mending) -> Bundle:

@@ -70,6 +70,12 @@ class _Layer:
     def get(self, name: str, *shape: int) -> Array:
         return self._tensors.get(f"{self._at}.{name}", *shape)
 
+    def rows(self, name: str, size: int, width: int, numbers: Ids) -> Array:
+        """Return some rows of a table [size, width], which is read in slices."""
+        used, places = np.unique(numbers, return_inverse=True)
+        found: Array = self._tensors.table(f"{self._at}.{name}", size, width).rows(used)
+        return found[places]
+
     def linear(self, name: str, inputs: int, outputs: int) -> Callable[[Array], Array]:
         """Return the function ``rows @ weight.T + bias``."""
         weight, bias = self.get(f"{name}.weight", outputs, inputs), self.get(f"{name}.bias", outputs)
@@ -87,8 +93,8 @@ class _Layer:
 def _embed(layer: _Layer, config: EncoderConfig, ids: Sequence[Ids]) -> Array:
     """Word, position and token type 0 embeddings of all tokens: their normalised sum, [tokens, hidden]."""
     places = np.concatenate([_positions(text, config.pad_token_id) for text in ids])
-    total = layer.get("word_embeddings.weight", config.vocabulary, config.hidden)[np.concatenate(ids)]
-    total += layer.get("position_embeddings.weight", config.positions, config.hidden)[places]
+    total = layer.rows("word_embeddings.weight", config.vocabulary, config.hidden, np.concatenate(ids))
+    total += layer.rows("position_embeddings.weight", config.positions, config.hidden, places)
     total += layer.get("token_type_embeddings.weight", config.token_types, config.hidden)[0]
     return layer.normalise("LayerNorm", total, config.epsilon)
 
