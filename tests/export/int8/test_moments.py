@@ -21,7 +21,7 @@ def test_the_statistics_are_numpys_in_any_batches(rows: int, columns: int) -> No
     exact = values.astype(np.float64)
     np.testing.assert_allclose(found.mean, exact.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(found.covariance, np.atleast_2d(np.cov(exact.T, bias=True)), atol=2e-4)
-    np.testing.assert_array_equal(found.covariance, found.covariance.T)
+    np.testing.assert_allclose(found.covariance, found.covariance.T, atol=1e-5)
     np.testing.assert_array_equal(found.rows, values[::stride])
     np.testing.assert_array_equal(found.lowest, values.min(axis=0))
     np.testing.assert_array_equal(found.highest, far[0])
