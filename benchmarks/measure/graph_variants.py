@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from embedge_export.graph.builder import CONTRIB
-from embedge_export.int8.quantise import inputs_of
+from embedge_export.graph.linear import inputs_of
 
 Ids = NDArray[np.int64]
 _PRODUCT = "MatMulIntegerToFloat"

@@ -61,7 +61,7 @@ def build(bench: "Workbench", variant: str) -> None:
     from bge_m3_lite.quantize import quantize
 
     from benchmarks.peers.sentence_piece import write_sentence_piece
-    from embedge_export.optimum.trace import quiet
+    from embedge_export.optimum.load import quiet
 
     write_sentence_piece(bench.tokenizer(), folder / "sentencepiece.bpe.model")
     with quiet():

@@ -22,7 +22,7 @@ def build(bench: "Workbench", variant: str) -> None:
     """Convert the checkpoint; ``variant`` is a quantisation of CTranslate2, such as ``int8``."""
     from ctranslate2.converters import TransformersConverter
 
-    from embedge_export.optimum.trace import quiet
+    from embedge_export.optimum.load import quiet
 
     quantisation = variant.removesuffix(TUNED)
     folder = bench.folder / f"ctranslate2-{quantisation}"

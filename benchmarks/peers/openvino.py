@@ -28,7 +28,7 @@ def build(bench: "Workbench", variant: str) -> None:
     """Quantise: ``int8`` has int8 weights and activations, ``int8-weights`` int8 weights and float32 arithmetic."""
     import nncf
 
-    from embedge_export.optimum.trace import quiet
+    from embedge_export.optimum.load import quiet
 
     kind = _kind(variant)
     if _AUTO in variant:

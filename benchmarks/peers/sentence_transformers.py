@@ -44,7 +44,7 @@ def build(bench: "Workbench", variant: str) -> None:
     ``export_dynamic_quantized_onnx_model``. ``openvino-int8`` is the graph of the row openvino-int8: NNCF quantises it
     as ``export_static_quantized_openvino_model`` does, with the same calibration texts.
     """
-    from embedge_export.optimum.trace import quiet
+    from embedge_export.optimum.load import quiet
 
     folder = bench.repository()
     with quiet():

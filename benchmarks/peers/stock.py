@@ -37,7 +37,7 @@ def quantised(bench: "Workbench", variant: str) -> Path:
     """The file of the quantised graph, which is written if it does not exist."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    from embedge_export.optimum.trace import quiet
+    from embedge_export.optimum.load import quiet
 
     path = bench.folder / f"stock-{variant}.onnx"
     if not path.is_file():

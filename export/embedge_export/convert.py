@@ -1,36 +1,44 @@
-"""Turns a checkpoint into one graph for each precision.
+"""Turns a checkpoint into one graph for each precision, and writes it.
 
-The native exporter builds a float32 graph, and for int8 calibrates, smooths and quantises it. The optimum exporter
-traces the model in PyTorch.
+The native exporter builds a float32 graph piece by piece, and for int8 calibrates, smooths and quantises each. The
+optimum exporter traces the model in PyTorch.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embedge.bundle.files import delete_existing
 from embedge.bundle.manifest import FUSED, GRAPHS, PRECISIONS, Precision
 from embedge_export.checkpoint.read import Checkpoint
-from embedge_export.extras import has_optimum_extra
-from embedge_export.graph.write import write_graph
-from embedge_export.job import OWN_REFERENCE, TRACED, ExportJob
+from embedge_export.code_version import code_version
+from embedge_export.graph.write import write_pieces
+from embedge_export.job import TRACED, ExportJob
 from embedge_export.steps import step
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    from embedge_export.graph.piece import Piece
+    from embedge_export.int8.saved_pieces import SavedPieces
+    from embedge_export.int8.text_states import TextStates
 
-    from embedge_export.int8.calibrate import Activations
+Builders = Mapping[Precision, Callable[[], Iterable["Piece"]]]
 
 
-def convert(job: ExportJob, scratch: Path) -> Iterator[tuple[Precision, "ModelProto"]]:
-    """Yield a graph for each precision of the job. All of them start from one float32 graph.
+def convert(job: ExportJob, folder: Path, scratch: Path) -> None:
+    """Write a graph for each precision of the job, and its fused graph if it has one, into a bundle's folder.
 
-    The reference graph, which ``verify`` needs later, goes to ``scratch``.
+    ``scratch`` is a folder for files that nobody needs later.
     """
     builders = _native_builders(job, scratch) if job.exporter == "native" else _traced_builders(job, scratch)
     for precision in job.precisions:
-        yield precision, builders[precision]()
+        with step(precision) as note:
+            size = write_pieces(builders[precision](), folder / GRAPHS[precision])
+            note(f"{size / 1e6:.1f} MB")
+        if precision in FUSED:
+            write_fused_graph(job, folder, precision)
 
 
 def write_fused_graph(job: ExportJob, folder: Path, precision: Precision) -> None:
@@ -48,63 +56,88 @@ def write_fused_graph(job: ExportJob, folder: Path, precision: Precision) -> Non
         note(f"no fused graph: {reason}" if reason else f"{path.stat().st_size / 1e3:.0f} kB")
 
 
-def _native_builders(job: ExportJob, scratch: Path) -> Mapping[Precision, Callable[[], "ModelProto"]]:
-    from embedge_export.graph.encoder import build_graph
-    from embedge_export.graph.float16 import to_float16
-    from embedge_export.graph.prune import prune_to_first_token
+def _native_builders(job: ExportJob, scratch: Path) -> Builders:
+    from embedge_export.graph.encoder import build_pieces, check_tensors
+    from embedge_export.graph.float16 import piece_to_float16
+    from embedge_export.graph.prune import prune_piece
 
     checkpoint = job.checkpoint
-    trim = prune_to_first_token if _reads_first_token_only(checkpoint) else _unchanged
     with step("graph") as note:
-        model = build_graph(checkpoint)
+        check_tensors(checkpoint)
         note(f"{checkpoint.config['num_hidden_layers']} layers, hidden {checkpoint.config['hidden_size']}")
-    if job.verify and not has_optimum_extra():
-        write_graph(model, scratch / OWN_REFERENCE)
+
+    def float32() -> Iterator["Piece"]:
+        pieces = build_pieces(checkpoint)
+        return map(prune_piece, pieces) if _reads_first_token_only(checkpoint) else pieces
+
     return {
-        "fp32": partial(_build_logged, "fp32", lambda: trim(model)),
-        "fp16": partial(_build_logged, "fp16", lambda: to_float16(trim(model))),
-        "int8": partial(_build_int8, job, model, scratch),
+        "fp32": float32,
+        "fp16": lambda: map(piece_to_float16, float32()),
+        "int8": lambda: _int8_pieces(job, scratch),
     }
 
 
-def _build_int8(job: ExportJob, model: "ModelProto", scratch: Path) -> "ModelProto":
-    """Quantise the float32 graph to int8; its scales are fitted to the calibration texts."""
-    from embedge_export.graph.prune import prune_to_first_token, with_split_layers
-    from embedge_export.int8.quantise import quantise
-    from embedge_export.int8.smooth import smooth
+def _int8_pieces(job: ExportJob, scratch: Path) -> Iterator["Piece"]:
+    """Yield the pieces of the int8 graph; its scales are fitted to the calibration texts."""
+    from embedge_export.graph.encoder import build_pieces
+    from embedge_export.int8.by_layer import quantise_by_layer
 
-    activations = _calibrate(job, model, scratch)
-    with step("smooth") as note:
-        smoothed, activations = smooth(model, activations)
-        note("activations into weights")
-    if _reads_first_token_only(job.checkpoint):
-        smoothed, activations = prune_to_first_token(smoothed), with_split_layers(activations)
-    return _build_logged("int8", partial(quantise, smoothed, activations))
+    checkpoint = job.checkpoint
+    yield from quantise_by_layer(
+        build_pieces(checkpoint),
+        _calibration_states(job, scratch),
+        _saved_pieces(job),
+        layers=checkpoint.config["num_hidden_layers"],
+        first_token=_reads_first_token_only(checkpoint),
+    )
 
 
-def _calibrate(job: ExportJob, model: "ModelProto", scratch: Path) -> Mapping[str, "Activations"]:
-    """Record the input of every linear layer on the calibration texts.
+def _saved_pieces(job: ExportJob) -> "SavedPieces":
+    """Return the finished int8 pieces of a job, which an export that was stopped left beside its destination."""
+    from embedge_export.int8.saved_pieces import SavedPieces
+
+    checkpoint, calibration = job.checkpoint, job.calibration
+    made_from = {
+        "checkpoint": checkpoint.sha256,
+        "max_tokens": checkpoint.max_tokens,
+        "truncation_side": checkpoint.truncation_side,
+        "first_token": _reads_first_token_only(checkpoint),
+        "calibration": (calibration.file, calibration.sha256) if calibration else None,
+        "code": code_version(),
+    }
+    key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+    return SavedPieces(_saved_folder(job.destination), key)
+
+
+def forget_saved_pieces(destination: Path) -> None:
+    """Delete the finished pieces that an export left beside its destination, if there are any."""
+    if _saved_folder(destination).exists():
+        shutil.rmtree(_saved_folder(destination))
+
+
+def _saved_folder(destination: Path) -> Path:
+    return destination.with_name(f".{destination.name}.layers")
+
+
+def _calibration_states(job: ExportJob, scratch: Path) -> "TextStates":
+    """Return the calibration texts, ready for the first piece of the graph.
 
     The user's own texts may be few or of one kind, so the exporter's texts widen the range of each channel.
     """
     from embedge_export.bundle_files import write_tokenizer
-    from embedge_export.int8.calibrate import calibrate
+    from embedge_export.int8.calibrate import text_states
     from embedge_export.int8.calibration_texts import MIN_TEXTS, calibration_texts
 
     checkpoint = job.checkpoint
     has_user_texts = job.calibration is not None and job.calibration.file is not None
-    with step("calibrate") as note:
-        activations = calibrate(
-            model,
-            job.calibration_texts,
-            tokenizer=write_tokenizer(checkpoint, scratch),
-            max_tokens=checkpoint.max_tokens,
-            truncation_side=checkpoint.truncation_side,
-            min_distinct=MIN_TEXTS if has_user_texts else 1,
-            range_texts=calibration_texts()[0] if has_user_texts else (),
-        )
-        note(f"{len(job.calibration_texts)} texts")
-    return activations
+    return text_states(
+        job.calibration_texts,
+        tokenizer=write_tokenizer(checkpoint, scratch),
+        max_tokens=checkpoint.max_tokens,
+        truncation_side=checkpoint.truncation_side,
+        min_distinct=MIN_TEXTS if has_user_texts else 1,
+        range_texts=calibration_texts()[0] if has_user_texts else (),
+    )
 
 
 def _reads_first_token_only(checkpoint: Checkpoint) -> bool:
@@ -113,23 +146,16 @@ def _reads_first_token_only(checkpoint: Checkpoint) -> bool:
     return checkpoint.pooling == "cls" and heads == (None, None)
 
 
-def _unchanged(model: "ModelProto") -> "ModelProto":
-    return model
-
-
-def _traced_builders(job: ExportJob, scratch: Path) -> Mapping[Precision, Callable[[], "ModelProto"]]:
+def _traced_builders(job: ExportJob, scratch: Path) -> Builders:
+    from embedge_export.graph.piece import whole
     from embedge_export.optimum.trace import trace
     from embedge_export.optimum.traced_graph import convert_traced, fuse_traced
 
     with step("trace") as note:
         model = fuse_traced(trace(job.checkpoint, scratch / TRACED), job.checkpoint)
         note(f"{len(model.graph.node)} nodes after fusion")
-    return {name: partial(_build_logged, name, partial(convert_traced, model, precision=name)) for name in PRECISIONS}
 
+    def builder(precision: Precision) -> Callable[[], Iterable["Piece"]]:
+        return lambda: [whole(convert_traced(model, precision))]
 
-def _build_logged(precision: Precision, build: Callable[[], "ModelProto"]) -> "ModelProto":
-    """Build a graph, and log its size and the time it took."""
-    with step(precision) as note:
-        model = build()
-        note(f"{sum(len(tensor.raw_data) for tensor in model.graph.initializer) / 1e6:.1f} MB")
-    return model
+    return {precision: builder(precision) for precision in PRECISIONS}

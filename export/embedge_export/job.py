@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -15,10 +16,7 @@ from embedge_export.checkpoint.read import Checkpoint
 from embedge_export.extras import require_export_extra, require_optimum_extra
 from embedge_export.int8.calibration_texts import calibration_texts
 
-# Names in the scratch folder: the folder of optimum's traced graph, and the native float32 graph. ``verify`` compares
-# with one of them.
-TRACED = "traced"
-OWN_REFERENCE = "fp32.onnx"
+TRACED = "traced"  # the folder of optimum's traced graph in the scratch folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +31,8 @@ class ExportJob:
         calibration: the record of the texts that int8 is fitted to; None if the exporter does not calibrate.
         calibration_texts: these texts.
         verify: whether graphs are compared with their reference.
+        accept_quality: whether to write the bundle even if its quality is below its floor.
+        command: the command that repeats this export.
     """
 
     checkpoint: Checkpoint
@@ -42,6 +42,34 @@ class ExportJob:
     calibration: Calibration | None
     calibration_texts: tuple[str, ...]
     verify: bool
+    accept_quality: bool = False
+    command: str = "embedge export"
+
+
+def command_of(
+    source: str | PathLike[str],
+    output: str | PathLike[str] | None,
+    *,
+    precisions: Sequence[str],
+    exporter: str,
+    force: bool,
+    like: str | None,
+    calibration: str | PathLike[str] | None,
+) -> str:
+    """Return the command of an export with these options, which are those of ``export``.
+
+    >>> options = {"exporter": "native", "force": False, "like": None, "calibration": None}
+    >>> command_of("my model", "b", precisions=["int8", "fp32"], **options)
+    "embedge export 'my model' -o b --precision int8 --precision fp32"
+    """
+    words = ["embedge", "export", os.fspath(source)]
+    named = (("-o", output), ("--like", like), ("--calibration", calibration))
+    words += [word for option, value in named if value is not None for word in (option, os.fspath(value))]
+    if list(precisions) != ["int8"]:
+        words += [word for precision in precisions for word in ("--precision", precision)]
+    words += ["--exporter", exporter] if exporter != "native" else []
+    words += ["--force"] if force else []
+    return shlex.join(words)
 
 
 def check_types(*, source: object, output: object, like: object, cache_dir: object) -> None:
@@ -76,6 +104,14 @@ def check_choices(precisions: Sequence[str], exporter: str, calibration: str | P
         raise CheckpointError(
             f"this export does not use --calibration {calibration}: only int8 of the native exporter does; leave "
             "--calibration out, or export --precision int8"
+        )
+
+
+def check_acceptance(*, verify: bool, accept_quality: bool) -> None:
+    """Raise CheckpointError if a quality is accepted that nobody measures."""
+    if accept_quality and not verify:
+        raise CheckpointError(
+            "--accept-quality accepts what is measured, and --no-verify measures nothing; leave one of them out"
         )
 
 

@@ -8,19 +8,27 @@ from pathlib import Path
 
 from embedge.bundle.cache_paths import cache_home
 from embedge.bundle.directory import Bundle
-from embedge.bundle.manifest import FUSED, GRAPHS, ExporterName, Precision
+from embedge.bundle.manifest import ExporterName, Precision
 from embedge.bundle.paths import expand, resolve_links
 from embedge.bundle.staging import existing_bundle, lock_destination, report_write_errors, staging
-from embedge.errors import BundleError
+from embedge.errors import BundleError, QualityError
 from embedge.inference.errstate import own_errstate
 from embedge.progress import log_step
 from embedge_export.checkpoint.fetch import fetch
 from embedge_export.checkpoint.read import Checkpoint, read_checkpoint
 from embedge_export.checkpoint.recipe import load_recipe
-from embedge_export.convert import convert, write_fused_graph
+from embedge_export.convert import convert, forget_saved_pieces
 from embedge_export.existing import missing_precisions, reuse_recipe, side_files, was_made_from
-from embedge_export.graph.write import write_graph
-from embedge_export.job import ExportJob, cache_destination, check_choices, check_types, load_calibration
+from embedge_export.job import (
+    ExportJob,
+    cache_destination,
+    check_acceptance,
+    check_choices,
+    check_types,
+    command_of,
+    load_calibration,
+)
+from embedge_export.kept import find_kept, forget_kept, keep, take_kept
 from embedge_export.new_manifest import add_files, check_same_outputs, new_manifest
 from embedge_export.steps import step
 
@@ -32,6 +40,7 @@ def export(
     precisions: Sequence[Precision] = ("int8",),
     exporter: ExporterName = "native",
     verify: bool = True,
+    accept_quality: bool = False,
     force: bool = False,
     like: str | None = None,
     calibration: str | PathLike[str] | None = None,
@@ -63,7 +72,10 @@ def export(
             already has is left as it is.
         exporter: ``"native"`` builds a fused graph and knows the BERT and RoBERTa architectures. ``"optimum"`` traces
             the model in PyTorch; use it for other architectures.
-        verify: compare each graph with its reference, and fail if it is too far from it.
+        verify: compare each graph with its reference, and fail if it is too far from it. An int8 graph that is too far
+            is mended first.
+        accept_quality: do not fail if a graph is too far from its reference. The bundle records it. If an export has
+            just failed for this reason, the bundle that it kept is taken, and nothing is computed again.
         force: make the precisions again even if the bundle has them, and replace a bundle of another checkpoint.
         like: the recipe that your checkpoint was fine-tuned from. The pooling, prompts and length that the
             checkpoint's files do not state come from it.
@@ -79,13 +91,14 @@ def export(
 
     Raises:
         CheckpointError: the checkpoint cannot be found, read or exported, or an option has the wrong type or value.
-        QualityError: a graph is too far from its reference.
+        QualityError: a graph is too far from its reference. The message names the command that takes it all the same.
         BundleError: the destination is not a bundle or cannot be written, or the new bundle cannot be read back.
         InputValueError: a precision is unknown, or the calibration file cannot be read, or has too few texts.
         MissingExtraError: a package that the exporter needs is not installed.
     """
     check_types(source=source, output=output, like=like, cache_dir=cache_dir)
     check_choices(precisions, exporter, calibration)
+    check_acceptance(verify=verify, accept_quality=accept_quality)
     record, texts = load_calibration(exporter, calibration)
     cache = cache_home(cache_dir)
     with step("checkpoint") as note:
@@ -100,6 +113,16 @@ def export(
         calibration=record,
         calibration_texts=texts,
         verify=verify,
+        accept_quality=accept_quality,
+        command=command_of(
+            source,
+            output,
+            precisions=precisions,
+            exporter=exporter,
+            force=force,
+            like=like,
+            calibration=calibration,
+        ),
     )
     return _export_locked(job, force=force)
 
@@ -125,13 +148,16 @@ def _export_locked(job: ExportJob, *, force: bool) -> Bundle:
                 return existing
         with lock_destination(destination):
             existing = existing_bundle(destination)  # again: another export may have ended in the meantime
-            if existing is None:
-                return _make_bundle(job, extends=None, replaces=None)
-            job = reuse_recipe(existing, job)
-            remaining = _remaining_job(existing, job, force=force)
+            if existing is not None:
+                job = reuse_recipe(existing, job)
+            remaining = job if existing is None else _remaining_job(existing, job, force=force)
             if remaining is None:
+                assert existing is not None
                 return existing
-            same = was_made_from(existing, remaining.checkpoint)
+            if remaining.accept_quality and (kept := find_kept(remaining, existing)):
+                log_step(f"{'bundle':<11}{destination}, as the last export kept it; its quality is below its floor")
+                return take_kept(kept, destination)
+            same = existing is not None and was_made_from(existing, remaining.checkpoint)
             return _make_bundle(remaining, extends=existing if same else None, replaces=None if same else existing)
 
 
@@ -168,15 +194,33 @@ def _make_bundle(job: ExportJob, *, extends: Bundle | None, replaces: Bundle | N
         check_same_outputs(extends, manifest, job)
     with staging(job.destination, extends=extends, replaces=replaces) as (folder, scratch):
         write_side_files(job.checkpoint, folder)
-        for precision, model in convert(job, scratch) if job.precisions else ():
-            write_graph(model, folder / GRAPHS[precision])
-            if precision in FUSED:
-                write_fused_graph(job, folder, precision)
+        if job.precisions:
+            convert(job, folder, scratch)
         records = {**(extends.manifest.precisions if extends else {}), **manifest.precisions}
         name_graphs(job.checkpoint, folder, [record.file for record in records.values()])
         written = write_manifest(folder, add_files(manifest, folder, extends))
         bundle = read_back(written, load=job.precisions)
         if job.verify and job.precisions:
-            bundle = reopen(write_manifest(folder, verify_export(job, bundle, scratch)))
+            bundle = reopen(write_manifest(folder, verify_export(job, bundle)))
+        if "int8" in job.precisions:
+            forget_saved_pieces(job.destination)
+        if job.verify and job.precisions:
+            _check_quality(job, bundle)
+    forget_kept(job.destination)
     log_step(f"{'bundle':<11}{job.destination}, {bundle.manifest.size / 1e6:.1f} MB")
     return Bundle(job.destination, bundle.manifest)
+
+
+def _check_quality(job: ExportJob, bundle: Bundle) -> None:
+    """Raise QualityError if a graph is below its floor and nobody accepts that; the bundle is kept for the next try."""
+    from embedge_export.verify.floors import explain_below_floor
+
+    facts, remedy = explain_below_floor(bundle.manifest, job.precisions)
+    if facts and job.accept_quality:
+        log_step(f"{'accepted':<11}{'; '.join(facts)}")
+    elif facts:
+        kept = keep(bundle.path, job.destination)
+        raise QualityError(
+            f"{', and '.join(facts)}; run `{job.command} --accept-quality` to use the bundle as it is (it is kept in "
+            f"{kept}), or {remedy}"
+        )

@@ -14,21 +14,23 @@ _DELAY = 1.0  # seconds before the bar appears
 
 @contextmanager
 def progress(
-    total: int | None, show: bool | None, *, unit: Literal["text", "B"] = "text"
+    total: int | None, show: bool | None, *, unit: Literal["text", "B", "layer"] = "text"
 ) -> Iterator[Callable[[int], object]]:
     """Show a progress bar on stderr, and yield the function that advances it, which any thread may call.
 
     If stderr is closed, full or missing (as in a desktop app), the work goes on without the bar.
 
     Args:
-        total: how many texts or bytes there are; None if unknown.
-        show: whether to show the bar; None shows it if stderr is a terminal and the total is unknown or at least 64.
+        total: how many texts, bytes or layers there are; None if unknown.
+        show: whether to show the bar; None shows it if stderr is a terminal and the total is unknown or at least 64
+            texts or bytes.
         unit: what is counted.
 
     Raises:
         MissingExtraError: ``show`` is True, and tqdm is not installed. If nobody asked, the work goes on without a bar.
     """
-    wanted = show or (show is None and (total is None or total >= _MANY_TEXTS) and is_terminal(sys.stderr))
+    is_long = unit == "layer" or total is None or total >= _MANY_TEXTS
+    wanted = show or (show is None and is_long and is_terminal(sys.stderr))
     if not wanted or sys.stderr is None:
         yield lambda count: None
         return

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from embedge_export.checkpoint.fetch import fetch
 from embedge_export.errors import translate_errors
 from embedge_export.graph import write as graph_file
 from embedge_export.graph.cpu_session import CpuSession
+from embedge_export.graph.piece import Piece
 from embedge_export.graph.write import write_graph
 from embedge_export.int8.calibrate import calibrate
 from embedge_export.int8.calibration_texts import calibration_texts
@@ -158,7 +160,7 @@ def test_a_file_that_is_not_what_was_written_replaces_nothing(
     import embedge_export.bundle_files as written
 
     bundle = export(tiny_checkpoint, tmp_path / "b", verify=False)
-    before, write, graph = contents(bundle.path), written.write_manifest, graph_file.write_graph
+    before, write, graph = contents(bundle.path), written.write_manifest, graph_file.write_pieces
 
     def lose(folder: Path, manifest: Any) -> Bundle:
         found = write(folder, manifest)
@@ -169,13 +171,14 @@ def test_a_file_that_is_not_what_was_written_replaces_nothing(
             (folder / damage).write_bytes(text[:-1] + bytes([text[-1] ^ 1]))
         return found
 
-    def other(model: ModelProto, path: Path) -> None:
-        model.graph.node[0].op_type = "Unknown"
-        graph(model, path)
+    def other(pieces: Iterable[Piece], path: Path) -> int:
+        whole = list(pieces)
+        whole[0].model.graph.node[0].op_type = "Unknown"
+        return graph(whole, path)
 
     monkeypatch.setattr(written, "write_manifest", lose)
     if damage == "unknown":
-        monkeypatch.setattr("embedge_export.pipeline.write_graph", other)
+        monkeypatch.setattr("embedge_export.convert.write_pieces", other)
     with pytest.raises(BundleError, match="the new bundle cannot be used .* nothing was replaced"):
         export(tiny_checkpoint, tmp_path / "b", force=True, verify=False)
     assert contents(bundle.path) == before

@@ -101,7 +101,7 @@ def test_a_graph_without_one_replaces_it(checkpoint: Path, tmp_path: Path, monke
     folder, real = tmp_path / "b", convert.write_fused_graph
     export(checkpoint, folder, verify=False)
     assert FILE in Bundle.open(folder).manifest.files
-    traced = "embedge_export.pipeline.write_fused_graph"
+    traced = "embedge_export.convert.write_fused_graph"
     monkeypatch.setattr(traced, lambda job, *rest: real(replace(job, exporter="optimum"), *rest))
     again = export(checkpoint, folder, verify=False, force=True)
     assert again.fused_graph("int8") is None

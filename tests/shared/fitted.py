@@ -11,7 +11,8 @@ from onnx import ModelProto
 from embedge_export.checkpoint.fetch import fetch
 from embedge_export.checkpoint.read import Checkpoint, read_checkpoint
 from embedge_export.graph.encoder import build_graph
-from embedge_export.int8.calibrate import Activations, calibrate
+from embedge_export.int8.calibrate import calibrate
+from embedge_export.int8.moments import Activations
 
 Floats = NDArray[np.float32]
 TEXTS = ["the cat sat on the mat", "a dog ran far away", "how do i bake bread ?", "blue river stone", "cats running"]

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
 from embedge_export.graph.builder import Builder
-from embedge_export.int8.calibrate import Activations
+from embedge_export.int8.moments import Activations
 
 Floats = NDArray[np.float32]
 

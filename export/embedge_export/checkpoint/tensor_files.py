@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from embedge.errors import CheckpointError
 from embedge.inference.errstate import own_errstate
+from embedge_export.checkpoint.safetensors_file import SafeTensors
 from embedge_export.checkpoint.torch_file import PickledTensors
 
 # The types that weights are saved in. Integers are codes of a quantised model, which mean nothing without its scales.
@@ -44,25 +45,33 @@ def tensor_names(paths: Iterable[Path]) -> list[str]:
 
 def _open(path: Path) -> Any:
     import ml_dtypes  # noqa: F401  # registers bfloat16 with numpy
-    from safetensors import safe_open
 
     if path.suffix != ".safetensors":
         return PickledTensors(path)
     try:
-        return safe_open(path, framework="numpy")
+        return SafeTensors(path)
     except Exception as error:  # the system's, and safetensors' own
         raise CheckpointError(f"{path} cannot be read ({error}); download or copy the checkpoint again") from error
 
 
 @own_errstate  # a float64 that overflows float32 must not warn: the caller checks for infinity
-def read_float32(files: Mapping[str, Any], name: str, where: Path) -> NDArray[np.float32]:
-    """Return the tensor with this name in its file.
+def read_float32(
+    files: Mapping[str, Any], name: str, where: Path, rows: tuple[int, int] | None = None
+) -> NDArray[np.float32]:
+    """Return the tensor with this name in its file, or some of its rows.
+
+    Args:
+        files: the open file of each tensor.
+        name: the tensor's name.
+        where: the checkpoint's path, for messages.
+        rows: the first row, and the row after the last; None returns the whole tensor.
 
     Raises:
         CheckpointError: it cannot be read, or its type is not a float type.
     """
     try:
-        tensor = np.asarray(files[name].get_tensor(name))
+        file = files[name]
+        tensor = np.asarray(file.get_tensor(name) if rows is None else file.get_rows(name, *rows))
     except (CheckpointError, MemoryError):
         raise
     except Exception as error:  # safetensors' own, and numpy's for a type that it lacks, such as float8
@@ -72,4 +81,4 @@ def read_float32(files: Mapping[str, Any], name: str, where: Path) -> NDArray[np
             f"{where}: tensor {name} holds {tensor.dtype}, which is the type of a quantised model; export the model "
             "before quantisation, or save it as float32"
         )
-    return tensor.astype(np.float32)
+    return tensor.astype(np.float32, copy=False)

@@ -25,7 +25,7 @@ from embedge_export.errors import reason_of
 
 
 class PickledTensors:
-    """The tensors of one file, by name; a context manager with the methods of safetensors' ``safe_open``.
+    """The tensors of one file, by name; a context manager with the methods of ``SafeTensors``.
 
     Args:
         path: path of the file.
@@ -80,6 +80,14 @@ class PickledTensors:
     def keys(self) -> Iterable[str]:
         """Return the names of the tensors."""
         return self._tensors.keys()
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of the tensor with this name."""
+        return tuple(self._tensors[name].shape)
+
+    def get_rows(self, name: str, start: int, end: int) -> NDArray[Any]:
+        """Return some rows of the tensor with this name; its whole storage is read."""
+        return self.get_tensor(name)[start:end]
 
     def get_tensor(self, name: str) -> NDArray[Any]:
         """Read and return the tensor with this name; raise CheckpointError if its bytes are missing."""

@@ -24,6 +24,12 @@ from embedge_export.extras import require_export_extra
     "--verify/--no-verify", default=True, show_default=True, help="Compare the vectors with those of a reference."
 )
 @click.option(
+    "--accept-quality",
+    is_flag=True,
+    help="Write the bundle even if its quality is below the minimum; its manifest says so. Takes what the last export "
+    "kept for this reason, without computing it again.",
+)
+@click.option(
     "--force",
     is_flag=True,
     help="Export again what the bundle has, or replace a bundle of another checkpoint.",
@@ -47,6 +53,7 @@ def export(
     precisions: tuple[Precision, ...],
     exporter: ExporterName,
     verify: bool,
+    accept_quality: bool,
     force: bool,
     like: str | None,
     calibration: str | None,
@@ -75,6 +82,7 @@ def export(
         precisions=precisions,
         exporter=exporter,
         verify=verify,
+        accept_quality=accept_quality,
         force=force,
         like=like,
         calibration=calibration,

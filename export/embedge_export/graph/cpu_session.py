@@ -43,7 +43,7 @@ class CpuSession:
             )
         self._inputs = {tensor.name for tensor in self._session.get_inputs()}
 
-    def run(self, outputs: Sequence[str], feed: Mapping[str, NDArray[np.int64]]) -> list[NDArray[np.float32]]:
+    def run(self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
         """Run the graph, and return some of its outputs.
 
         Args:

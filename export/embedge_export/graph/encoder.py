@@ -15,6 +15,7 @@ The graph differs from a traced one in four points, each measured on ONNX Runtim
 The layers on top of the encoder are in ``heads``.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -22,78 +23,107 @@ from onnx import ModelProto
 
 from embedge.bundle.manifest import HIDDEN, SCORES, TOKEN_VECTORS, TOKEN_WEIGHTS
 from embedge_export.checkpoint.read import Checkpoint
+from embedge_export.checkpoint.table import Table
 from embedge_export.checkpoint.tensors import Tensors
 from embedge_export.graph.builder import CONTRIB, Builder
 from embedge_export.graph.encoder_config import ACTIVATIONS, EncoderConfig, read_encoder_config
 from embedge_export.graph.heads import add_multi_vector_head, add_reranker_head, add_sparse_head
+from embedge_export.graph.piece import Piece, join
 
 
 def build_graph(checkpoint: Checkpoint) -> ModelProto:
-    """Return the float32 graph of a checkpoint.
+    """Return the float32 graph of a checkpoint, with all weights in memory. See ``build_pieces``."""
+    return join(build_pieces(checkpoint))
 
-    Its inputs are ``input_ids`` and ``attention_mask``. Its output is ``last_hidden_state``, or ``logits`` for a
-    reranker. A sparse head adds ``token_weights``, and a multi-vector head ``token_vectors``.
+
+def check_tensors(checkpoint: Checkpoint) -> None:
+    """Check the names and shapes of all tensors that the graph needs, without reading them. See ``build_pieces``."""
+    for _ in build_pieces(checkpoint, has_data=False):
+        pass
+
+
+def build_pieces(checkpoint: Checkpoint, *, has_data: bool = True) -> Iterator[Piece]:
+    """Yield the pieces of a checkpoint's float32 graph. A piece's weights are read when it is its turn.
+
+    The graph's inputs are ``input_ids`` and ``attention_mask``. Its output is ``last_hidden_state``, or ``logits`` for
+    a reranker. A sparse head adds ``token_weights``, and a multi-vector head ``token_vectors``.
+
+    Args:
+        checkpoint: the checkpoint.
+        has_data: whether the constants have data; without, the weights are not read.
 
     Raises:
         CheckpointError: the architecture is not supported, or a tensor is missing, has the wrong shape, or is not used.
     """
     config = read_encoder_config(checkpoint)
-    with Tensors(checkpoint) as tensors:
-        encoder = _Encoder(config, tensors)
-        hidden = encoder.embeddings()
+    with Tensors(checkpoint, has_data=has_data) as tensors:
+        encoder = _Encoder(config, tensors, has_data=has_data)
+        total, tables = encoder.embeddings()
+        yield Piece(model=encoder.builder.take(inputs=Builder.inputs()), hidden=total, tables=tables)
+        norm = "embeddings.LayerNorm"
         for layer in range(config.layers):
-            hidden = encoder.layer(hidden, f"encoder.layer.{layer}")
-        return _finish(encoder, hidden, checkpoint)
+            at = f"encoder.layer.{layer}"
+            total, norm = encoder.layer(encoder.normalised(total, norm), at), f"{at}.output.LayerNorm"
+            yield Piece(model=encoder.builder.take(), hidden=total, is_last_layer=layer == config.layers - 1)
+        yield Piece(model=_finish(encoder, encoder.normalised(total, norm), checkpoint, has_data=has_data))
 
 
-def _finish(encoder: "_Encoder", hidden: str, checkpoint: Checkpoint) -> ModelProto:
-    """Return the model: with the heads that the checkpoint has, or with the hidden states alone."""
+def _finish(encoder: "_Encoder", hidden: str, checkpoint: Checkpoint, *, has_data: bool) -> ModelProto:
+    """Return the last piece: with the heads that the checkpoint has, or with the hidden states alone."""
     b, width = encoder.builder, encoder.config.hidden
     if checkpoint.task == "rerank":
         add_reranker_head(b, encoder.tensors, hidden, width=width)
-        return b.model({SCORES: ["batch", 1]})
+        return b.take(outputs={SCORES: ["batch", 1]})
     outputs: dict[str, list[str | int]] = {b.op("Identity", [hidden], name=HIDDEN): ["batch", "sequence", width]}
     if checkpoint.sparse_head is not None:
-        with Tensors(checkpoint, layer=checkpoint.sparse_head, prefix="sparse_linear.") as head:
+        layer = checkpoint.sparse_head
+        with Tensors(checkpoint, layer=layer, prefix="sparse_linear.", has_data=has_data) as head:
             add_sparse_head(b, head, hidden, width=width)
         outputs[TOKEN_WEIGHTS] = ["batch", "sequence"]
     if checkpoint.multi_vector_head is not None:
-        with Tensors(checkpoint, layer=checkpoint.multi_vector_head, prefix="colbert_linear.") as head:
+        layer = checkpoint.multi_vector_head
+        with Tensors(checkpoint, layer=layer, prefix="colbert_linear.", has_data=has_data) as head:
             add_multi_vector_head(b, head, hidden, width=width)
         outputs[TOKEN_VECTORS] = ["batch", "sequence", width]
-    return b.model(outputs)
+    return b.take(outputs=outputs)
 
 
 class _Encoder:
     """The blocks of one encoder. Each method adds the nodes of a block, and returns the name of its output."""
 
-    def __init__(self, config: EncoderConfig, tensors: Tensors) -> None:
+    def __init__(self, config: EncoderConfig, tensors: Tensors, *, has_data: bool) -> None:
         self.config = config
         self.tensors = tensors
-        self.builder = b = Builder()
+        self.builder = b = Builder(has_data=has_data)
         self._sequence = b.op("Shape", ["input_ids"], start=1, name="sequence")
         # MultiHeadAttention takes the mask as int32.
         self._mask = b.op("Cast", ["attention_mask"], to=b.INT32, name="mask")
         lowest = b.op("ReduceMin", ["attention_mask"], keepdims=0, name="lowest_mask")
         self._no_padding = b.op("Cast", [lowest], to=b.BOOL, name="no_padding")
 
-    def embeddings(self) -> str:
-        """Word, position and token type 0 embeddings: their sum, normalised (point 4)."""
+    def embeddings(self) -> tuple[str, dict[str, Table]]:
+        """Word, position and token type 0 embeddings (point 4): their sum, and the table of the words."""
         b, c, hidden = self.builder, self.config, self.config.hidden
-        words = self.tensors.get("embeddings.word_embeddings.weight", c.vocabulary, hidden)
+        words = self.tensors.table("embeddings.word_embeddings.weight", c.vocabulary, hidden)
         positions = self.tensors.get("embeddings.position_embeddings.weight", c.positions, hidden)
         types = self.tensors.get("embeddings.token_type_embeddings.weight", c.token_types, hidden)
         word = b.op("Gather", [b.constant("word_embeddings", words), "input_ids"], name="words")
         table = b.constant("position_embeddings", positions + types[0])
-        total = b.op("Add", [word, self._positions(table)], name="embedding_sum")
-        return self._normalisation(total, "embeddings.LayerNorm")
+        return b.op("Add", [word, self._positions(table)], name="embedding_sum"), {"word_embeddings": words}
 
     def layer(self, hidden: str, at: str) -> str:
-        """Attention and feed-forward; each is added to its input, and the sum is normalised (point 3)."""
+        """Attention and feed-forward; each is added to its input, and the first sum is normalised (point 3)."""
         attended = self._attention(hidden, f"{at}.attention")
-        hidden = self._residual(attended, hidden, f"{at}.attention.output.LayerNorm")
-        fed = self._feed_forward(hidden, at)
-        return self._residual(fed, hidden, f"{at}.output.LayerNorm")
+        total = self.builder.op("Add", [attended, hidden])
+        hidden = self.normalised(total, f"{at}.attention.output.LayerNorm")
+        return self.builder.op("Add", [self._feed_forward(hidden, at), hidden])
+
+    def normalised(self, rows: str, at: str) -> str:
+        """Layer normalisation."""
+        b, width = self.builder, self.config.hidden
+        gain = b.constant(f"{at}.weight", self.tensors.get(f"{at}.weight", width))
+        bias = b.constant(f"{at}.bias", self.tensors.get(f"{at}.bias", width))
+        return b.op("LayerNormalization", [rows, gain, bias], axis=-1, epsilon=self.config.epsilon, name=at)
 
     def _positions(self, table: str) -> str:
         """Position embeddings of all tokens: [sequence, hidden], or for RoBERTa [batch, sequence, hidden].
@@ -144,12 +174,3 @@ class _Encoder:
     def _plus_bias(self, product: str, at: str, outputs: int | None = None) -> str:
         bias = self.builder.constant(f"{at}.bias", self.tensors.get(f"{at}.bias", outputs or self.config.hidden))
         return self.builder.op("Add", [product, bias], name=f"{at}.plus_bias")
-
-    def _residual(self, block: str, hidden: str, at: str) -> str:
-        return self._normalisation(self.builder.op("Add", [block, hidden]), at)
-
-    def _normalisation(self, rows: str, at: str) -> str:
-        b, width = self.builder, self.config.hidden
-        gain = b.constant(f"{at}.weight", self.tensors.get(f"{at}.weight", width))
-        bias = b.constant(f"{at}.bias", self.tensors.get(f"{at}.bias", width))
-        return b.op("LayerNormalization", [rows, gain, bias], axis=-1, epsilon=self.config.epsilon, name=at)

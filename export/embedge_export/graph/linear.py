@@ -17,6 +17,12 @@ def linear_layers(model: ModelProto) -> list[NodeProto]:
     return [node for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in constants]
 
 
+def inputs_of(node: NodeProto) -> list[str]:
+    """Return the names of the tensors that a node reads, those of its branches included."""
+    inner = [name for attribute in node.attribute for child in attribute.g.node for name in inputs_of(child)]
+    return [*node.input, *inner]
+
+
 def add_to_bias(constants: Mapping[str, TensorProto], layer: str, values: NDArray[np.floating]) -> None:
     """Add values to a layer's bias. Values for K are dropped: a bias of K does not change attention (see ``encoder``).
 

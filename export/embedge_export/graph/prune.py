@@ -15,6 +15,7 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from embedge.bundle.manifest import HIDDEN
 from embedge_export.graph.linear import linear_layers
+from embedge_export.graph.piece import Piece, whole
 
 Value = TypeVar("Value")
 # The end of the name of a tensor that holds the first token only.
@@ -27,26 +28,42 @@ def prune_to_first_token(model: ModelProto) -> ModelProto:
     Args:
         model: a graph from ``build_graph``, smoothed or not.
     """
-    copy = ModelProto()
-    copy.CopyFrom(model)
-    nodes = list(copy.graph.node)
-    packed = next(node for node in reversed(linear_layers(copy)) if node.name.endswith(".qkv"))
+    return prune_piece(whole(model)).model
+
+
+def prune_piece(piece: Piece) -> Piece:
+    """Return a piece of the pruned graph: the last layer is pruned, and the last piece has another shape of output.
+
+    Args:
+        piece: from ``build_pieces``, smoothed or not; it is not changed. Other pieces are returned as they are.
+    """
+    if not piece.is_last_layer and piece.hidden:
+        return piece
+    copy = piece.copy()
+    if piece.is_last_layer:
+        _prune_layer(copy.model)
+    for output in copy.model.graph.output:
+        if output.name == HIDDEN:
+            output.type.tensor_type.shape.dim[1].dim_value = 1
+    return copy
+
+
+def _prune_layer(model: ModelProto) -> None:
+    """Change the last layer of a graph, so that only keys and values are computed of all tokens."""
+    nodes = list(model.graph.node)
+    packed = next(node for node in reversed(linear_layers(model)) if node.name.endswith(".qkv"))
     split = next(node for node in nodes if node.op_type == "Split" and node.input[0] == packed.output[0])
     hidden, first = packed.input[0], packed.input[0] + FIRST_TOKEN
     pruned: list[NodeProto] = []
     for node in nodes:
         if node.name == packed.name:
-            pruned += [*_first_token(copy, hidden, first), *_query_and_rest(copy, packed, split, first)]
+            pruned += [*_first_token(model, hidden, first), *_query_and_rest(model, packed, split, first)]
         elif node.name != split.name:
             if hidden in node.input:  # the residual path: no other node reads the layer's input
                 node.input[list(node.input).index(hidden)] = first
             pruned.append(node)
-    del copy.graph.node[:]
-    copy.graph.node.extend(pruned)
-    for output in copy.graph.output:
-        if output.name == HIDDEN:
-            output.type.tensor_type.shape.dim[1].dim_value = 1
-    return copy
+    del model.graph.node[:]
+    model.graph.node.extend(pruned)
 
 
 def with_split_layers(by_layer: Mapping[str, Value]) -> Mapping[str, Value]:

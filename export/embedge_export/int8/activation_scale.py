@@ -10,7 +10,7 @@ the range seen in calibration is clipped.
 import numpy as np
 from numpy.typing import NDArray
 
-from embedge_export.int8.calibrate import Activations
+from embedge_export.int8.moments import Activations
 
 # GELU(x) = x * Phi(x) has its minimum, -0.16997, at x = -0.7518. The tanh approximation's is -0.17004.
 GELU_DEPTH = np.float32(0.1701)

@@ -19,6 +19,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from embedge.bundle.manifest import HIDDEN, SCORES, TOKEN_VECTORS, TOKEN_WEIGHTS
+from embedge_export.int8.mend_rows import FINE
 from embedge_export.int8.plain_graph import LinearLayer, PlainGraph
 
 DOMAIN = "embedge"  # of the operators
@@ -32,6 +33,9 @@ _EMBEDDINGS = "embeddings.LayerNorm"
 
 def why_not_fused(model: ModelProto) -> str | None:
     """Return why the operators cannot express an int8 graph from ``quantise``; None if they can."""
+    fine = sum(node.name.endswith(FINE) for node in model.graph.node)
+    if fine:
+        return f"{fine} linear layers have rows of 16 bits, and the operators have 8"
     plain = PlainGraph(model, Path())
     if not plain.layers:
         return "the encoder has no layers"

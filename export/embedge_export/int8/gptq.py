@@ -3,6 +3,10 @@
 GPTQ (Frantar et al., arXiv:2210.17323) rounds one input channel after the other. After each, it corrects the channels
 that are not rounded yet for the error, as far as the channels are correlated on the calibration texts.
 
+The corrections come from a factorisation of the covariance, as in LDLQ, which gives the same codes as GPTQ (Chee et
+al., arXiv:2307.13304, theorem 6) and needs no inverse: covariance = (I + F) D (I + F)', where F is strictly upper
+triangular. Then channel k is rounded after the sum of F[j, k] times the error of each earlier channel j was added.
+
 x86 CPUs without VNNI multiply unsigned rows by signed weights with ``vpmaddubsw``. That instruction adds the products
 of inputs 2i and 2i + 1 in 16 bits, and saturates at 32,767. The largest value of a row is 255, and 255 * 128 = 32,640
 still fits. So two codes of such a pair that have the same sign never add up to more than 128 in magnitude, and every
@@ -13,13 +17,18 @@ Weights of 7 bits would avoid the overflow, too, but double the scales.
 import numpy as np
 from numpy.typing import NDArray
 
+from embedge_export.int8.cholesky import factor_upper
+from embedge_export.int8.parallel import for_slices
+
 PAIR_LIMIT = 128
 _HIGHEST = 127
 # The scales that are tried for a column, as factors of max|column| / 127. The smallest clip its largest weights; the
 # largest suit a column in which two large weights are a pair.
 _FACTORS = np.geomspace(0.75, 2.05, 24, dtype=np.float32)
 _DAMPING = 0.05  # share of the mean variance that is added to each channel's, because the texts are only a sample
-_BLOCK = 64  # channels; after each block, all later channels are corrected by one matrix product
+# Channels: after each block, all later channels are corrected by one matrix product; after each part of a block, the
+# rest of the block.
+_BLOCK, _PART = 256, 32
 _TINY = np.float32(1e-12)  # the scale of a column of zeros; any positive number would do
 
 
@@ -37,13 +46,12 @@ def quantise_weight(
         ``limit_pairs``); and float32 scales, [outputs].
     """
     scales = search_scales(weight, np.diag(covariance))
-    corrected = weight.copy()
-    upper = _inverse_cholesky(covariance)
-    codes = np.zeros(weight.shape, np.float32)
+    feedback = _feedback(covariance)
+    target, codes = weight.copy(), np.empty(weight.shape, np.float32)
     for start in range(0, len(weight), _BLOCK):
         block = slice(start, min(start + _BLOCK, len(weight)))
-        errors = _round_block(corrected, codes, scales, upper, block)
-        corrected[block.stop :] -= upper[block, block.stop :].T @ errors
+        errors = _round_block(weight, target, codes, scales, feedback, block)
+        target[block.stop :] += feedback[block, block.stop :].T @ errors
     return codes.astype(np.int8), scales
 
 
@@ -57,11 +65,27 @@ def search_scales(weight: NDArray[np.float32], importance: NDArray[np.float32]) 
         importance: the factor of each input channel's squared error, such as the channel's variance, [inputs].
     """
     base: NDArray[np.float32] = np.maximum(np.abs(weight).max(axis=0) / np.float32(_HIGHEST), _TINY)
+    best = np.empty_like(base)
+
+    def search(columns: slice) -> None:
+        best[columns] = _search(np.ascontiguousarray(weight[:, columns]), base[columns], importance)
+
+    for_slices(search, weight.shape[1], width=len(weight))
+    return best
+
+
+def _search(
+    weight: NDArray[np.float32], base: NDArray[np.float32], importance: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return the best of ``_FACTORS`` times the base scale for each column, [outputs]."""
     best, least = base.copy(), np.full(weight.shape[1], np.inf, np.float32)
+    error = np.empty_like(weight)  # one array for all factors and passes
     for factor in _FACTORS:
         scales = base * factor
-        error = limit_pairs(np.rint(weight / scales)) * scales - weight
-        cost = importance @ np.square(error)
+        np.rint(np.divide(weight, scales, out=error), out=error)
+        _limit(error)
+        np.square(np.subtract(np.multiply(error, scales, out=error), weight, out=error), out=error)
+        cost = importance @ error
         best[cost < least] = scales[cost < least]
         least = np.minimum(cost, least)
     return best
@@ -79,51 +103,69 @@ def limit_pairs(codes: NDArray[np.float32]) -> NDArray[np.float32]:
     >>> limit_pairs(np.array([[100.0, 100, -90], [90, -90, -200]], np.float32)).tolist()
     [[38.0, 100.0, -90.0], [90.0, -90.0, -38.0]]
     """
-    codes = np.clip(codes, -_HIGHEST, _HIGHEST)
+    limited = codes.copy()
+    _limit(limited)
+    return limited
+
+
+def _limit(codes: NDArray[np.float32]) -> None:
+    """Do what ``limit_pairs`` does, in place."""
+    np.clip(codes, -_HIGHEST, _HIGHEST, out=codes)
     even = len(codes) // 2 * 2
     first, second = codes[0:even:2], codes[1:even:2]
-    excess = np.where(first * second > 0, np.maximum(np.abs(first) + np.abs(second) - PAIR_LIMIT, 0), 0)
-    in_first = np.abs(first) >= np.abs(second)
-    first -= np.sign(first) * np.where(in_first, excess, 0)
-    second -= np.sign(second) * np.where(in_first, 0, excess)
-    return codes
+    sums = np.abs(first + second)  # after clipping, only codes of the same sign can exceed the limit
+    if sums.max(initial=0) <= PAIR_LIMIT:
+        return
+    places = np.nonzero(sums > PAIR_LIMIT)
+    left, right, excess = first[places], second[places], sums[places] - PAIR_LIMIT
+    in_first = np.abs(left) >= np.abs(right)
+    first[places] = left - np.sign(left) * np.where(in_first, excess, 0)
+    second[places] = right - np.sign(right) * np.where(in_first, 0, excess)
 
 
-def _inverse_cholesky(covariance: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the upper triangular U with U'U = the inverse of the damped covariance, float32 [inputs, inputs].
+def _feedback(covariance: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return I + F of the damped covariance, float32 [inputs, inputs]; see the module's docstring.
 
     Row k says how the error of channel k is distributed over the later channels.
     """
     variance = np.maximum(np.diag(covariance).astype(np.float64), 0)
     # If nothing varies, as with one text of one token, all channels count equally.
-    relative = covariance / (variance.mean() or 1.0)
-    damping = _DAMPING
+    mean, damping = variance.mean() or 1.0, _DAMPING
     while True:
-        damped = relative + damping * np.eye(len(covariance))
+        factor = covariance.astype(np.float64)
+        factor /= mean
+        factor[np.diag_indices_from(factor)] += damping
         try:
-            factor: NDArray[np.float64] = np.linalg.cholesky(np.linalg.inv(damped)).T
+            factor_upper(factor)
         except np.linalg.LinAlgError:  # channels that hardly vary, or errors of float32 sums: damp more
             damping *= 10
         else:
+            factor /= np.diag(factor)
             return factor.astype(np.float32)
 
 
 def _round_block(
-    corrected: NDArray[np.float32],
+    weight: NDArray[np.float32],
+    target: NDArray[np.float32],
     codes: NDArray[np.float32],
     scales: NDArray[np.float32],
-    upper: NDArray[np.float32],
+    feedback: NDArray[np.float32],
     block: slice,
 ) -> NDArray[np.float32]:
-    """Round a block of channels into ``codes``; return their errors, divided by the diagonal of U, [block, outputs]."""
-    errors = np.zeros((block.stop - block.start, corrected.shape[1]), np.float32)
-    for channel in range(block.start, block.stop):
-        done = channel - block.start
-        target = corrected[channel] - upper[block.start : channel, channel] @ errors[:done]
-        code = np.clip(np.rint(target / scales), -_HIGHEST, _HIGHEST)
-        if channel % 2:
-            partner = codes[channel - 1]
-            code = np.clip(code, -PAIR_LIMIT - partner, PAIR_LIMIT - partner)
-        codes[channel] = code
-        errors[done] = (target - code * scales) / upper[channel, channel]
+    """Round a block of channels of ``target`` into ``codes``; return their errors to ``weight``, [block, outputs]."""
+    errors = np.empty((block.stop - block.start, weight.shape[1]), np.float32)
+    for start in range(block.start, block.stop, _PART):
+        part = slice(start, min(start + _PART, block.stop))
+        of_part = errors[part.start - block.start : part.stop - block.start]
+        for channel in range(part.start, part.stop):
+            done = channel - start
+            wanted = target[channel] + feedback[start:channel, channel] @ of_part[:done]
+            code = np.clip(np.rint(wanted / scales), -_HIGHEST, _HIGHEST)
+            if channel % 2:
+                partner = codes[channel - 1]
+                code = np.clip(code, -PAIR_LIMIT - partner, PAIR_LIMIT - partner)
+            codes[channel] = code
+            of_part[done] = weight[channel] - code * scales
+        rest = slice(part.stop, block.stop)
+        target[rest] += feedback[part, rest].T @ of_part
     return errors

@@ -21,24 +21,27 @@ Rules for the nodes of a graph from ``build_graph``:
 that, at this opset, since version 1.24.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from embedge_export.checkpoint.table import Table
 from embedge_export.graph.builder import CONTRIB
-from embedge_export.graph.linear import add_to_bias, bias_of
+from embedge_export.graph.linear import add_to_bias, bias_of, inputs_of
+from embedge_export.graph.piece import Piece, join, table_constant, whole
 from embedge_export.graph.prune import FIRST_TOKEN
 from embedge_export.int8.activation_scale import GELU_DEPTH, choose_zero_point, static_scale
 from embedge_export.int8.attention_operator import LONG_TEXT, choose_by_length, use_onnx_attention
-from embedge_export.int8.calibrate import Activations
 from embedge_export.int8.gptq import quantise_weight
+from embedge_export.int8.moments import Activations
 
 _OPSET = 23
 _TINY = np.float32(1e-12)  # the scale of a row of zeros in a table; any positive number would do
+_IS_SHORT = "is_short"  # the name of a tensor: whether the texts are short and without padding
 
 
 def quantise(model: ModelProto, activations: Mapping[str, Activations]) -> ModelProto:
@@ -48,10 +51,22 @@ def quantise(model: ModelProto, activations: Mapping[str, Activations]) -> Model
         model: a graph from ``build_graph``, smoothed and pruned or not.
         activations: the activations of each linear layer by its name, from ``calibrate`` or ``smooth``.
     """
-    copy = ModelProto()
-    copy.CopyFrom(model)
-    _Rewrite(copy, activations).apply()
-    return copy
+    return join([quantise_piece(whole(model), activations, before=())])
+
+
+def quantise_piece(piece: Piece, activations: Mapping[str, Activations], *, before: Iterable[NodeProto]) -> Piece:
+    """Return the int8 form of a piece of a float32 graph; ``piece`` is not changed.
+
+    Args:
+        piece: a piece of a graph, smoothed and pruned or not.
+        activations: the activations of each of its linear layers by name.
+        before: the nodes of all int8 pieces before. They have made tensors that this piece shares with them.
+    """
+    copy = piece.copy()
+    rewrite = _Rewrite(copy.model, activations, dict(piece.tables))
+    rewrite.share(before)
+    rewrite.apply()
+    return replace(copy, tables=rewrite.tables)
 
 
 def quantise_rows(table: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
@@ -65,16 +80,39 @@ def quantise_rows(table: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray
     return np.rint(table / scales[:, None]).astype(np.int8), scales
 
 
+def _quantise_table(table: Table) -> tuple[Table, NDArray[np.float32]]:
+    """Return the codes of a table, as ``quantise_rows`` does."""
+    codes, scales = np.empty(table.shape, np.int8), np.empty(table.shape[0], np.float32)
+    for start, rows in table.slices():
+        place = slice(start, start + len(rows))
+        codes[place], scales[place] = quantise_rows(rows)
+    return Table.of(codes), scales
+
+
 @dataclass
 class _Rewrite:
     model: ModelProto
     activations: Mapping[str, Activations]
+    tables: dict[str, Table]
     nodes: list[NodeProto] = field(default_factory=list)
     constants: dict[str, TensorProto] = field(default_factory=dict)
-    zero_points: dict[tuple[int, bool], str] = field(default_factory=dict)  # tensors by value and ``one_token``
+    zero_points: set[str] = field(default_factory=set)  # tensors with a zero point for each row; see ``_zero_points``
     one_token: set[str] = field(default_factory=set)  # tensors that hold only the first token of each text
     is_short: str = ""  # bool [1]; made for the first attention that needs it
     absorbed: set[str] = field(default_factory=set)  # names of ``Add`` nodes whose bias the product adds already
+
+    def share(self, nodes: Iterable[NodeProto]) -> None:
+        """Note what nodes of earlier pieces have made."""
+        for node in nodes:
+            self._note_first_token(node)
+            if node.name == _IS_SHORT:
+                self.is_short = _IS_SHORT
+            if node.op_type == "Expand":
+                self.zero_points.add(node.name)
+
+    def _note_first_token(self, node: NodeProto) -> None:
+        if FIRST_TOKEN in node.output[0] or not self.one_token.isdisjoint(inputs_of(node)):
+            self.one_token.update(node.output)
 
     def apply(self) -> None:
         graph = self.model.graph
@@ -82,8 +120,7 @@ class _Rewrite:
         self.model.opset_import[0].version = _OPSET
         producers = {output: node.op_type for node in graph.node for output in node.output}
         for node in graph.node:
-            if FIRST_TOKEN in node.output[0] or not self.one_token.isdisjoint(inputs_of(node)):
-                self.one_token.update(node.output)
+            self._note_first_token(node)
             if node.op_type == "MatMul" and node.input[1] in self.constants:
                 self._linear(node, producers.get(node.input[0]))
             elif node.op_type == "Gather" and node.input[0] in self.constants:
@@ -172,8 +209,11 @@ class _Rewrite:
     def _embeddings(self, node: NodeProto) -> None:
         """Rule 4: word embeddings."""
         table, ids = node.input
-        codes, scales = quantise_rows(numpy_helper.to_array(self.constants[table]))
-        rows = self._op("Gather", [self._constant(f"{table}.int8", codes), ids], f"{node.name}.int8")
+        known = self.tables.pop(table, None)
+        codes, scales = _quantise_table(known or Table.of(numpy_helper.to_array(self.constants[table])))
+        self.tables[f"{table}.int8"] = codes
+        self.constants[f"{table}.int8"] = table_constant(f"{table}.int8", codes)
+        rows = self._op("Gather", [f"{table}.int8", ids], f"{node.name}.int8")
         scale = self._op("Gather", [self._constant(f"{table}.scales", scales[:, None]), ids], f"{node.name}.scales")
         dequantised = helper.make_node(
             "DequantizeLinear", [rows, scale], node.output, name=node.name, axis=-1, block_size=codes.shape[1]
@@ -188,16 +228,16 @@ class _Rewrite:
         if not self.is_short:
             tokens = self._op("Shape", ["input_ids"], "tokens", start=1, end=2)
             few = self._op("Less", [tokens, self._ints(LONG_TEXT)], "few_tokens")
-            self.is_short = self._op("And", [few, node.input[0]], "is_short")
+            self.is_short = self._op("And", [few, node.input[0]], _IS_SHORT)
         choose_by_length(node, self.is_short)
 
     def _zero_points(self, scale: str, value: int, *, one_token: bool) -> str:
         """Return the name of a tensor with a zero point for each scale. All layers with as many rows share it."""
-        if (value, one_token) not in self.zero_points:
-            at = f"zero_points_{value}{FIRST_TOKEN if one_token else ''}"
+        at = f"zero_points_{value}{FIRST_TOKEN if one_token else ''}"
+        if at not in self.zero_points:
             shape = self._op("Shape", [scale], f"{at}.shape")
-            self.zero_points[value, one_token] = self._op("Expand", [self._scalar(np.uint8(value)), shape], at)
-        return self.zero_points[value, one_token]
+            self.zero_points.add(self._op("Expand", [self._scalar(np.uint8(value)), shape], at))
+        return at
 
     def _op(self, kind: str, inputs: list[str], name: str, *, domain: str = "", **attributes: Any) -> str:
         self.nodes.append(helper.make_node(kind, inputs, [name], name=name, domain=domain, **attributes))
@@ -212,9 +252,3 @@ class _Rewrite:
 
     def _ints(self, value: int) -> str:
         return self._constant(f"ints_{value}", np.array([value], np.int64))
-
-
-def inputs_of(node: NodeProto) -> list[str]:
-    """Return the names of the tensors that a node reads, those of its branches included."""
-    inner = [name for attribute in node.attribute for child in attribute.g.node for name in inputs_of(child)]
-    return [*node.input, *inner]

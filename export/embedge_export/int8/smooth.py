@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from embedge_export.graph.linear import add_to_bias, linear_layers
-from embedge_export.int8.calibrate import Activations
+from embedge_export.int8.moments import Activations
+from embedge_export.int8.parallel import for_slices
 
 # SmoothQuant's alpha: the share of the difficulty that moves into the weight. Each layer takes the best of these.
 _ALPHAS = np.linspace(0, 1, 21)
@@ -60,13 +61,12 @@ def smoothing_factors(activations: Activations, weight: NDArray[np.float32]) -> 
         activations: the layer's activations, after the shift.
         weight: [inputs, outputs].
     """
-    row_max = np.maximum(np.abs(activations.rows).max(axis=0), _TINY)
-    weight_max = np.maximum(np.abs(weight).max(axis=1), _TINY)
+    rows, columns = np.abs(activations.rows), np.abs(weight)
+    row_max, weight_max = np.maximum(rows.max(axis=0), _TINY), np.maximum(columns.max(axis=1), _TINY)
     power, variance = np.square(weight).sum(axis=1), np.diag(activations.covariance)
 
     def noise(factor: Vector) -> float:
-        row_steps = np.abs(activations.rows / factor).max(axis=1)
-        column_steps = np.abs(weight * factor[:, None]).max(axis=0)
+        row_steps, column_steps = _largest_rows(rows, factor), _largest_columns(columns, factor)
         of_rows = np.square(row_steps).mean() * (np.square(factor) * power).sum()
         of_weights = np.square(column_steps).sum() * (variance / np.square(factor)).sum()
         return float(of_rows + of_weights)
@@ -75,6 +75,28 @@ def smoothing_factors(activations: Activations, weight: NDArray[np.float32]) -> 
     # Only the ratios between channels matter, so the geometric mean of the factors is set to 1.
     factors = ((factor / np.exp(np.log(factor).mean())).astype(np.float32) for factor in candidates)
     return min(factors, key=noise)
+
+
+def _largest_rows(rows: NDArray[np.float32], factor: Vector) -> Vector:
+    """Return the largest value of each row after each column is divided by its factor."""
+    largest = np.empty(len(rows), np.float32)
+
+    def find(part: slice) -> None:
+        largest[part] = (rows[part] / factor).max(axis=1)
+
+    for_slices(find, len(rows), width=rows.shape[1])
+    return largest
+
+
+def _largest_columns(weight: NDArray[np.float32], factor: Vector) -> Vector:
+    """Return the largest value of each column after each row is multiplied by its factor."""
+    largest = np.empty(weight.shape[1], np.float32)
+
+    def find(part: slice) -> None:
+        largest[part] = (weight[:, part] * factor[:, None]).max(axis=0)
+
+    for_slices(find, weight.shape[1], width=len(weight))
+    return largest
 
 
 @dataclass

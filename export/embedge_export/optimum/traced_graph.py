@@ -12,7 +12,7 @@ from embedge.errors import CheckpointError
 from embedge_export.checkpoint.model_config import hidden_size
 from embedge_export.checkpoint.read import Checkpoint
 from embedge_export.graph.builder import CONTRIB
-from embedge_export.optimum.trace import quiet
+from embedge_export.optimum.load import quiet
 
 # The architectures whose traced attention onnxruntime.transformers recognises. Others are not fused.
 _FUSED = ("bert", "camembert", "distilbert", "roberta", "xlm-roberta")

@@ -1,55 +1,93 @@
 """Verify graphs: each must run, and must be as near to its reference as its floor asks."""
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from embedge import Embedder, Reranker
 from embedge.bundle.directory import Bundle
-from embedge.bundle.manifest import Manifest, Precision, Quality
+from embedge.bundle.manifest import Manifest, Precision, PrecisionRecord, Quality
 from embedge.errors import BundleError, MissingExtraError, QualityError
 from embedge.inference.errstate import own_errstate
+from embedge_export.int8.fuse import why_not_fused
 from embedge_export.job import ExportJob
 from embedge_export.steps import step
 from embedge_export.verify.compare_fused import compare_fused
-from embedge_export.verify.find_reference import is_itself, reference_for_bundle, reference_for_export
-from embedge_export.verify.floors import check_floors, check_fused_floors
-from embedge_export.verify.measure import measure
-from embedge_export.verify.reference import Reference
+from embedge_export.verify.find_reference import expected_of_bundle, expected_of_checkpoint, is_itself
+from embedge_export.verify.floors import below_floor, check_batch_difference, check_floors, check_fused_floors
+from embedge_export.verify.measure import agreement, measure, with_batch_difference
+from embedge_export.verify.mend import mend
+from embedge_export.verify.reference import Expected
 
 
-def verify_export(job: ExportJob, bundle: Bundle, scratch: Path) -> Manifest:
+@own_errstate
+def verify_export(job: ExportJob, bundle: Bundle) -> Manifest:
     """Verify the precisions of an export that is not yet in its place; return the manifest with their quality.
+
+    An int8 graph that is below its floor is mended first, which changes its files. What is still below its floor is
+    in the records' ``below_floor``; the caller decides.
 
     Args:
         job: the export.
         bundle: what it wrote.
-        scratch: the folder where ``convert`` left graphs to compare with.
 
     Raises:
-        QualityError: a graph cannot be used, or is below its floor.
+        QualityError: a graph cannot be used, or its results change with the batch.
     """
     with step("reference") as note:
-        reference = reference_for_export(job, scratch)
-        note(reference.name if reference else "none: fp32 alone has none without `pip install 'embedge[optimum]'`")
-    records = dict(bundle.manifest.precisions)
+        expected = expected_of_checkpoint(job.checkpoint, bundle)
+        note(expected.name)
     for precision in job.precisions:
-        quality = _verify(bundle, precision, reference, logged=True)
-        records[precision] = replace(records[precision], quality=quality)
+        bundle = _verify_new(job, bundle, precision, expected)
     if "int8" in job.precisions and bundle.fused_graph("int8") is not None:
         _verify_fused_logged(bundle)
-    return replace(bundle.manifest, precisions=records)
+    return bundle.manifest
+
+
+def _verify_new(job: ExportJob, bundle: Bundle, precision: Precision, expected: Expected) -> Bundle:
+    """Return the bundle with the quality of a precision in its manifest; see ``verify_export``."""
+    model = open_checked(bundle, precision)
+    with step("verify") as note:
+        quality = agreement(model, expected)
+        note(f"{precision}: {_cosines(quality)}")
+    misses = below_floor(bundle.manifest, precision, quality)
+    record = bundle.manifest.precisions[precision]
+    if misses and precision == "int8" and record.exporter == "native":
+        del model
+        with step("mend") as note:
+            bundle, quality = mend(job, bundle, quality, lambda mended: agreement(_open(mended, "int8"), expected))
+            record = bundle.manifest.precisions[precision]
+            assert record.mended is not None  # ``mend`` sets it
+            note(f"rows of 16 bits in {len(record.mended.fine_rows)} linear layers: {_cosines(quality)}")
+            note(f"{record.mended.added / 1e3:+.0f} kB")
+            note(f"no fused graph: {why_not_fused(onnx.load(bundle.graph('int8'), load_external_data=False))}")
+        misses, model = below_floor(bundle.manifest, precision, quality), open_checked(bundle, precision)
+    with step("batches") as note:
+        quality = with_batch_difference(model, quality)
+        note(f"{precision}: a result changes by {quality.batch_difference:.2g} with its batch")
+    check_batch_difference(bundle.manifest, precision, quality)
+    return with_record(bundle, precision, replace(record, quality=quality, below_floor=misses))
+
+
+def with_record(bundle: Bundle, precision: Precision, record: PrecisionRecord) -> Bundle:
+    """Return a bundle with another record of a precision in its manifest; no file is written."""
+    records = {**bundle.manifest.precisions, precision: record}
+    return Bundle(bundle.path, replace(bundle.manifest, precisions=records))
+
+
+def _cosines(quality: Quality) -> str:
+    return f"cosine {quality.cosine_mean:.5f} mean, {quality.cosine_min:.5f} min"
 
 
 def verify_bundle(bundle: Bundle, *, checkpoint: str | None, cache: Path) -> Iterator[tuple[Precision, Quality | None]]:
     """Verify a bundle again: yield each precision with its quality, or with None if it has no reference.
 
-    The reference is optimum's trace if the optimum extra is installed and the checkpoint is on this machine, else the
-    bundle's own fp32 graph, which itself has no reference then.
+    The reference is the checkpoint itself if it is on this machine, else the bundle's own fp32 graph, which itself has
+    no reference then.
 
     Args:
         bundle: the bundle; the hashes of its files have been checked.
@@ -57,15 +95,14 @@ def verify_bundle(bundle: Bundle, *, checkpoint: str | None, cache: Path) -> Ite
         cache: embedge's cache folder.
 
     Raises:
-        QualityError: a graph cannot be used, or is below its floor.
+        QualityError: a graph cannot be used, or is below its floor, or below the quality that was accepted.
         CheckpointError: ``checkpoint`` is given, and the bundle was not made from it.
-        MissingExtraError: ``checkpoint`` is given, and optimum is not installed.
+        MissingExtraError: ``checkpoint`` is given, only transformers knows it, and the extra is not installed.
     """
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        reference = reference_for_bundle(bundle, checkpoint=checkpoint, cache=cache, scratch=Path(folder))
-        for name in bundle.manifest.precisions:
-            precision = bundle.pick_precision(name)
-            yield precision, _verify(bundle, precision, reference)
+    expected = expected_of_bundle(bundle, checkpoint=checkpoint, cache=cache)
+    for name in bundle.manifest.precisions:
+        precision = bundle.pick_precision(name)
+        yield precision, _verify(bundle, precision, expected)
 
 
 @own_errstate
@@ -95,22 +132,15 @@ def _verify_fused_logged(bundle: Bundle) -> None:
 
 
 @own_errstate  # here, not around the yield above, where it would change the caller's settings, too
-def _verify(
-    bundle: Bundle, precision: Precision, reference: Reference | None, *, logged: bool = False
-) -> Quality | None:
+def _verify(bundle: Bundle, precision: Precision, expected: Expected | None) -> Quality | None:
     """Return the quality of a precision, after its floor was checked; None if it has no reference.
 
-    The graph is opened once, for the first run and for all figures.
+    The runtime opens the graph once, for the first run and for all figures.
     """
     model = open_checked(bundle, precision)
-    if reference is None or is_itself(reference, precision):
+    if expected is None or is_itself(expected, precision):
         return None
-    if logged:
-        with step("verify") as note:
-            quality = measure(model, reference)
-            note(f"{precision}: cosine {quality.cosine_mean:.5f} mean, {quality.cosine_min:.5f} min")
-    else:
-        quality = measure(model, reference)
+    quality = measure(model, expected)
     check_floors(bundle.manifest, precision, quality)
     return quality
 

@@ -5,7 +5,7 @@ their rows at other places: a last bit may change a code, and then all that foll
 each other as two int8 graphs are, and each is as far from fp32 as the other.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from embedge_export.graph.cpu_session import CpuSession
 from embedge_export.verify.figures import mean_and_min, three_digits
 from embedge_export.verify.measure import texts_of
 from embedge_export.verify.measure_scores import centred_cosines, question_pairs
-from embedge_export.verify.padded_batches import padded_batches, pool_padded
+from embedge_export.verify.padded_batches import Ids, pool, token_ids
 from embedge_export.verify.passages import passages
 from embedge_export.verify.token_agreement import lexical_agreement, token_cosines
 
@@ -27,7 +27,6 @@ _REFERENCE = "the plain int8 graph"
 _BATCH_TOKENS = 4096
 _EVERY = 3  # a reranker scores every third passage
 
-Ids = NDArray[np.int64]
 Outputs = Mapping[str, NDArray[np.float32]]  # of one text, by name
 
 
@@ -43,20 +42,15 @@ def compare_fused(bundle: Bundle) -> Quality | None:
     path = bundle.fused_graph("int8") if "int8" in bundle.manifest.precisions else None
     if path is None:
         return None
-    fused = CpuSession(path, optimise=False, library=require_kernels())
-    plain = CpuSession(bundle.graph("int8"), optimise=False)
-    ids, names = list(_ids_of_texts(bundle)), list(bundle.manifest.outputs)
-    actual, expected = (_run_alone(session, ids, names) for session in (fused, plain))
+    texts = question_pairs(passages()[::_EVERY]) if bundle.manifest.task == "rerank" else texts_of(bundle)
+    ids, names = [text[None] for text in token_ids(bundle, texts)], list(bundle.manifest.outputs)
+    library = require_kernels()
+    # One graph after the other, so that the packed weights of one are in memory at a time.
+    expected = _run_alone(CpuSession(bundle.graph("int8"), optimise=False), ids, names)
+    fused = CpuSession(path, optimise=False, library=library)
+    actual = _run_alone(fused, ids, names)
     quality = _measure(bundle.manifest, actual, expected)
     return replace(quality, batch_difference=three_digits(_batch_difference(fused, ids, actual)))
-
-
-def _ids_of_texts(bundle: Bundle) -> Iterator[Ids]:
-    """Yield the token ids of each text, or pair of texts, that verify uses: [1, tokens]."""
-    texts = question_pairs(passages()[::_EVERY]) if bundle.manifest.task == "rerank" else texts_of(bundle)
-    for ids, mask in padded_batches(bundle, texts):
-        for row, row_mask in zip(ids, mask, strict=True):
-            yield row[None, row_mask == 1]
 
 
 def _run_alone(session: CpuSession, ids: Sequence[Ids], names: list[str]) -> list[Outputs]:
@@ -114,5 +108,4 @@ def _scores(texts: Sequence[Outputs]) -> NDArray[np.float64]:
 
 def _vector(hidden: NDArray[np.float32], manifest: Manifest) -> NDArray[np.float64]:
     """The unit vector of a text, [dimension]."""
-    vector: NDArray[np.float64] = pool_padded(hidden, np.ones(hidden.shape[:2], np.int64), manifest.pooling)[0]
-    return vector
+    return pool(hidden[0], manifest.pooling)

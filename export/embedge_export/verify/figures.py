@@ -9,7 +9,7 @@ _TOP = 10
 
 
 def quality_of(
-    cosines: NDArray[np.float64], *, reference: str, texts: int, overlap: float, difference: float, by_batch: float
+    cosines: NDArray[np.float64], *, reference: str, texts: int, overlap: float, difference: float
 ) -> Quality:
     """Return a quality report, its figures rounded to the digits that a manifest records.
 
@@ -19,7 +19,6 @@ def quality_of(
         texts: how many were compared.
         overlap: from ``top_overlap``.
         difference: the largest absolute difference to the reference.
-        by_batch: the largest change of a result with its batch.
     """
     return Quality(
         reference=reference,
@@ -29,7 +28,6 @@ def quality_of(
         cosine_p1=round(float(np.percentile(cosines, 1)), 7),
         top10_overlap=overlap,
         max_abs_difference=three_digits(difference),
-        batch_difference=three_digits(by_batch),
     )
 
 

@@ -1,5 +1,13 @@
-"""Find the graph to compare a bundle with: a trace by optimum, else the native fp32 graph."""
+"""Choose what a graph is compared with, compute its results, and drop it before a graph of the bundle is opened.
 
+1. The checkpoint's own model, run by transformers, if the extra ``optimum`` is installed and memory suffices.
+2. Else the checkpoint's own layers, one after the other, by numpy: this needs the memory of one layer.
+3. Else, if the checkpoint is not there (``embedge verify``), the bundle's own fp32 graph.
+
+The first two share no code with the exporter's graphs.
+"""
+
+import tempfile
 from pathlib import Path
 
 from embedge.bundle.directory import Bundle
@@ -7,70 +15,73 @@ from embedge.errors import CheckpointError
 from embedge_export.checkpoint.fetch import fetch
 from embedge_export.checkpoint.read import Checkpoint, read_checkpoint
 from embedge_export.existing import hash_matches
-from embedge_export.extras import has_optimum_extra, require_optimum_extra
-from embedge_export.job import OWN_REFERENCE, TRACED, ExportJob
-from embedge_export.optimum.trace import trace, tracer_versions
-from embedge_export.verify.reference import Reference
-from embedge_export.verify.token_head import read_head
+from embedge_export.extras import has_optimum_extra
+from embedge_export.graph.encoder_config import SUPPORTED
+from embedge_export.verify.measure import texts_of
+from embedge_export.verify.measure_scores import question_pairs
+from embedge_export.verify.memory import available_memory, fits
+from embedge_export.verify.numpy_reference import NumpyReference
+from embedge_export.verify.padded_batches import pad_token_id, token_ids
+from embedge_export.verify.passages import passages
+from embedge_export.verify.reference import Computes, Expected, Reference
+from embedge_export.verify.transformers_reference import TransformersReference
 
 _FP32_GRAPH = "fp32 graph"  # the name of the native fp32 graph in a quality report
 
 
-def is_itself(reference: Reference, precision: str) -> bool:
+def is_itself(expected: Expected, precision: str) -> bool:
     """Return whether a bundle's graph of this precision is the reference itself."""
-    return reference.name == _FP32_GRAPH and precision == "fp32"
+    return expected.name == _FP32_GRAPH and precision == "fp32"
 
 
-def reference_for_export(job: ExportJob, scratch: Path) -> Reference | None:
-    """Return the reference for new graphs: optimum's trace if the extra is installed, else the native fp32 graph.
-
-    Return None without optimum if fp32 is the only precision, because it would be compared with itself.
+def expected_of_checkpoint(checkpoint: Checkpoint, bundle: Bundle) -> Expected:
+    """Return what a checkpoint gives for the texts of verify (1 or 2).
 
     Args:
-        job: the export.
-        scratch: the folder where ``convert`` left the native fp32 graph.
+        checkpoint: the checkpoint.
+        bundle: what was exported from it; its tokenizer is used.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read or run.
+        MissingExtraError: only transformers knows the architecture, and the extra ``optimum`` is not installed.
     """
-    if has_optimum_extra():
-        return traced_reference(job.checkpoint, scratch / TRACED)
-    if job.precisions == ("fp32",):
-        return None
-    return _with_heads(scratch / OWN_REFERENCE, _FP32_GRAPH, job.checkpoint)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        return _expected(reference_of_checkpoint(checkpoint, bundle, Path(scratch)), bundle)
 
 
-def reference_for_bundle(bundle: Bundle, *, checkpoint: str | None, cache: Path, scratch: Path) -> Reference | None:
-    """Return the reference for a bundle, or None if there is none.
+def reference_of_checkpoint(checkpoint: Checkpoint, bundle: Bundle, scratch: Path) -> Computes:
+    """Return the reference that computes what a checkpoint gives (1 or 2); ``scratch`` is a folder for its files."""
+    numpy_knows_it = checkpoint.architecture in SUPPORTED
+    by_transformers = has_optimum_extra() and fits(checkpoint, available=available_memory())
+    if numpy_knows_it and not by_transformers:
+        return NumpyReference(checkpoint)
+    return TransformersReference(checkpoint, pad_id=pad_token_id(bundle), scratch=scratch)
 
-    It is optimum's trace if the extra is installed and the checkpoint is on this machine, else the bundle's own fp32
-    graph.
+
+def expected_of_bundle(bundle: Bundle, *, checkpoint: str | None, cache: Path) -> Expected | None:
+    """Return what a bundle is compared with; None if there is nothing.
 
     Args:
         bundle: the bundle to verify.
         checkpoint: the directory of its checkpoint; None looks for the checkpoint by its name, without the network.
         cache: embedge's cache folder.
-        scratch: a folder for the trace.
 
     Raises:
         CheckpointError: ``checkpoint`` is given, and the bundle was not made from it.
-        MissingExtraError: ``checkpoint`` is given, and optimum is not installed.
+        MissingExtraError: ``checkpoint`` is given, only transformers knows its architecture, and the extra is missing.
     """
-    if checkpoint is not None:
-        require_optimum_extra()
-    local = _find_checkpoint(bundle, checkpoint, cache) if has_optimum_extra() else None
-    if local is not None:
-        return traced_reference(local, scratch)
-    return Reference(bundle.graph("fp32"), _FP32_GRAPH) if "fp32" in bundle.manifest.precisions else None
+    local = _find_checkpoint(bundle, checkpoint, cache)
+    if local is not None and (checkpoint or local.architecture in SUPPORTED or has_optimum_extra()):
+        return expected_of_checkpoint(local, bundle)
+    if "fp32" not in bundle.manifest.precisions:
+        return None
+    return _expected(Reference(bundle.graph("fp32"), _FP32_GRAPH, pad_id=pad_token_id(bundle)), bundle)
 
 
-def traced_reference(checkpoint: Checkpoint, folder: Path) -> Reference:
-    """Trace a checkpoint with optimum; the traced file goes into ``folder``."""
-    return _with_heads(trace(checkpoint, folder), tracer_versions(), checkpoint)
-
-
-def _with_heads(graph: Path, name: str, checkpoint: Checkpoint) -> Reference:
-    """Return a graph of the checkpoint's encoder, with bge-m3's layers as the checkpoint stores them beside it."""
-    sparse = read_head(checkpoint, checkpoint.sparse_head, outputs=1)
-    multi_vector = read_head(checkpoint, checkpoint.multi_vector_head, outputs=checkpoint.dimension)
-    return Reference(graph, name, sparse=sparse, multi_vector=multi_vector)
+def _expected(reference: Computes, bundle: Bundle) -> Expected:
+    texts = question_pairs(passages()) if bundle.manifest.task == "rerank" else texts_of(bundle)
+    ids = token_ids(bundle, texts)
+    return Expected(reference.name, ids, reference.outputs(ids, bundle.manifest.outputs))
 
 
 def _find_checkpoint(bundle: Bundle, given: str | None, cache: Path) -> Checkpoint | None:

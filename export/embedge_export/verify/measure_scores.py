@@ -7,35 +7,35 @@ from numpy.typing import NDArray
 
 from embedge import Reranker
 from embedge.bundle.manifest import SCORES, Quality
-from embedge_export.verify.batch_invariance import score_batch_difference
 from embedge_export.verify.figures import quality_of, top_overlap
-from embedge_export.verify.padded_batches import padded_batches
 from embedge_export.verify.passages import Passage, passages, questions
-from embedge_export.verify.reference import Reference
+from embedge_export.verify.reference import Expected
 
 _EVERY = 6  # every sixth question is asked: one on each topic
 
 
-def measure_scores(model: Reranker, reference: Reference) -> Quality:
-    """Return the quality report of a reranker, which scores some of the questions with every passage.
+def measure_scores(model: Reranker, expected: Expected) -> Quality:
+    """Return how well a reranker, which scores some of the questions with every passage, agrees with a reference.
 
-    The reference scores the same pairs in padded batches. The cosines are between the two vectors of a question's
-    scores, after their mean is subtracted: a constant added to all scores of a question does not change their order.
-    The overlap is over the ten best passages, and the difference is the largest between two logits.
+    The cosines are between the two vectors of a question's scores, after their mean is subtracted: a constant added to
+    all scores of a question does not change their order. The overlap is over the ten best passages, and the difference
+    is the largest between two logits.
     """
-    pairs = question_pairs(passages())
-    batches = padded_batches(model.bundle, pairs)
-    expected = np.concatenate([reference.run(*batch, output=SCORES)[:, 0] for batch in batches])
-    actual = model.score(pairs, on_truncate="ignore")
-    rows = [scores.reshape(-1, len(passages())).astype(np.float64) for scores in (actual, expected)]
+    known = np.concatenate(expected.of(SCORES))
+    actual = model.score(question_pairs(passages()), on_truncate="ignore")
+    rows = [scores.reshape(-1, len(passages())).astype(np.float64) for scores in (actual, known)]
     return quality_of(
         centred_cosines(*rows),
-        reference=reference.name,
-        texts=len(pairs),
+        reference=expected.name,
+        texts=len(actual),
         overlap=top_overlap(*rows),
-        difference=np.abs(actual - expected).max(),
-        by_batch=score_batch_difference(model, pairs[::_EVERY], actual[::_EVERY]),
+        difference=float(np.abs(actual - known).max()),
     )
+
+
+def asked_again() -> list[tuple[str, str]]:
+    """Return the pairs that are scored again, alone and in other batches."""
+    return question_pairs(passages())[::_EVERY]
 
 
 def question_pairs(asked_of: Sequence[Passage]) -> list[tuple[str, str]]:

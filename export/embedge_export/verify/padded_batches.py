@@ -1,4 +1,4 @@
-"""Padded batches for a reference, as another runtime would make them.
+"""Token ids and padded batches for a reference, as another runtime would make them.
 
 The runtime does not pad as these do, and pools with code of its own. This is deliberate: verify would not notice an
 error in code that both sides share.
@@ -15,14 +15,13 @@ from embedge.bundle.directory import Bundle
 from embedge.bundle.manifest import TOKENIZER
 
 _BATCH = 8  # texts
+_BATCH_TOKENS = 1024  # with padding; two texts may have more
+
+Ids = NDArray[np.int64]
 
 
-def padded_batches(
-    bundle: Bundle, texts: Sequence[str] | Sequence[tuple[str, str]]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield the token ids and the attention mask of each batch of texts, both int64 [batch, sequence].
-
-    A batch is texts of different lengths, in the order given, padded to the longest.
+def token_ids(bundle: Bundle, texts: Sequence[str] | Sequence[tuple[str, str]]) -> list[Ids]:
+    """Return the token ids of each text, int64 [tokens].
 
     Args:
         bundle: its tokenizer is used, without the runtime.
@@ -33,32 +32,45 @@ def padded_batches(
     tokenizer.enable_truncation(
         bundle.manifest.max_tokens, strategy=strategy, direction=bundle.manifest.truncation_side
     )
-    tokenizer.enable_padding(pad_id=_pad_token_id(bundle))
-    for start in range(0, len(texts), _BATCH):
-        encodings = tokenizer.encode_batch(texts[start : start + _BATCH])
-        ids, masks = ([getattr(e, name) for e in encodings] for name in ("ids", "attention_mask"))
-        yield np.array(ids, np.int64), np.array(masks, np.int64)
+    tokenizer.no_padding()
+    return [np.array(encoding.ids, np.int64) for encoding in tokenizer.encode_batch(list(texts))]
 
 
-def _pad_token_id(bundle: Bundle) -> int:
-    """Return the id to pad with. It must be right: RoBERTa numbers only the tokens that are not padding."""
+def padded_batches(ids: Sequence[Ids], *, pad_id: int) -> Iterator[tuple[list[int], Ids, Ids]]:
+    """Yield the places of the texts of each batch, their padded token ids and their mask, both int64 [batch, tokens].
+
+    A batch is the longest texts that are left and the shortest one, so each has padding. The order is for speed: in
+    the order of the texts, half of all tokens would be padding.
+
+    Args:
+        ids: the token ids of each text, [tokens].
+        pad_id: the id to pad with. It must be right: RoBERTa numbers only the tokens that are not padding.
+    """
+    left = sorted(range(len(ids)), key=lambda place: -len(ids[place]))
+    while left:
+        longest = len(ids[left[0]])
+        rows = min(_BATCH, max(2, _BATCH_TOKENS // longest))
+        places = left if len(left) <= rows else [*left[: rows - 1], left[-1]]
+        left = left[len(places) - 1 : -1] if len(places) < len(left) else []
+        mask = np.array([[token < len(ids[place]) for token in range(longest)] for place in places], np.int64)
+        padded = np.full(mask.shape, pad_id, np.int64)
+        padded[mask == 1] = np.concatenate([ids[place] for place in places])
+        yield places, padded, mask
+
+
+def pad_token_id(bundle: Bundle) -> int:
+    """Return the id that the checkpoint's model pads with."""
     return int(json.loads((bundle.path / "config.json").read_text(encoding="utf-8")).get("pad_token_id") or 0)
 
 
-def pool_padded(hidden: NDArray[np.float32], mask: NDArray[np.int64], pooling: str) -> NDArray[np.float64]:
-    """Return the unit vector of each text of a padded batch, float64 [batch, dimension].
+def pool(hidden: NDArray[np.float32], pooling: str) -> NDArray[np.float64]:
+    """Return the unit vector of a text, float64 [dimension].
 
     Args:
-        hidden: hidden states, [batch, sequence, dimension].
-        mask: 1 for a token and 0 for padding, [batch, sequence].
+        hidden: the hidden states of its tokens, [tokens, dimension]; with ``"cls"``, the first row is enough.
         pooling: ``"cls"``, ``"last"`` or ``"mean"``.
     """
     states = hidden.astype(np.float64)
-    if pooling == "cls":
-        vectors = states[:, 0]
-    elif pooling == "last":
-        vectors = states[np.arange(len(states)), mask.sum(axis=1) - 1]
-    else:
-        vectors = (states * mask[..., None]).sum(axis=1) / mask.sum(axis=1, keepdims=True)
-    unit: NDArray[np.float64] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    vector = {"cls": lambda: states[0], "last": lambda: states[-1], "mean": lambda: states.mean(axis=0)}[pooling]()
+    unit: NDArray[np.float64] = vector / np.linalg.norm(vector)
     return unit

@@ -1,43 +1,71 @@
-"""A graph that other graphs are compared with."""
+"""What graphs are compared with: the results of a reference, which is dropped once it has computed them."""
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embedge.bundle.manifest import HIDDEN, TOKEN_VECTORS, TOKEN_WEIGHTS
+from embedge.bundle.manifest import HIDDEN, SCORES, TOKEN_VECTORS, TOKEN_WEIGHTS
 from embedge_export.graph.cpu_session import CpuSession
+from embedge_export.verify.padded_batches import Ids, padded_batches
 from embedge_export.verify.token_head import TokenHead
+
+# The outputs of a graph for one text, by name: ``last_hidden_state`` [tokens, dimension], ``token_weights`` [tokens],
+# ``token_vectors`` [tokens, dimension], ``logits`` [1]; all float32.
+Outputs = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Expected:
+    """The results of a reference.
+
+    Attributes:
+        name: what the quality report calls the reference.
+        ids: the token ids of each text, int64 [tokens].
+        texts: the outputs for each text.
+    """
+
+    name: str
+    ids: Sequence[Ids]
+    texts: Sequence[Outputs]
+
+    def of(self, output: str) -> list[NDArray[np.float32]]:
+        """Return one output for each text."""
+        return [text[output] for text in self.texts]
+
+
+class Computes(Protocol):
+    """Something that computes what a checkpoint gives for texts."""
+
+    name: str
+
+    def outputs(self, ids: Sequence[Ids], names: Iterable[str]) -> list[Outputs]:
+        """Return these outputs for each text, whose token ids are int64 [tokens]."""
 
 
 class Reference:
-    """A graph to compare with, opened with ONNX Runtime.
+    """A graph that gives every output itself, opened with ONNX Runtime.
 
     Args:
         graph: the ONNX file.
         name: what the quality report calls it.
-        sparse: computes the weights of tokens from the graph's hidden states; None if the graph gives the weights.
-        multi_vector: computes the vectors of tokens from the hidden states; None if the graph gives the vectors.
+        pad_id: the token id to pad with.
+        optimise: whether ONNX Runtime may rewrite the graph.
 
     Raises:
         CheckpointError: ONNX Runtime cannot open the file.
     """
 
-    def __init__(
-        self,
-        graph: Path,
-        name: str,
-        *,
-        sparse: TokenHead | None = None,
-        multi_vector: TokenHead | None = None,
-    ) -> None:
+    def __init__(self, graph: Path, name: str, *, pad_id: int = 0, optimise: bool = True) -> None:
         self.name = name
-        self._sparse = sparse
-        self._multi_vector = multi_vector
-        self._session = CpuSession(graph, optimise=True)
+        self._pad_id = pad_id
+        self._session = CpuSession(graph, optimise=optimise)
 
-    def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64], output: str = HIDDEN) -> NDArray[np.float32]:
-        """Return one output of the graph, float32 [batch, ...].
+    def run(self, ids: Ids, mask: Ids, output: str = HIDDEN) -> NDArray[np.float32]:
+        """Return one output of the graph for a batch, float32 [batch, ...].
 
         Args:
             ids: padded token ids, [batch, sequence].
@@ -47,15 +75,42 @@ class Reference:
         Raises:
             CheckpointError: the graph fails.
         """
-        feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-        return self._session.run([output], feed)[0]
+        return self._run(ids, mask, [output])[0]
 
-    def weigh_tokens(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the weight of each token, float32 [batch, sequence]. The arguments are those of ``run``."""
-        return self.run(ids, mask, TOKEN_WEIGHTS) if self._sparse is None else self._sparse.weigh(self.run(ids, mask))
+    def outputs(self, ids: Sequence[Ids], names: Iterable[str]) -> list[Outputs]:
+        """Return these outputs for each text; the texts run in padded batches. See ``Computes``."""
+        wanted, found = list(names), [dict[str, NDArray[np.float32]]() for _ in ids]
+        for places, padded, mask in padded_batches(ids, pad_id=self._pad_id):
+            for name, values in zip(wanted, self._run(padded, mask, wanted), strict=True):
+                for place, rows in zip(places, values, strict=True):
+                    found[place][name] = rows[: len(ids[place])].copy()  # a view would keep the padding
+        return list(found)
 
-    def project_tokens(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the vector of each token, not normalised, float32 [batch, sequence, dimension]; see ``run``."""
-        if self._multi_vector is None:
-            return self.run(ids, mask, TOKEN_VECTORS)
-        return self._multi_vector.project(self.run(ids, mask))
+    def _run(self, ids: Ids, mask: Ids, names: list[str]) -> list[NDArray[np.float32]]:
+        return self._session.run(
+            names, {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        )
+
+
+def with_heads(
+    texts: Iterable[NDArray[np.float32]], *, sparse: TokenHead | None, multi_vector: TokenHead | None
+) -> Iterator[Outputs]:
+    """Yield the outputs of each text: its hidden states, and what bge-m3's heads make of them.
+
+    Args:
+        texts: the hidden states of each text, [tokens, dimension].
+        sparse: computes the weights of tokens; None if the checkpoint has no such head.
+        multi_vector: computes the vectors of tokens.
+    """
+    for hidden in texts:
+        outputs = {HIDDEN: hidden}
+        if sparse is not None:
+            outputs[TOKEN_WEIGHTS] = sparse.weigh(hidden)
+        if multi_vector is not None:
+            outputs[TOKEN_VECTORS] = multi_vector.project(hidden)
+        yield outputs
+
+
+def score_outputs(scores: Iterable[NDArray[np.float32]]) -> list[Outputs]:
+    """Return the outputs of a reranker for each pair from its score, [1]."""
+    return [{SCORES: score} for score in scores]

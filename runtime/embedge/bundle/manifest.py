@@ -137,6 +137,42 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mending:
+    """What an export changed in an int8 graph that was below its quality floor.
+
+    Attributes:
+        fine_rows: the names of the linear layers whose rows have 16 bits instead of 8.
+        added: by how many bytes the graph's files grew.
+        cosine_mean: mean cosine to the reference before; ``Quality`` has the figures after.
+        cosine_min: the smallest one before.
+    """
+
+    fine_rows: tuple[str, ...]
+    added: int
+    cosine_mean: float
+    cosine_min: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BelowFloor:
+    """An output whose quality is below its floor.
+
+    Attributes:
+        output: ``vectors``, ``scores``, ``lexical weights`` or ``multi-vectors``.
+        mean: the measured mean.
+        minimum: the measured minimum.
+        floor_mean: the least mean that is allowed.
+        floor_minimum: the least minimum that is allowed.
+    """
+
+    output: str
+    mean: float
+    minimum: float
+    floor_mean: float
+    floor_minimum: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PrecisionRecord:
     """A graph of the bundle.
 
@@ -148,6 +184,8 @@ class PrecisionRecord:
             traced graph, which ONNX Runtime optimises when it is loaded.
         quality: the measured quality; None if the export did not verify the graph.
         calibration: the texts that an int8 graph was calibrated with; None for other precisions and traced graphs.
+        mended: how the export raised the quality of an int8 graph that was below its floor; None if it did not.
+        below_floor: the outputs whose quality is below its floor, which ``embedge export --accept-quality`` accepted.
         made_by: the packages that made it, with their versions.
     """
 
@@ -156,6 +194,8 @@ class PrecisionRecord:
     exporter: ExporterName
     quality: Quality | None = None
     calibration: Calibration | None = None
+    mended: Mending | None = None
+    below_floor: tuple[BelowFloor, ...] = ()
     made_by: Mapping[str, str]
 
     @property

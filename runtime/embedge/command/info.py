@@ -73,9 +73,16 @@ def _describe(bundle: Bundle) -> str:
     manifest = bundle.manifest
     more = {"lexical weights": manifest.sparse, "multi-vectors": manifest.multi_vector}
     outputs = [name for name, has_it in more.items() if has_it]
+    names = sorted(manifest.precisions)
     fused = [name for name in PRECISIONS if name in manifest.precisions and bundle.fused_graph(name)]
-    precisions = [f"{name} (fused graph too)" if name in fused else name for name in sorted(manifest.precisions)]
+    accepted = [name for name, record in manifest.precisions.items() if record.below_floor]
+    notes: dict[str, list[str]] = {"fused graph too": [*fused], "below its quality floor, accepted": accepted}
+    precisions = [_with_notes(name, [note for note, names in notes.items() if name in names]) for name in names]
     return ", ".join(precisions) + (f" (also: {', '.join(outputs)})" if outputs else "")
+
+
+def _with_notes(name: str, notes: list[str]) -> str:
+    return f"{name} ({', '.join(notes)})" if notes else name
 
 
 def _info() -> None:

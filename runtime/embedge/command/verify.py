@@ -12,16 +12,16 @@ from embedge.errors import MissingExtraError
 @click.option(
     "--checkpoint",
     metavar="DIR",
-    help="Directory of the checkpoint that the bundle was exported from, where embedge cannot find it by its name. "
-    "Needs `pip install 'embedge[optimum]'`.",
+    help="Directory of the checkpoint that the bundle was exported from, where embedge cannot find it by its name.",
 )
 def verify(bundle: str, checkpoint: str | None) -> None:
     """Check a bundle's files and vectors.
 
     BUNDLE is a path, or the name of a bundle in the cache. The command compares every file with its SHA-256. Then it
-    compares the vectors with a reference, which needs `pip install 'embedge[export]'`. The reference is the graph that
-    Optimum exports from the same checkpoint, if you installed `embedge[optimum]`. Otherwise it is the fp32 graph of the
-    bundle. With `pip install 'embedge[fast]'`, it also compares the fused int8 graph with the plain one.
+    compares the vectors with a reference, which needs `pip install 'embedge[export]'`. The reference is the checkpoint
+    itself, run by transformers if you installed `embedge[optimum]`, else by numpy. Without the checkpoint it is the
+    fp32 graph of the bundle. With `pip install 'embedge[fast]'`, the command also compares the fused int8 graph with
+    the plain one. A quality that `embedge export --accept-quality` accepted is no error.
 
     \b
     Examples:
@@ -55,6 +55,10 @@ def _compare(bundle: Bundle, checkpoint: str | None) -> None:
             click.echo(f"{precision}: no reference here; measured at the export: {describe_quality(recorded)}")
         else:
             click.echo(f"{precision}: no reference here and none at the export; vectors not compared")
+        for miss in bundle.manifest.precisions[precision].below_floor:
+            what = "" if miss.output in ("vectors", "scores") else f"{miss.output} "
+            floor = f"{miss.floor_mean:.7g} mean and {miss.floor_minimum:.7g} min"
+            click.echo(f"{precision}: {what}below its floor, {floor}, and accepted at the export")
     _compare_fused(bundle)
 
 

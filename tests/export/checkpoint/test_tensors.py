@@ -99,7 +99,7 @@ def test_a_wrapped_encoder_is_verified_and_its_vectors_are_those_of_the_plain_on
     bundle = export(folder, tmp_path / "b", precisions=("fp32",), exporter=exporter)
     quality = bundle.manifest.precisions["fp32"].quality
     assert quality is not None
-    assert quality.reference.startswith("optimum-onnx")
+    assert quality.reference.startswith("transformers")
     found, expected = Embedder(bundle.path).encode("the cat sat"), tiny.encode("the cat sat")
     np.testing.assert_allclose(found, expected, atol=0 if exporter == "native" else 1e-5)
 

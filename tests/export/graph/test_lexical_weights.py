@@ -10,16 +10,15 @@ import pytest
 from numpy.typing import NDArray
 
 from embedge import Bundle, BundleError, Embedder, QualityError
-from embedge.bundle.manifest import Precision
+from embedge.bundle.manifest import TOKEN_WEIGHTS, Precision
 from embedge_export import export
 from embedge_export.checkpoint.fetch import fetch
 from embedge_export.checkpoint.read import Checkpoint, read_checkpoint
-from embedge_export.verify import find_reference
 from embedge_export.verify.checks import verify_bundle
-from embedge_export.verify.find_reference import traced_reference
 from embedge_export.verify.passages import documents, passages, questions
 from manifests import sealed
 from padded_ids import padded
+from references import references
 from wrong_heads import Change, check_a_wrong_head_is_noticed
 
 TEXTS = [passage.joined for passage in passages()[:12]] + ["", "bread", "a <mask> b", "東京 🚲"]
@@ -68,7 +67,7 @@ def test_lexical_weights_are_flagembeddings(m3_checkpoint: Path, m3_bundle: Bund
 
 
 def test_the_reference_of_lexical_weights_is_torchs(m3_checkpoint: Path, tmp_path: Path) -> None:
-    """The reference applies the checkpoint's layer in numpy to the hidden states of optimum's graph."""
+    """The reference applies the checkpoint's layer in numpy to the hidden states of transformers."""
     import torch
     from transformers import AutoModel
 
@@ -79,9 +78,11 @@ def test_the_reference_of_lexical_weights_is_torchs(m3_checkpoint: Path, tmp_pat
     with torch.no_grad():
         hidden = model(input_ids=torch.tensor(ids), attention_mask=torch.tensor(mask)).last_hidden_state
         expected = torch.relu(head(hidden))[..., 0].numpy()
-    found = traced_reference(checkpoint_of(m3_checkpoint), tmp_path).weigh_tokens(ids, mask)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found[mask == 1], expected[mask == 1], atol=2e-5)
+    texts = [row[row_mask == 1] for row, row_mask in zip(ids, mask, strict=True)]
+    for reference in references(checkpoint_of(m3_checkpoint), tmp_path):
+        found = np.concatenate([text[TOKEN_WEIGHTS] for text in reference.outputs(texts, [TOKEN_WEIGHTS])])
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, expected[mask == 1], atol=2e-5)
 
 
 def test_the_report_has_the_agreement_of_lexical_weights(
@@ -129,17 +130,16 @@ def test_a_wrong_sparse_head_fails_the_export_and_verify(
     m3_checkpoint: Path, tmp_path: Path, precision: Precision, name: str, change: Change
 ) -> None:
     """The vectors of texts are right, so only the figures of lexical weights show the error."""
-    message = f"{precision}: lexical weights agree with those of optimum.* the floor is"
+    message = f"{precision}: lexical weights agree with those of transformers.* the floor is"
     tensor = f"sparse_linear.{name}"
     check_a_wrong_head_is_noticed(
         m3_checkpoint, tmp_path, precision=precision, tensor=tensor, change=change, message=message
     )
 
 
-def test_without_optimum_lexical_weights_are_compared_with_the_fp32_graph(
-    m3_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_without_the_checkpoint_lexical_weights_are_compared_with_the_fp32_graph(
+    m3_bundle: Bundle, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(find_reference, "has_optimum_extra", lambda: False)
     found = dict(verify_bundle(m3_bundle, checkpoint=None, cache=tmp_path))
     traced = m3_bundle.manifest.precisions["int8"].quality
     assert found["fp32"] is None

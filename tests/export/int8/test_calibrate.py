@@ -12,8 +12,9 @@ from safetensors.numpy import load_file
 from embedge import InputValueError
 from embedge_export.graph.encoder import build_graph
 from embedge_export.graph.linear import linear_layers
-from embedge_export.int8.calibrate import Activations, calibrate
+from embedge_export.int8.calibrate import calibrate
 from embedge_export.int8.calibration_texts import calibration_texts
+from embedge_export.int8.moments import Activations
 from embedge_export.int8.quantise import quantise_rows
 from embedge_export.int8.smooth import smooth, smoothing_factors
 from embedge_export.verify.passages import passages, questions

@@ -23,9 +23,9 @@ from embedge.inference.token_batch import TokenBatch
 from embedge_export import export
 from embedge_export.checkpoint.fetch import fetch
 from embedge_export.checkpoint.read import read_checkpoint
-from embedge_export.verify.find_reference import traced_reference
 from embedge_export.verify.passages import documents, passages, questions
 from manifests import sealed
+from references import references
 from wrong_heads import Change, check_a_wrong_head_is_noticed
 
 TEXTS = [passage.joined for passage in passages()[:12]] + ["", "bread", "a <mask> b", "東京 🚲"]
@@ -148,7 +148,7 @@ def test_a_channel_far_larger_than_the_rest_costs_no_precision(m3_checkpoint: Pa
 
 
 def test_the_reference_of_vectors_of_tokens_is_torchs(m3_checkpoint: Path, tmp_path: Path) -> None:
-    """The reference applies the checkpoint's layer in numpy to the hidden states of optimum's graph."""
+    """The reference applies the checkpoint's layer in numpy to the hidden states of transformers."""
     import torch
     from transformers import AutoModel
 
@@ -162,9 +162,11 @@ def test_the_reference_of_vectors_of_tokens_is_torchs(m3_checkpoint: Path, tmp_p
         hidden = model(input_ids=torch.tensor(ids), attention_mask=torch.tensor(mask)).last_hidden_state
         expected = head(hidden).numpy()
     checkpoint = read_checkpoint(fetch(str(m3_checkpoint), cache=tmp_path, local_files_only=True))
-    found = traced_reference(checkpoint, tmp_path).project_tokens(ids, mask)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found[mask == 1], expected[mask == 1], atol=1e-4)
+    texts = [row[row_mask == 1] for row, row_mask in zip(ids, mask, strict=True)]
+    for reference in references(checkpoint, tmp_path):
+        found = np.concatenate([text[TOKEN_VECTORS] for text in reference.outputs(texts, [TOKEN_VECTORS])])
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, expected[mask == 1], atol=1e-4)
 
 
 def test_the_report_has_the_cosines_of_tokens(m3_checkpoint: Path, m3_bundle: Bundle) -> None:
@@ -201,7 +203,7 @@ def test_a_wrong_head_fails_the_export_and_verify(
     m3_checkpoint: Path, tmp_path: Path, precision: Precision, name: str, change: Change
 ) -> None:
     """Vectors of texts and lexical weights are right, so only the figures of multi-vectors show the error."""
-    message = f"{precision}: multi-vectors agree with those of optimum.* the floor is"
+    message = f"{precision}: multi-vectors agree with those of transformers.* the floor is"
     tensor = f"colbert_linear.{name}"
     check_a_wrong_head_is_noticed(
         m3_checkpoint, tmp_path, precision=precision, tensor=tensor, change=change, message=message
