@@ -144,7 +144,8 @@ def _gelu(rows: Array) -> Array:
     t = 1 / (1 + np.float32(0.3275911) * scaled)
     sum_: Array = np.full_like(rows, 1.061405429)
     for coefficient in (-1.453152027, 1.421413741, -0.284496736, 0.254829592):
-        sum_ = sum_ * t + np.float32(coefficient)
+        sum_ *= t
+        sum_ += np.float32(coefficient)
     tail = sum_ * t * np.exp(-np.square(scaled)) / 2  # 1 - Phi(|x|)
     result: Array = np.where(rows < 0, rows * tail, rows - rows * tail)
     return result

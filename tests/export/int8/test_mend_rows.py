@@ -79,7 +79,7 @@ def layer_graph(kind: str) -> tuple[ModelProto, NDArray[np.float64]]:
         [numpy_helper.from_array(np.asarray(values), name) for name, values in constants.items()],
     )
     opsets = [helper.make_opsetid("", 23), helper.make_opsetid(CONTRIB, 1)]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=10), codes * scales.astype(np.float64)
+    return helper.make_model(graph, opset_imports=opsets, ir_version=10), codes.astype(np.float64) * scales
 
 
 def run(model: ModelProto, folder: Path, rows: NDArray[np.float32], **inputs: float) -> NDArray[np.float32]:

@@ -57,8 +57,8 @@ def floor(monkeypatch: pytest.MonkeyPatch) -> Callable[[Floor], None]:
 
 @pytest.fixture
 def half(plain: Bundle, floor: Callable[[Floor], None]) -> Floor:
-    """A floor that asks for 0.8 of the error that the plain graph has on average."""
-    wanted = Floor(1 - 0.8 * (1 - quality_of(plain).cosine_mean), 0.9)
+    """A floor that asks for 0.95 of the error that the plain graph has on average."""
+    wanted = Floor(1 - 0.95 * (1 - quality_of(plain).cosine_mean), 0.9)
     floor(wanted)
     return wanted
 
