@@ -40,12 +40,14 @@ def export(
     )
 
 
-def compare(bundle: Bundle, *, checkpoint: str | None) -> Iterator[tuple[Precision, Quality | None]]:
+def compare(
+    bundle: Bundle, *, checkpoint: str | None, optimum: bool = False
+) -> Iterator[tuple[Precision, Quality | None]]:
     """Compare the vectors of each precision with a reference. See ``embedge.hub.exporter.Exporter``."""
     require_export_extra()
     from embedge_export.verify.checks import verify_bundle
 
-    return verify_bundle(bundle, checkpoint=checkpoint, cache=cache_home())
+    return verify_bundle(bundle, checkpoint=checkpoint, cache=cache_home(), traced=optimum)
 
 
 def compare_fused(bundle: Bundle) -> Quality | None:

@@ -83,7 +83,9 @@ def _cosines(quality: Quality) -> str:
     return f"cosine {quality.cosine_mean:.5f} mean, {quality.cosine_min:.5f} min"
 
 
-def verify_bundle(bundle: Bundle, *, checkpoint: str | None, cache: Path) -> Iterator[tuple[Precision, Quality | None]]:
+def verify_bundle(
+    bundle: Bundle, *, checkpoint: str | None, cache: Path, traced: bool = False
+) -> Iterator[tuple[Precision, Quality | None]]:
     """Verify a bundle again: yield each precision with its quality, or with None if it has no reference.
 
     The reference is the checkpoint itself if it is on this machine, else the bundle's own fp32 graph, which itself has
@@ -93,13 +95,14 @@ def verify_bundle(bundle: Bundle, *, checkpoint: str | None, cache: Path) -> Ite
         bundle: the bundle; the hashes of its files have been checked.
         checkpoint: the directory of its checkpoint; None looks for the checkpoint by its name, without the network.
         cache: embedge's cache folder.
+        traced: compare with optimum's trace of the checkpoint.
 
     Raises:
         QualityError: a graph cannot be used, or is below its floor, or below the quality that was accepted.
         CheckpointError: ``checkpoint`` is given, and the bundle was not made from it.
         MissingExtraError: ``checkpoint`` is given, only transformers knows it, and the extra is not installed.
     """
-    expected = expected_of_bundle(bundle, checkpoint=checkpoint, cache=cache)
+    expected = expected_of_bundle(bundle, checkpoint=checkpoint, cache=cache, traced=traced)
     for name in bundle.manifest.precisions:
         precision = bundle.pick_precision(name)
         yield precision, _verify(bundle, precision, expected)

@@ -4,7 +4,8 @@
 2. Else the checkpoint's own layers, one after the other, by numpy: this needs the memory of one layer.
 3. Else, if the checkpoint is not there (``embedge verify``), the bundle's own fp32 graph.
 
-The first two share no code with the exporter's graphs.
+The first two share no code with the exporter's graphs. ``embedge verify --optimum`` asks for another one, the graph
+that optimum traces: it takes more memory and time, and its results are those of transformers.
 """
 
 import tempfile
@@ -24,6 +25,7 @@ from embedge_export.verify.numpy_reference import NumpyReference
 from embedge_export.verify.padded_batches import pad_token_id, token_ids
 from embedge_export.verify.passages import passages
 from embedge_export.verify.reference import Computes, Expected, Reference
+from embedge_export.verify.traced_reference import TracedReference
 from embedge_export.verify.transformers_reference import TransformersReference
 
 _FP32_GRAPH = "fp32 graph"  # the name of the native fp32 graph in a quality report
@@ -58,24 +60,39 @@ def reference_of_checkpoint(checkpoint: Checkpoint, bundle: Bundle, scratch: Pat
     return TransformersReference(checkpoint, pad_id=pad_token_id(bundle), scratch=scratch)
 
 
-def expected_of_bundle(bundle: Bundle, *, checkpoint: str | None, cache: Path) -> Expected | None:
+def expected_of_bundle(bundle: Bundle, *, checkpoint: str | None, cache: Path, traced: bool = False) -> Expected | None:
     """Return what a bundle is compared with; None if there is nothing.
 
     Args:
         bundle: the bundle to verify.
         checkpoint: the directory of its checkpoint; None looks for the checkpoint by its name, without the network.
         cache: embedge's cache folder.
+        traced: whether optimum's trace of the checkpoint is the reference.
 
     Raises:
-        CheckpointError: ``checkpoint`` is given, and the bundle was not made from it.
-        MissingExtraError: ``checkpoint`` is given, only transformers knows its architecture, and the extra is missing.
+        CheckpointError: ``checkpoint`` is given, and the bundle was not made from it; or ``traced``, and there is none.
+        MissingExtraError: ``traced``, or only transformers knows the architecture of the given ``checkpoint``, and the
+            extra ``optimum`` is missing.
     """
     local = _find_checkpoint(bundle, checkpoint, cache)
+    if traced:
+        return _expected_of_trace(local, bundle)
     if local is not None and (checkpoint or local.architecture in SUPPORTED or has_optimum_extra()):
         return expected_of_checkpoint(local, bundle)
     if "fp32" not in bundle.manifest.precisions:
         return None
     return _expected(Reference(bundle.graph("fp32"), _FP32_GRAPH, pad_id=pad_token_id(bundle)), bundle)
+
+
+def _expected_of_trace(checkpoint: Checkpoint | None, bundle: Bundle) -> Expected:
+    if checkpoint is None:
+        raise CheckpointError(
+            f"the checkpoint of {bundle.path} is not on this machine, and optimum traces a checkpoint; "
+            "run `embedge verify` with --checkpoint DIR"
+        )
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        reference = TracedReference(checkpoint, pad_id=pad_token_id(bundle), scratch=Path(scratch))
+        return _expected(reference, bundle)
 
 
 def _expected(reference: Computes, bundle: Bundle) -> Expected:

@@ -14,7 +14,12 @@ from embedge.errors import MissingExtraError
     metavar="DIR",
     help="Directory of the checkpoint that the bundle was exported from, where embedge cannot find it by its name.",
 )
-def verify(bundle: str, checkpoint: str | None) -> None:
+@click.option(
+    "--optimum",
+    is_flag=True,
+    help="Compare with the graph that Hugging Face's Optimum traces; needs the checkpoint and `embedge[optimum]`.",
+)
+def verify(bundle: str, checkpoint: str | None, optimum: bool) -> None:
     """Check a bundle's files and vectors.
 
     BUNDLE is a path, or the name of a bundle in the cache. The command compares every file with its SHA-256. Then it
@@ -27,6 +32,7 @@ def verify(bundle: str, checkpoint: str | None) -> None:
     Examples:
       embedge verify bge-small-en-v1.5
       embedge verify ./my-bundle --checkpoint ./my-fine-tune
+      embedge verify ./my-bundle --checkpoint ./my-fine-tune --optimum
     """
     from embedge.hub.cache import open_local
 
@@ -36,18 +42,18 @@ def verify(bundle: str, checkpoint: str | None) -> None:
         f"{opened.path}: {len(opened.manifest.files)} files, {opened.manifest.size / 1e6:.1f} MB, every SHA-256 matches"
     )
     try:
-        _compare(opened, checkpoint)
+        _compare(opened, checkpoint, optimum=optimum)
     except MissingExtraError as error:
-        if checkpoint is not None:  # then the user asked for the comparison
+        if checkpoint is not None or optimum:  # then the user asked for the comparison
             raise
         click.echo(f"vectors not compared: {error}")
 
 
-def _compare(bundle: Bundle, checkpoint: str | None) -> None:
+def _compare(bundle: Bundle, checkpoint: str | None, *, optimum: bool) -> None:
     """Print the quality of each precision as it is measured."""
     from embedge.hub.exporter import load_exporter
 
-    for precision, quality in load_exporter().compare(bundle, checkpoint=checkpoint):
+    for precision, quality in load_exporter().compare(bundle, checkpoint=checkpoint, optimum=optimum):
         recorded = bundle.manifest.precisions[precision].quality
         if quality is not None:
             click.echo(f"{precision}: {describe_quality(quality)}")

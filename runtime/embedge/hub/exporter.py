@@ -46,12 +46,15 @@ class Exporter(Protocol):
                 failed and the checkpoint is nowhere else.
         """
 
-    def compare(self, bundle: Bundle, *, checkpoint: str | None) -> Iterator[tuple[Precision, Quality | None]]:
+    def compare(
+        self, bundle: Bundle, *, checkpoint: str | None, optimum: bool = False
+    ) -> Iterator[tuple[Precision, Quality | None]]:
         """Compare the vectors of each precision with a reference.
 
         Args:
             bundle: the bundle; its files have been checked.
             checkpoint: directory of the checkpoint that the bundle was exported from; None searches this machine.
+            optimum: compare with optimum's trace of the checkpoint.
 
         Yields:
             A precision and its quality. The quality is None if there is no reference.

@@ -19,6 +19,7 @@ from embedge_export.verify.checks import verify_bundle
 from embedge_export.verify.padded_batches import token_ids
 from embedge_export.verify.reference import Expected, Reference
 from manifests import sealed
+from seeded_roberta import write_roberta
 
 MakeCheckpoint = Callable[..., Path]
 PRECISIONS: tuple[Precision, ...] = ("int8", "fp32")
@@ -139,6 +140,22 @@ def test_verify_measures_again_with_the_checkpoint_or_the_fp32_graph(
     assert own["fp32"] is None
     assert own["int8"] is not None
     assert own["int8"].reference == "fp32 graph"
+
+
+@pytest.mark.parametrize("is_reranker", [False, True])
+def test_verify_compares_with_optimums_trace_if_asked(is_reranker: bool, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    checkpoint = (
+        write_roberta(tmp_path / "c", rerank=True, config={"num_attention_heads": 2})
+        if is_reranker
+        else tiny_checkpoint
+    )
+    bundle = export(checkpoint, tmp_path / "b", precisions=("fp32",))
+    by_trace = dict(verify_bundle(bundle, checkpoint=str(checkpoint), cache=tmp_path, traced=True))["fp32"]
+    assert by_trace is not None
+    assert by_trace.reference.startswith("optimum-onnx ")
+    assert by_trace.cosine_min > 0.999999
+    with pytest.raises(CheckpointError, match="--checkpoint DIR"):
+        list(verify_bundle(bundle, checkpoint=None, cache=tmp_path, traced=True))
 
 
 def test_a_pruned_graph_is_compared_on_the_first_token(tiny_checkpoint: Path, tmp_path: Path) -> None:

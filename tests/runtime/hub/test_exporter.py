@@ -86,7 +86,7 @@ class Recorder:
         self.asked.append({"name": name, **options})
         return self.bundle
 
-    def compare(self, bundle: Bundle, *, checkpoint: str | None) -> Sequence[Any]:
+    def compare(self, bundle: Bundle, *, checkpoint: str | None, optimum: bool = False) -> Sequence[Any]:
         return ()
 
     def compare_fused(self, bundle: Bundle) -> None:
