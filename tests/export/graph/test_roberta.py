@@ -14,6 +14,7 @@ from embedge_export.checkpoint.fetch import fetch
 from embedge_export.checkpoint.read import Checkpoint, read_checkpoint
 from embedge_export.graph.encoder import build_graph
 from embedge_export.optimum.trace import trace
+from embedge_export.verify.checks import verify_bundle
 from embedge_export.verify.passages import passages
 from embedge_export.verify.reference import Reference
 from padded_ids import padded
@@ -44,11 +45,13 @@ def _real(values: NDArray[np.float32], mask: NDArray[np.int64], output: str) -> 
     return values[mask == 1] if output == HIDDEN else values
 
 
-def test_exports_are_compared_with_optimum(reranker_bundle: Bundle, m3_bundle: Bundle) -> None:
+def test_graphs_are_compared_with_optimums(
+    reranker_checkpoint: Path, reranker_bundle: Bundle, m3_checkpoint: Path, m3_bundle: Bundle, tmp_path: Path
+) -> None:
     """The limit for int8 is low: random weights of width 32 lose more than real ones."""
-    for bundle in (reranker_bundle, m3_bundle):
-        fp32 = bundle.manifest.precisions["fp32"].quality
-        int8 = bundle.manifest.precisions["int8"].quality
+    for checkpoint, bundle in ((reranker_checkpoint, reranker_bundle), (m3_checkpoint, m3_bundle)):
+        found = dict(verify_bundle(bundle, checkpoint=str(checkpoint), cache=tmp_path, traced=True))
+        fp32, int8 = found["fp32"], found["int8"]
         assert fp32
         assert int8
         assert fp32.reference.startswith("optimum")

@@ -57,13 +57,13 @@ def test_batches_are_padded(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
     model = as_on_a_gpu(Embedder(tiny_bundle.path))
     session = model._engine.workers._one_thread[0]
     padded: list[bool] = []
-    run = session.run
+    run = session.run_outputs
 
-    def note(batch: TokenBatch, output: str) -> Any:
+    def note(batch: TokenBatch, outputs: Any) -> Any:
         padded.append(batch.counts is not None)
-        return run(batch, output)
+        return run(batch, outputs)
 
-    monkeypatch.setattr(session, "run", note)
+    monkeypatch.setattr(session, "run_outputs", note)
     monkeypatch.setattr(model._engine.workers, "run", lambda plan, run_batch: [run_batch(session, b) for b in plan])
     model.encode(TEXTS)
     assert any(padded)

@@ -19,18 +19,19 @@ class Blocked:
 
         self.go = Event()
         self.rows: list[int] = []
-        run = Session.run
+        run = Session.run_outputs
 
-        def wait(session: Session, batch: Any, output: str) -> Any:
+        def wait(session: Session, batch: Any, outputs: Any) -> Any:
             self.rows.append(len(batch.members))
             assert self.go.wait(30)
-            return run(session, batch, output)
+            return run(session, batch, outputs)
 
-        monkeypatch.setattr(Session, "run", wait)
+        monkeypatch.setattr(Session, "run_outputs", wait)
 
     async def until_running(self, count: int = 1) -> None:
-        while len(self.rows) < count:
-            await asyncio.sleep(0.001)
+        async with asyncio.timeout(30):
+            while len(self.rows) < count:
+                await asyncio.sleep(0.001)
 
 
 @pytest.fixture
@@ -199,13 +200,13 @@ def test_on_a_gpu_one_worker_runs_what_its_planner_makes(tiny_bundle: Bundle, mo
     plain._engine.schedule = DeviceSchedule(plain.max_tokens)
     rows: list[int] = []
     session = plain._engine.workers._one_thread[0]
-    run = session.run
+    run = session.run_outputs
 
-    def note(batch: Any, output: str) -> Any:
+    def note(batch: Any, outputs: Any) -> Any:
         rows.append(len(batch.members))
-        return run(batch, output)
+        return run(batch, outputs)
 
-    monkeypatch.setattr(session, "run", note)
+    monkeypatch.setattr(session, "run_outputs", note)
 
     async def ask() -> Any:
         async with AsyncEmbedder.from_embedder(plain) as model:

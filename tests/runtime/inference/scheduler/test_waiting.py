@@ -21,7 +21,7 @@ from embedge.inference.tokens import Tokens
 def request_of(counts: Sequence[int], *, batch_size: int | None = None, output: str = "hidden") -> tuple[Request, Any]:
     """A request with texts of these token counts, and its planned batches."""
     options = CallOptions.check(batch_tokens=None, batch_size=batch_size, on_truncate="warn", show_progress_bar=False)
-    job = SimpleNamespace(lengths=counts, options=options, collector=SimpleNamespace(output=output))
+    job = SimpleNamespace(lengths=counts, options=options, collector=SimpleNamespace(outputs=(output,)))
     nothing = cast(Any, None)
     return Request(cast(Any, job), nothing, nothing, lambda count: None), CpuSchedule().plan(counts, options)
 
