@@ -44,7 +44,7 @@ def plan_unpadded(
         tokens = token_counts[position]
         rows = len(members) + 1
         is_full = used + tokens > budget or rows * longest > _MOST_PADDED * budget or rows > (batch_size or rows)
-        if members and (is_full or used + tokens / 2 > share):
+        if members and (is_full or used + tokens / 2 >= share):
             batches.append((used, Batch(longest, tuple(members))))
             members, used = [], 0
         if not members:

@@ -42,11 +42,16 @@ def test_the_batch_with_the_most_tokens_comes_first(counts: list[int], cores: in
 
 
 @given(st.lists(st.integers(5, 40), min_size=8, max_size=60), st.integers(2, 8))
-def test_no_core_is_left_without_a_batch_and_none_has_much_more_than_its_share(counts: list[int], cores: int) -> None:
+def test_a_batch_has_little_more_than_the_share_of_its_core(counts: list[int], cores: int) -> None:
     plan = plan_unpadded(counts, cores=cores)
-    assert len(plan) >= cores
     rounds = -(-sum(counts) // (512 * cores))
-    assert max(tokens_of(batch, counts) for batch in plan) <= sum(counts) / (rounds * cores) + max(counts)
+    share = sum(counts) / (rounds * cores)
+    assert max(tokens_of(batch, counts) for batch in plan) <= max(share + max(counts) / 2, max(counts))
+
+
+def test_every_core_has_a_batch() -> None:
+    assert len(plan_unpadded([5] * 7 + [10], cores=6)) >= 6
+    assert [len(batch.members) for batch in plan_unpadded([20] * 16, cores=4)] == [4] * 4
 
 
 def test_a_text_of_more_than_128_tokens_is_alone() -> None:
