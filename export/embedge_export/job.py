@@ -55,6 +55,7 @@ def command_of(
     force: bool,
     like: str | None,
     calibration: str | PathLike[str] | None,
+    cache_dir: str | PathLike[str] | None = None,
 ) -> str:
     """Return the command of an export with these options, which are those of ``export``.
 
@@ -69,7 +70,8 @@ def command_of(
         words += [word for precision in precisions for word in ("--precision", precision)]
     words += ["--exporter", exporter] if exporter != "native" else []
     words += ["--force"] if force else []
-    return shlex.join(words)
+    home = f"EMBEDGE_HOME={shlex.quote(os.fspath(cache_dir))} " if cache_dir is not None and output is None else ""
+    return home + shlex.join(words)
 
 
 def check_types(*, source: object, output: object, like: object, cache_dir: object) -> None:

@@ -8,7 +8,8 @@ import shutil
 from pathlib import Path
 
 from embedge.bundle.directory import Bundle
-from embedge.bundle.manifest import PrecisionRecord
+from embedge.bundle.files import delete_existing, link_or_copy
+from embedge.bundle.manifest import MANIFEST, FileRecord, PrecisionRecord
 from embedge.bundle.staging import staging
 from embedge.errors import BundleError
 from embedge_export.existing import was_made_from
@@ -48,18 +49,31 @@ def find_kept(job: ExportJob, existing: Bundle | None) -> Bundle | None:
     except BundleError:  # there is none, or it is damaged
         return None
     records = kept.manifest.precisions
-    stay = set(existing.manifest.precisions) if existing and was_made_from(existing, job.checkpoint) else set()
-    has_all = {*stay, *job.precisions} <= set(records)
-    same = has_all and all(_is_as_asked(records[name], name, job) for name in job.precisions)
+    extends = existing is not None and was_made_from(existing, job.checkpoint)
+    stay = _other_graphs(existing, job) if existing is not None and extends else {}
+    same = set(job.precisions) <= set(records) and _other_graphs(kept, job) == stay
+    same = same and all(_is_as_asked(records[name], name, job) for name in job.precisions)
     return kept if same and was_made_from(kept, job.checkpoint) else None
 
 
-def take_kept(kept: Bundle, destination: Path) -> Bundle:
-    """Put a kept bundle in the place of its destination, in one step, and return it there."""
-    with staging(destination, extends=kept):
-        pass
+def take_kept(kept: Bundle, destination: Path, existing: Bundle | None) -> Bundle:
+    """Put a kept bundle in the place of its destination, in one step, and return it there.
+
+    Files that are the user's own stay as they are now in the existing bundle.
+    """
+    with staging(destination, replaces=existing) as (folder, _):
+        for name in (*kept.manifest.files, MANIFEST):
+            target = delete_existing(folder / name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            link_or_copy(kept.path / name, target)
     forget_kept(destination)
     return Bundle(destination, kept.manifest)
+
+
+def _other_graphs(bundle: Bundle, job: ExportJob) -> dict[str, list[FileRecord]]:
+    """Return the files of each precision that the job does not make."""
+    others = set(bundle.manifest.precisions) - set(job.precisions)
+    return {name: [bundle.manifest.files[file] for file in bundle.graph_files(name)] for name in others}
 
 
 def _is_as_asked(record: PrecisionRecord, name: str, job: ExportJob) -> bool:

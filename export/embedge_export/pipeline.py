@@ -122,6 +122,7 @@ def export(
             force=force,
             like=like,
             calibration=calibration,
+            cache_dir=cache_dir,
         ),
     )
     return _export_locked(job, force=force)
@@ -156,7 +157,7 @@ def _export_locked(job: ExportJob, *, force: bool) -> Bundle:
                 return existing
             if remaining.accept_quality and (kept := find_kept(remaining, existing)):
                 log_step(f"{'bundle':<11}{destination}, as the last export kept it; its quality is below its floor")
-                return take_kept(kept, destination)
+                return take_kept(kept, destination, existing)
             same = existing is not None and was_made_from(existing, remaining.checkpoint)
             return _make_bundle(remaining, extends=existing if same else None, replaces=None if same else existing)
 

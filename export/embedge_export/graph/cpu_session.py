@@ -11,6 +11,10 @@ from embedge.errors import CheckpointError
 from embedge.inference.onnxruntime_import import ort
 from embedge_export.errors import translate_errors
 
+_OTHER_OPERATORS = (
+    "run `pip install -U embedge-kernels`, and `embedge export` with --force if the bundle is the older one"
+)
+
 
 class CpuSession:
     """A graph, opened with ONNX Runtime's CPU provider.
@@ -36,7 +40,9 @@ class CpuSession:
             ):
                 options.register_custom_ops_library(str(library))
         with translate_errors(
-            CheckpointError, f"ONNX Runtime cannot open {graph}", "make room in memory, or export again"
+            CheckpointError,
+            f"ONNX Runtime cannot open {graph}",
+            "make room in memory, or export again" if library is None else _OTHER_OPERATORS,
         ):
             self._session = ort.InferenceSession(
                 str(graph), options, providers=["CPUExecutionProvider"], enable_fallback=False

@@ -4,6 +4,7 @@ A piece is written to a folder with a temporary name, flushed to the disk, and r
 is complete, even after a power cut.
 """
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from embedge.bundle.checksum import sha256
 from embedge.progress import log_step
 from embedge_export.checkpoint.table import Table
 from embedge_export.graph.piece import Piece
@@ -19,6 +21,7 @@ from embedge_export.graph.write import write_pieces
 
 _KEY = "key"
 _GRAPH = "piece.onnx"
+_SUMS = "sums.json"
 
 
 class SavedPieces:
@@ -41,6 +44,7 @@ class SavedPieces:
                     "exporter has changed"
                 )
             self.delete()
+        self._delete_damaged()
 
     @property
     def count(self) -> int:
@@ -60,6 +64,8 @@ class SavedPieces:
             (self._folder / _KEY).write_text(self._key, encoding="ascii")
             _flush(self._folder / _KEY)
         write_pieces([piece], partial / _GRAPH)
+        sums = {file.name: sha256(file) for file in partial.iterdir()}
+        (partial / _SUMS).write_text(json.dumps(sums), encoding="ascii")
         for file in (*partial.iterdir(), partial):
             _flush(file)
         partial.rename(place)
@@ -85,6 +91,25 @@ class SavedPieces:
         """Delete all pieces."""
         if self._folder.exists():
             shutil.rmtree(self._folder)
+
+    def _delete_damaged(self) -> None:
+        """Delete the pieces from the first one on that is missing or damaged."""
+        whole, found = 0, self.count
+        while self._is_whole(whole):
+            whole += 1
+        if whole < found:
+            log_step(f"{'resume':<11}piece {whole} on the disk is damaged; it and those after it are made again")
+        for place in self._folder.glob("[0-9]*"):
+            if not (place.name.isdigit() and int(place.name) < whole):
+                shutil.rmtree(place)
+
+    def _is_whole(self, number: int) -> bool:
+        place = self._place(number)
+        try:
+            sums = json.loads((place / _SUMS).read_text(encoding="ascii"))
+            return all(sha256(place / name) == digest for name, digest in sums.items())
+        except (OSError, ValueError):
+            return False
 
     def _has_key(self) -> bool:
         path = self._folder / _KEY

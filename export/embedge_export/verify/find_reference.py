@@ -17,7 +17,7 @@ from embedge_export.checkpoint.fetch import fetch
 from embedge_export.checkpoint.read import Checkpoint, read_checkpoint
 from embedge_export.existing import hash_matches
 from embedge_export.extras import has_optimum_extra
-from embedge_export.graph.encoder_config import SUPPORTED
+from embedge_export.graph.encoder_config import read_encoder_config
 from embedge_export.verify.measure import texts_of
 from embedge_export.verify.measure_scores import question_pairs
 from embedge_export.verify.memory import available_memory, fits
@@ -53,11 +53,19 @@ def expected_of_checkpoint(checkpoint: Checkpoint, bundle: Bundle) -> Expected:
 
 def reference_of_checkpoint(checkpoint: Checkpoint, bundle: Bundle, scratch: Path) -> Computes:
     """Return the reference that computes what a checkpoint gives (1 or 2); ``scratch`` is a folder for its files."""
-    numpy_knows_it = checkpoint.architecture in SUPPORTED
     by_transformers = has_optimum_extra() and fits(checkpoint, available=available_memory())
-    if numpy_knows_it and not by_transformers:
+    if _numpy_knows(checkpoint) and not by_transformers:
         return NumpyReference(checkpoint)
     return TransformersReference(checkpoint, pad_id=pad_token_id(bundle), scratch=scratch)
+
+
+def _numpy_knows(checkpoint: Checkpoint) -> bool:
+    """Whether the layers are those of ``NumpyReference``: the architecture, and its variant."""
+    try:
+        read_encoder_config(checkpoint)
+    except CheckpointError:
+        return False
+    return True
 
 
 def expected_of_bundle(bundle: Bundle, *, checkpoint: str | None, cache: Path, traced: bool = False) -> Expected | None:
@@ -77,7 +85,7 @@ def expected_of_bundle(bundle: Bundle, *, checkpoint: str | None, cache: Path, t
     local = _find_checkpoint(bundle, checkpoint, cache)
     if traced:
         return _expected_of_trace(local, bundle)
-    if local is not None and (checkpoint or local.architecture in SUPPORTED or has_optimum_extra()):
+    if local is not None and (checkpoint or _numpy_knows(local) or has_optimum_extra()):
         return expected_of_checkpoint(local, bundle)
     if "fp32" not in bundle.manifest.precisions:
         return None

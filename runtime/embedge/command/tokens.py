@@ -1,5 +1,6 @@
 """`embedge tokens`: texts -> the number of their tokens, and whether a model would truncate them."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -15,6 +16,7 @@ from embedge.command.options import (
     open_input,
 )
 from embedge.command.write_vectors import json_line
+from embedge.errors import InputValueError
 from embedge.progress import tell
 from embedge.text_files import Format, Item
 
@@ -54,6 +56,8 @@ def tokens(
       embedge tokens -m bge-m3 -i passages.jsonl --total
       cat texts.txt | embedge tokens > counts.jsonl
     """
+    if sys.stdout is None:
+        raise InputValueError("stdout is closed; redirect it to a file")
     with open_input(text, source, form, what="texts", command="tokens") as items:
         from embedge.tokenizer import Tokenizer
 

@@ -61,7 +61,7 @@ def open_writer(output: str | None, *, only_dense: bool = True) -> Iterator[Writ
         sys.stdout.buffer.flush()
         return
     path = _check_path(output)
-    if not only_dense and path.suffix.lower() == ".npy":
+    if not only_dense and Path(output).suffix.lower() == ".npy":
         raise click.UsageError("a .npy file holds dense vectors only; give -o FILE.npz or FILE.jsonl")
     block_error: BaseException | None = None  # raised by the caller's block, and not by writing the file
     try:

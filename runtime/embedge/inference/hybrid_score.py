@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -77,8 +77,8 @@ def hybrid_score(query: Embedding, document: Embedding, *, weights: Sequence[flo
 
 def _check_weights(weights: Sequence[float]) -> list[float]:
     try:
-        numbers = [float(weight) for weight in weights]
-    except (TypeError, ValueError):
+        numbers = [] if isinstance(weights, str | set | Mapping) else [float(weight) for weight in weights]
+    except (TypeError, ValueError, OverflowError):
         numbers = []
     if len(numbers) != 3:
         raise InputTypeError(
@@ -116,7 +116,8 @@ def _weighted_mean(scores: Sequence[tuple[float, float]]) -> float:
             "the texts have no kind of vector in common; call encode_all for both with the same dense, sparse and "
             "multi_vector"
         )
-    whole = sum(weight for weight, _ in scores)
-    if not whole:
+    largest = max(weight for weight, _ in scores)  # divided by it, no sum overflows, and no weight becomes 0
+    if not largest:
         raise InputValueError("the weights of all kinds that both texts have are 0; give one of them a weight")
-    return sum(weight * score for weight, score in scores) / whole
+    whole = sum(weight / largest for weight, _ in scores)
+    return sum(weight / largest * score for weight, score in scores) / whole

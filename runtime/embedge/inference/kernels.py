@@ -26,10 +26,13 @@ _UPDATE = f"pip install -U {PACKAGE}"
 
 
 class KernelsError(ProviderError):
-    """The kernel library is installed and cannot be used. The argument is the reason."""
+    """The kernel library is installed and cannot be used. The arguments are the reason, and what to do."""
+
+    def __init__(self, reason: str, remedy: str = f"run `{_UPDATE}`") -> None:
+        super().__init__(reason, remedy)
 
     def __str__(self) -> str:
-        return f"{self.args[0]}; run `{_UPDATE}`, or pass kernels=False"
+        return f"{self.args[0]}; {self.args[1]}, or pass kernels=False"
 
 
 class Kernels:  # no dataclass, which takes 0.5 ms to make, even where the package is missing
@@ -72,6 +75,11 @@ class Kernels:  # no dataclass, which takes 0.5 ms to make, even where the packa
 
     def unusable(self, reason: str) -> KernelsError:
         """Return the error for a library that cannot be loaded, or that cannot run a fused graph."""
+        if "not in range [min=" in reason:  # ONNX Runtime: a node has fewer or more inputs than the operator takes
+            return KernelsError(
+                f"{PACKAGE} {self.version} has other operators than the bundle's fused graph",
+                remedy=f"run `{_UPDATE}`, and `embedge export` with --force if the bundle is the older one",
+            )
         return KernelsError(f"{PACKAGE} {self.version} cannot be used ({reason})")
 
     def _ask(self, function: str) -> str:
@@ -158,4 +166,4 @@ def _broken(error: Exception) -> KernelsError:
 
 def warn_plain_graph(error: KernelsError) -> None:
     """Warn that the plain graph runs, because the library cannot be used."""
-    warn(f"{error.args[0]}, so the slower plain graph runs; run `{_UPDATE}`, or set {VARIABLE}=off", RuntimeWarning)
+    warn(f"{error.args[0]}, so the slower plain graph runs; {error.args[1]}, or set {VARIABLE}=off", RuntimeWarning)

@@ -82,6 +82,16 @@ def check_column(rows: pa.Table | pa.RecordBatch, name: str) -> None:
         raise InputValueError(f"there must be one column {name!r}, found {found}; pass the name of a column")
 
 
+def check_new_columns(rows: pa.Table | pa.RecordBatch, *names: str | None) -> None:
+    """Raise InputValueError if a new column's name is taken, or two new ones have the same; None is no column."""
+    new = [name for name in names if name is not None]
+    for name in new:
+        if name in rows.schema.names:
+            raise InputValueError(f"the rows have a column {name!r} already; pass another name for the new column")
+        if new.count(name) > 1:
+            raise InputValueError(f"two new columns would have the name {name!r}; pass another one for one of them")
+
+
 def vectors_column(vectors: NDArray[Any], present: NDArray[np.bool_] | None = None) -> pa.FixedSizeListArray:
     """Return vectors as a column: FixedSizeList<float>[dimension], or of the vectors' own number type.
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from embedge.bundle.manifest import Precision
 from embedge.embedder import Embedder
 from embedge.errors import InputTypeError, InputValueError, short
-from embedge.inference.options import OnTruncate, check_choice
+from embedge.inference.options import OnTruncate, check_choice, check_count
 from embedge.inference.providers import ProviderArgument
 from embedge.integrations.encoding import Encoding
 from embedge.integrations.extra import needs_extra
@@ -128,6 +128,8 @@ class EmbedgeProvider(Provider):
         Raises:
             EmbedgeError: there is no such bundle and it cannot be obtained here, or it has fewer dimensions.
         """
+        rows = check_count("batch_size", batch_size) or _ROWS
+        check_choice("on_error", on_error, get_args(OnError))
         on_gpu = str(self._device).startswith("cuda")
         return BundleDescriptor(
             source=ModelSource(
@@ -151,7 +153,7 @@ class EmbedgeProvider(Provider):
             ),
             kind=self._kind,
             on_invalid=self._on_invalid,
-            batch_size=batch_size,
+            batch_size=rows,
             concurrency=concurrency if concurrency is not None or not on_gpu else 1,
             num_gpus=num_gpus if num_gpus is not None or not on_gpu else 1,
             max_retries=max_retries,

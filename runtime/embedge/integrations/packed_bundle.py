@@ -29,6 +29,7 @@ from embedge.bundle.manifest import MANIFEST, Manifest
 from embedge.bundle.paths import expand, is_file
 from embedge.bundle.staging import existing_bundle, lock_destination, report_write_errors, staging
 from embedge.bundle.write_files import local_blocks, write_bundle
+from embedge.errors import BundleError
 from embedge.hub.resolve import resolve
 
 
@@ -87,10 +88,19 @@ class PackedBundle:
             return wanted
         with report_write_errors(wanted), lock_destination(wanted):
             if not self._is_at(wanted):
-                with staging(wanted, replaces=existing_bundle(wanted)) as (made, _):
+                existing = existing_bundle(wanted)
+                if existing is not None and Bundle.read_manifest(wanted) != self.manifest:
+                    raise BundleError(f"{wanted} holds another bundle; delete it, or pass another folder")
+                with staging(wanted, replaces=existing) as (made, _):
                     write_bundle(self.manifest, lambda name: [self.files[name]], made, where="the packed bundle")
         return wanted
 
     def _is_at(self, folder: Path) -> bool:
-        """Whether the folder holds this bundle. The model that loads it compares its files' checksums."""
-        return is_file(folder / MANIFEST) and Bundle.read_manifest(folder) == self.manifest
+        """Whether the folder holds this bundle, by its files' sizes; the model that loads it compares checksums."""
+        if not is_file(folder / MANIFEST) or Bundle.read_manifest(folder) != self.manifest:
+            return False
+        try:
+            Bundle.open(folder).check_sizes(self.files)
+        except BundleError:
+            return False
+        return True

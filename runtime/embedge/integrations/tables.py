@@ -10,16 +10,17 @@ warnings. The vectors are those of ``Embedder.encode``, bit for bit on a CPU, wh
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from embedge.embedder import Embedder
 from embedge.errors import InputValueError
-from embedge.inference.options import OnTruncate
+from embedge.inference.options import OnTruncate, check_choice
 from embedge.integrations.arrow import (
     OnInvalid,
     Rows,
+    check_new_columns,
     numbers_column,
     read_texts,
     sparse_column,
@@ -84,6 +85,8 @@ def embed_rows(
             f"output_precision must be one of float32, binary, ubinary, found {output_precision!r}; "
             "int8 and uint8 need the range of all vectors"
         )
+    check_choice("kind", kind, get_args(Kind))
+    check_new_columns(rows, output_column, truncated_column)
     texts = read_texts(rows, column, on_invalid=on_invalid, id_column=id_column)
     job, _ = model._vector_job(
         texts.strings,
@@ -127,6 +130,8 @@ def sparse_rows(
     Raises:
         BundleError: the model has no lexical weights.
     """
+    check_choice("kind", kind, get_args(Kind))
+    check_new_columns(rows, output_column, truncated_column)
     texts = read_texts(rows, column, on_invalid=on_invalid, id_column=id_column)
     job, _ = model._sparse_job(
         texts.strings,
@@ -174,6 +179,7 @@ def rerank_rows(
         InputTypeError: as for ``embed_rows``.
         InputValueError: as for ``embed_rows``; or a query leaves no room for its document.
     """
+    check_new_columns(rows, output_column, truncated_column)
     queries = read_texts(rows, query_column, on_invalid=on_invalid, id_column=id_column)
     documents = read_texts(rows, column, on_invalid=on_invalid, id_column=id_column)
     present = queries.present & documents.present

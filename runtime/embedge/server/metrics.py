@@ -87,7 +87,7 @@ class Metrics:
         self._seconds.observe(seconds)
 
     def add_batch(self, texts: int, tokens: int) -> None:
-        """Count a batch that ran; any thread may call it. Tokens include padding, which there is on a GPU only."""
+        """Count a batch that ran; any thread may call it."""
         with self._lock:
             self._batch_texts.observe(texts)
             self._batch_tokens.observe(tokens)

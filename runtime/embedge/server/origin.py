@@ -35,7 +35,7 @@ class Origins:
     """
 
     def __init__(self, hosts: Collection[str] | None, origins: Collection[str]) -> None:
-        self._hosts = None if hosts is None or "*" in hosts else frozenset(map(str.lower, hosts))
+        self._hosts = None if hosts is None or "*" in hosts else frozenset(host.lower().rstrip(".") for host in hosts)
         self._origins = frozenset(origin.lower().encode() for origin in origins)
         self._may_name = lru_cache(maxsize=64)(self._check_host)
 
@@ -50,8 +50,9 @@ class Origins:
             elif name == b"sec-fetch-site":
                 site = value
         if self._hosts is not None and not self._may_name(host):
+            found = short(host_name(host.decode("latin-1")))  # without the port, as --allowed-host takes it
             return RequestError(
-                f"this server has no host {_shown(host)}; if it should, start it with --allowed-host and this name",
+                f"this server has no host {found}; if it should, start it with --allowed-host and this name",
                 "forbidden",
             )
         if origin and not self._may_ask(origin.lower(), host.lower(), site):

@@ -16,7 +16,7 @@ class Bounds:
 
     Attributes:
         texts: how many texts may wait.
-        tokens: how many tokens they may have, padding included.
+        tokens: how many tokens they may have.
     """
 
     texts: int

@@ -148,7 +148,7 @@ class Slots:
                     if request.is_over:
                         break
                     if not start and self._waiting:
-                        added = sum(batch.total_tokens for batch in plan)
+                        added = int(tokens.counts.sum())
                         self._check_room("tokens", self._waiting.tokens + added)
                     self._waiting.add(Chunk(request, tokens, start), plan)
                     self._inbox.forget(len(tokens))
@@ -174,7 +174,7 @@ class Slots:
         complete: list[Request] = []
         with self._lock:
             if not errors:
-                self._speed.record(sum(len(piece.members) * piece.tokens for piece in pieces), seconds)
+                self._speed.record(sum(piece.total_tokens for piece in pieces), seconds)
             for piece in pieces:
                 request = piece.chunk.request
                 request.left -= len(piece.members)
@@ -204,8 +204,7 @@ class Slots:
     def _tell_batches(self, tell: Callable[[int, int], object], pieces: list[Piece], *, one_core: bool) -> None:
         """Tell the texts and tokens of the batches that ran: on one core, all pieces are one batch."""
         for batch in [pieces] if one_core else [[piece] for piece in pieces]:
-            texts = [len(piece.members) for piece in batch]
-            tell(sum(texts), sum(count * piece.tokens for count, piece in zip(texts, batch, strict=True)))
+            tell(sum(len(piece.members) for piece in batch), sum(piece.total_tokens for piece in batch))
 
     def _end(self, request: Request, error: BaseException) -> None:
         """Deliver an error, and drop what waits of the request; the lock is held."""

@@ -37,6 +37,11 @@ class Piece:
     tokens: int
     members: Sequence[int]
 
+    @property
+    def total_tokens(self) -> int:
+        """Number of tokens of all its texts, without padding."""
+        return int(self.chunk.tokens.counts[list(self.members)].sum())
+
 
 @dataclass(slots=True)
 class _Turn:
@@ -52,7 +57,7 @@ class WaitingTexts:
 
     Attributes:
         texts: how many texts wait.
-        tokens: how many tokens they have, padding included.
+        tokens: how many tokens they have.
     """
 
     def __init__(self, schedule: Schedule) -> None:
@@ -114,11 +119,12 @@ class WaitingTexts:
             piece = first[2]
             if not taken:
                 room = self._schedule.room(piece.tokens, piece.chunk.request.job.options)
-            rows = min(len(piece.members), room // piece.tokens) if taken else len(piece.members)
+            # The room is of tokens with padding at most: a batch in which it is used up gets no more.
+            rows = min(len(piece.members), max(0, room) // piece.tokens) if taken else len(piece.members)
             if not rows or (taken and not share):
                 break
-            room -= rows * piece.tokens
             taken.append(self._take(piece, rows))
+            room -= taken[-1].total_tokens
         return taken
 
     def _take(self, piece: Piece, rows: int) -> Piece:
@@ -126,8 +132,8 @@ class WaitingTexts:
         turn = self._turns[piece.chunk.request]
         taken = Piece(piece.chunk, piece.tokens, piece.members[:rows])
         self._count(taken, -1)
-        self._clock += rows * piece.tokens
-        turn.taken += rows * piece.tokens
+        self._clock += taken.total_tokens
+        turn.taken += taken.total_tokens
         piece.members = piece.members[rows:]
         if not piece.members:
             del turn.pieces[piece]
@@ -160,4 +166,4 @@ class WaitingTexts:
 
     def _count(self, piece: Piece, sign: int) -> None:
         self.texts += sign * len(piece.members)
-        self.tokens += sign * len(piece.members) * piece.tokens
+        self.tokens += sign * piece.total_tokens

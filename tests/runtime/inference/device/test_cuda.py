@@ -129,7 +129,8 @@ def test_a_library_that_cuda_needs_is_named_once(
     monkeypatch.setattr(cuda, "_is_required", lambda name: name.startswith("libcublas"))
     with pytest.raises(ProviderError) as caught:
         on(driver(), printed=PRINTED)
-    assert 'the CUDA libraries libcublas.so.13 are missing; run `pip install "onnxruntime-gpu[' in str(caught.value)
+    said = str(caught.value).replace("uv pip", "pip")  # as what made this environment
+    assert 'the CUDA libraries libcublas.so.13 are missing; run `pip install "onnxruntime-gpu[' in said
     assert capsys.readouterr() == ("", "")
 
 

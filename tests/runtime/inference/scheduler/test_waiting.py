@@ -18,12 +18,20 @@ from embedge.inference.scheduler.waiting import Piece, WaitingTexts
 from embedge.inference.tokens import Tokens
 
 
-def request_of(counts: Sequence[int], *, batch_size: int | None = None, output: str = "hidden") -> tuple[Request, Any]:
+def request_of(
+    counts: Sequence[int],
+    *,
+    batch_size: int | None = None,
+    output: str = "hidden",
+    schedule: CpuSchedule | None = None,
+) -> tuple[Request, Any]:
     """A request with texts of these token counts, and its planned batches."""
     options = CallOptions.check(batch_tokens=None, batch_size=batch_size, on_truncate="warn", show_progress_bar=False)
     job = SimpleNamespace(lengths=counts, options=options, collector=SimpleNamespace(outputs=(output,)))
     nothing = cast(Any, None)
-    return Request(cast(Any, job), nothing, nothing, lambda count: None), CpuSchedule().plan(counts, options)
+    return Request(cast(Any, job), nothing, nothing, lambda count: None), (schedule or CpuSchedule()).plan(
+        counts, options
+    )
 
 
 def add(queue: WaitingTexts, counts: Sequence[int], **options: Any) -> Request:
@@ -55,6 +63,20 @@ def test_with_the_kernels_texts_of_any_token_count_share_a_batch() -> None:
     for _ in range(100):
         add(queue, [10])
     assert sum(tokens for _, tokens, _ in taken(queue)) == 510
+
+
+def test_with_the_kernels_a_full_batch_gets_no_more_and_padding_counts_nothing() -> None:
+    """A planned batch may have more tokens with its padding than there is room."""
+    queue = WaitingTexts(UnpaddedSchedule(cores=1))
+    counts = [60] + [28] * 16
+    for texts in (counts, [16] * 64, counts):
+        add(queue, texts, schedule=UnpaddedSchedule(1))
+    assert queue.tokens == 2 * sum(counts) + 16 * 64
+    while queue:
+        batch = queue.take(share=True)
+        assert all(piece.members for piece in batch)
+        assert sum(piece.total_tokens for piece in batch) <= 512
+    assert queue.tokens == 0
 
 
 def test_no_batch_is_shared_while_a_slot_is_idle(queue: WaitingTexts) -> None:
