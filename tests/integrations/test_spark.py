@@ -1,6 +1,8 @@
 """examples/spark.py, on the real Spark in local mode: a Java process, and a Python process for each core."""
 
+import os
 import shutil
+import sys
 from collections.abc import Iterable, Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -27,6 +29,7 @@ TEXTS = [None if number % 7 == 3 else f"the cat sat on the mat {number}" for num
 def session() -> Iterator[Any]:
     from pyspark.sql import SparkSession
 
+    os.environ["PYSPARK_PYTHON"] = sys.executable  # else Spark takes the first python3 on PATH for its workers
     builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
     builder = builder.config("spark.driver.host", "127.0.0.1").config("spark.driver.bindAddress", "127.0.0.1")
     session = builder.config("spark.sql.execution.arrow.maxRecordsPerBatch", 16).getOrCreate()

@@ -36,7 +36,8 @@ def exported(kind: str, make_checkpoint: MakeCheckpoint, folder: Path) -> Bundle
     if kind in ROBERTA:
         if not ROBERTA[kind]:
             pytest.importorskip("torch", reason="the heads' files are torch's")
-        checkpoint = write_roberta(folder / "checkpoint", rerank=ROBERTA[kind], config=SIZES)
+        # The weights of seed 0 put the worst token at the floor of 0.99, where versions of numpy decide.
+        checkpoint = write_roberta(folder / "checkpoint", seed=3, rerank=ROBERTA[kind], config=SIZES)
     else:
         checkpoint = make_checkpoint(**BERT[kind])
     return export(checkpoint, folder / "bundle", verify=False)
