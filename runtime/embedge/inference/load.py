@@ -114,14 +114,10 @@ def _load(
     if providers[0].name not in (CPU, CUDA):
         sessions.compare_with_cpu(session, threads=threads)
     from embedge.inference.engine import Engine
-    from embedge.inference.schedule import CpuSchedule, UnpaddedSchedule
     from embedge.inference.workers import Workers
 
     workers = Workers(session, sessions, cores=threads, parallel=parallel, session_per_core=session_per_core)
-    if not parallel:
-        schedule = _device_schedule(bundle.manifest.max_tokens)
-    else:
-        schedule = CpuSchedule() if kernels is None else UnpaddedSchedule(threads)
+    schedule = _cpu_schedule(kernels, threads) if parallel else _device_schedule(bundle.manifest.max_tokens)
     instruction_set = None if kernels is None else kernels.instruction_set()
     return Engine(bundle.manifest, tokeniser, workers, schedule, kernels=instruction_set)
 
@@ -140,6 +136,17 @@ def _open_side_by_side(
     finally:
         is_parsed.release()
     return session, reading.result()
+
+
+def _cpu_schedule(kernels: "Kernels | None", threads: int) -> "Schedule":
+    """The schedule of a CPU: with the kernels, texts of any lengths share a batch."""
+    if kernels is None:
+        from embedge.inference.schedule import CpuSchedule
+
+        return CpuSchedule()
+    from embedge.inference.unpadded_schedule import UnpaddedSchedule  # imported here, because a plain graph needs none
+
+    return UnpaddedSchedule(threads)
 
 
 def _device_schedule(max_tokens: int) -> "Schedule":

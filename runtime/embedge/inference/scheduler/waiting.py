@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
+import numpy as np
+
 from embedge.inference.plan import Batch
 from embedge.inference.schedule import Schedule
 from embedge.inference.scheduler.request import Chunk, Request
@@ -40,7 +42,8 @@ class Piece:
     @property
     def total_tokens(self) -> int:
         """Number of tokens of all its texts, without padding."""
-        return int(self.chunk.tokens.counts[list(self.members)].sum())
+        starts, members = self.chunk.tokens.starts, np.array(self.members, np.intp)
+        return int((starts[members + 1] - starts[members]).sum())
 
 
 @dataclass(slots=True)
@@ -131,9 +134,9 @@ class WaitingTexts:
         """Take the first rows of a piece; the others wait."""
         turn = self._turns[piece.chunk.request]
         taken = Piece(piece.chunk, piece.tokens, piece.members[:rows])
-        self._count(taken, -1)
-        self._clock += taken.total_tokens
-        turn.taken += taken.total_tokens
+        tokens = self._count(taken, -1)
+        self._clock += tokens
+        turn.taken += tokens
         piece.members = piece.members[rows:]
         if not piece.members:
             del turn.pieces[piece]
@@ -164,6 +167,9 @@ class WaitingTexts:
         shared_by = self._schedule.shared_by(piece.tokens)
         return job.collector.outputs, options.batch_tokens, options.batch_size, shared_by
 
-    def _count(self, piece: Piece, sign: int) -> None:
+    def _count(self, piece: Piece, sign: int) -> int:
+        """Count a piece that comes (1) or leaves (-1); return its number of tokens."""
+        tokens = piece.total_tokens
         self.texts += sign * len(piece.members)
-        self.tokens += sign * piece.total_tokens
+        self.tokens += sign * tokens
+        return tokens

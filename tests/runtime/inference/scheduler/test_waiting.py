@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from embedge.inference.device.schedule import DeviceSchedule
 from embedge.inference.options import CallOptions
 from embedge.inference.plan import rows_of_batch
-from embedge.inference.schedule import CpuSchedule, UnpaddedSchedule
+from embedge.inference.schedule import CpuSchedule
 from embedge.inference.scheduler.request import Chunk, Request
 from embedge.inference.scheduler.waiting import Piece, WaitingTexts
 from embedge.inference.tokens import Tokens
+from embedge.inference.unpadded_schedule import UnpaddedSchedule
 
 
 def request_of(
