@@ -1,8 +1,9 @@
 """Work on slices of an array with all cores. numpy lets other threads run while it computes."""
 
-import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+
+from embedge.inference.cpu import usable_cores
 
 _ELEMENTS = 1 << 16  # of a slice: 256 kB of float32, so that the passes of one slice stay in a core's cache
 
@@ -17,7 +18,7 @@ def for_slices(work: Callable[[slice], object], count: int, *, width: int) -> No
     """
     step = max(1, _ELEMENTS // max(1, width))
     slices = [slice(start, min(start + step, count)) for start in range(0, count, step)]
-    threads = min(_cores(), len(slices))
+    threads = min(usable_cores(), len(slices))
     if threads < 2:
         _for_each(work, slices)
         return
@@ -29,10 +30,3 @@ def for_slices(work: Callable[[slice], object], count: int, *, width: int) -> No
 def _for_each(work: Callable[[slice], object], slices: Iterable[slice]) -> None:
     for part in slices:
         work(part)
-
-
-def _cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

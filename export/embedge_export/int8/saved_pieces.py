@@ -5,7 +5,6 @@ is complete, even after a power cut.
 """
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from embedge.bundle.checksum import sha256
+from embedge.bundle.staging import flush, flush_folder
 from embedge.progress import log_step
 from embedge_export.checkpoint.table import Table
 from embedge_export.graph.piece import Piece
@@ -62,14 +62,13 @@ class SavedPieces:
         partial.mkdir(parents=True)
         if number == 0:
             (self._folder / _KEY).write_text(self._key, encoding="ascii")
-            _flush(self._folder / _KEY)
+            flush(self._folder / _KEY)
         write_pieces([piece], partial / _GRAPH)
         sums = {file.name: sha256(file) for file in partial.iterdir()}
         (partial / _SUMS).write_text(json.dumps(sums), encoding="ascii")
-        for file in (*partial.iterdir(), partial):
-            _flush(file)
+        flush_folder(partial)
         partial.rename(place)
-        _flush(self._folder)
+        flush(self._folder)
 
     def load(self, number: int) -> Piece:
         """Return a saved piece. Its large constants are tables, which read the saved file."""
@@ -129,14 +128,3 @@ def _mapped(tensor: TensorProto, folder: Path) -> np.memmap:
         offset=int(where["offset"]),
         shape=tuple(tensor.dims),
     )
-
-
-def _flush(path: Path) -> None:
-    """Flush a file or folder to the disk."""
-    if os.name == "nt" and path.is_dir():
-        return  # Windows cannot open a directory
-    handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

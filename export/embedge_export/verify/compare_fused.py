@@ -19,7 +19,7 @@ from embedge_export.graph.cpu_session import CpuSession
 from embedge_export.verify.figures import mean_and_min, three_digits
 from embedge_export.verify.measure import texts_of
 from embedge_export.verify.measure_scores import centred_cosines, question_pairs
-from embedge_export.verify.padded_batches import Ids, pool, token_ids
+from embedge_export.verify.padded_batches import Ids, pad, pool, token_ids
 from embedge_export.verify.passages import passages
 from embedge_export.verify.token_agreement import lexical_agreement, token_cosines
 
@@ -67,11 +67,7 @@ def _batch_difference(session: CpuSession, ids: Sequence[Ids], alone: Sequence[O
     largest = 0.0
     for batch in plan_unpadded([text.shape[1] for text in ids], cores=1, batch_tokens=_BATCH_TOKENS):
         members = batch.members[::-1]
-        padded = np.zeros((len(members), batch.tokens), np.int64)
-        mask = np.zeros_like(padded)
-        for row, member in enumerate(members):
-            count = ids[member].shape[1]
-            padded[row, :count], mask[row, :count] = ids[member], 1
+        padded, mask = pad([ids[member][0] for member in members], pad_id=0)  # as the runtime pads
         feed = {"input_ids": padded, "attention_mask": mask}
         for name, values in zip(alone[0], session.run(list(alone[0]), feed), strict=True):
             for row, member in zip(values, members, strict=True):

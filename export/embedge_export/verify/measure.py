@@ -85,9 +85,8 @@ def _padded_difference(model: Embedder, expected: Expected) -> float:
     The graph runs on padded batches, as in a runtime that pads. Its session is closed before the runtime runs it.
     """
     bundle = model.bundle
-    is_traced = (
-        bundle.manifest.precisions[model.precision].exporter != "native"
-    )  # then the runtime lets it be rewritten
+    # The runtime lets ONNX Runtime rewrite a traced graph.
+    is_traced = bundle.manifest.precisions[model.precision].exporter != "native"
     graph = Reference(bundle.graph(model.precision), "", pad_id=pad_token_id(bundle), optimise=is_traced)
     largest = 0.0
     for text, known in zip(graph.outputs(expected.ids, [HIDDEN]), expected.of(HIDDEN), strict=True):

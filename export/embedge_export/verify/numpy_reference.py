@@ -17,8 +17,8 @@ from embedge_export.checkpoint.read import Checkpoint
 from embedge_export.checkpoint.tensors import Tensors
 from embedge_export.graph.encoder_config import EncoderConfig, read_encoder_config
 from embedge_export.verify.padded_batches import Ids
-from embedge_export.verify.reference import Outputs, score_outputs, with_heads
-from embedge_export.verify.token_head import read_head
+from embedge_export.verify.reference import Outputs, score_outputs
+from embedge_export.verify.token_head import TokenHeads
 
 _BLOCK = 256  # rows of a feed-forward block that are computed at once, so that its wide states stay in the cache
 
@@ -39,8 +39,7 @@ class NumpyReference:
         self.name = f"the checkpoint's layers by numpy {np.__version__}"
         self._checkpoint = checkpoint
         self._config = read_encoder_config(checkpoint)
-        self._sparse = read_head(checkpoint, checkpoint.sparse_head, outputs=1)
-        self._multi_vector = read_head(checkpoint, checkpoint.multi_vector_head, outputs=checkpoint.dimension)
+        self._heads = TokenHeads(checkpoint)
 
     def outputs(self, ids: Sequence[Ids], names: Iterable[str]) -> list[Outputs]:
         """Return all outputs for each text. See ``Computes``.
@@ -57,8 +56,7 @@ class NumpyReference:
                 hidden = _encode(_Layer(tensors, f"encoder.layer.{layer}"), config, hidden, texts)
             if self._checkpoint.task == "rerank":
                 return score_outputs(_score(_Layer(tensors, "classifier"), config.hidden, hidden[ends[:-1]]))
-        states = (hidden[text] for text in texts)
-        return list(with_heads(states, sparse=self._sparse, multi_vector=self._multi_vector))
+        return self._heads.outputs(hidden[text] for text in texts)
 
 
 class _Layer:

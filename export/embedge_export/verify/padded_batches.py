@@ -52,10 +52,20 @@ def padded_batches(ids: Sequence[Ids], *, pad_id: int) -> Iterator[tuple[list[in
         rows = min(_BATCH, max(2, _BATCH_TOKENS // longest))
         places = left if len(left) <= rows else [*left[: rows - 1], left[-1]]
         left = left[len(places) - 1 : -1] if len(places) < len(left) else []
-        mask = np.array([[token < len(ids[place]) for token in range(longest)] for place in places], np.int64)
-        padded = np.full(mask.shape, pad_id, np.int64)
-        padded[mask == 1] = np.concatenate([ids[place] for place in places])
-        yield places, padded, mask
+        yield places, *pad([ids[place] for place in places], pad_id=pad_id)
+
+
+def pad(ids: Sequence[Ids], *, pad_id: int) -> tuple[Ids, Ids]:
+    """Return the token ids of texts padded at their ends, and their mask, both int64 [texts, tokens].
+
+    >>> [rows.tolist() for rows in pad([np.array([7, 8]), np.array([9])], pad_id=0)]
+    [[[7, 8], [9, 0]], [[1, 1], [1, 0]]]
+    """
+    lengths = np.array([len(text) for text in ids])
+    mask = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
+    padded = np.full(mask.shape, pad_id, np.int64)
+    padded[mask == 1] = np.concatenate(ids)
+    return padded, mask
 
 
 def pad_token_id(bundle: Bundle) -> int:

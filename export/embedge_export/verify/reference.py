@@ -1,6 +1,6 @@
 """What graphs are compared with: the results of a reference, which is dropped once it has computed them."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -8,10 +8,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from embedge.bundle.manifest import HIDDEN, SCORES, TOKEN_VECTORS, TOKEN_WEIGHTS
+from embedge.bundle.manifest import HIDDEN, SCORES
 from embedge_export.graph.cpu_session import CpuSession
 from embedge_export.verify.padded_batches import Ids, padded_batches
-from embedge_export.verify.token_head import TokenHead
 
 # The outputs of a graph for one text, by name: ``last_hidden_state`` [tokens, dimension], ``token_weights`` [tokens],
 # ``token_vectors`` [tokens, dimension], ``logits`` [1]; all float32.
@@ -90,25 +89,6 @@ class Reference:
         return self._session.run(
             names, {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
         )
-
-
-def with_heads(
-    texts: Iterable[NDArray[np.float32]], *, sparse: TokenHead | None, multi_vector: TokenHead | None
-) -> Iterator[Outputs]:
-    """Yield the outputs of each text: its hidden states, and what bge-m3's heads make of them.
-
-    Args:
-        texts: the hidden states of each text, [tokens, dimension].
-        sparse: computes the weights of tokens; None if the checkpoint has no such head.
-        multi_vector: computes the vectors of tokens.
-    """
-    for hidden in texts:
-        outputs = {HIDDEN: hidden}
-        if sparse is not None:
-            outputs[TOKEN_WEIGHTS] = sparse.weigh(hidden)
-        if multi_vector is not None:
-            outputs[TOKEN_VECTORS] = multi_vector.project(hidden)
-        yield outputs
 
 
 def score_outputs(scores: Iterable[NDArray[np.float32]]) -> list[Outputs]:

@@ -1,13 +1,16 @@
 """The linear layers that bge-m3 stores beside its encoder, in numpy: the reference for a graph's token outputs."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from embedge.bundle.manifest import HIDDEN, TOKEN_VECTORS, TOKEN_WEIGHTS
 from embedge_export.checkpoint.read import Checkpoint
 from embedge_export.checkpoint.tensors import Tensors
+from embedge_export.verify.reference import Outputs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +54,34 @@ class TokenHead:
         return vectors
 
 
-def read_head(checkpoint: Checkpoint, file: Path | None, *, outputs: int) -> TokenHead | None:
+class TokenHeads:
+    """bge-m3's heads, which transformers and optimum do not know; of other checkpoints, none.
+
+    Args:
+        checkpoint: the checkpoint.
+
+    Raises:
+        CheckpointError: a file of a head cannot be read, or contains something else.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._sparse = _read_head(checkpoint, checkpoint.sparse_head, outputs=1)
+        self._multi_vector = _read_head(checkpoint, checkpoint.multi_vector_head, outputs=checkpoint.dimension)
+
+    def outputs(self, texts: Iterable[NDArray[np.float32]]) -> list[Outputs]:
+        """Return the outputs of each text: its hidden states [tokens, dimension], and what the heads make of them."""
+        return [self._of_text(hidden) for hidden in texts]
+
+    def _of_text(self, hidden: NDArray[np.float32]) -> Outputs:
+        outputs = {HIDDEN: hidden}
+        if self._sparse is not None:
+            outputs[TOKEN_WEIGHTS] = self._sparse.weigh(hidden)
+        if self._multi_vector is not None:
+            outputs[TOKEN_VECTORS] = self._multi_vector.project(hidden)
+        return outputs
+
+
+def _read_head(checkpoint: Checkpoint, file: Path | None, *, outputs: int) -> TokenHead | None:
     """Read a linear layer from a file beside a checkpoint's encoder; return None if ``file`` is None.
 
     Raises:

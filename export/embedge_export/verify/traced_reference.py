@@ -8,8 +8,8 @@ from embedge.bundle.manifest import HIDDEN, SCORES
 from embedge_export.checkpoint.read import Checkpoint
 from embedge_export.optimum.trace import trace
 from embedge_export.verify.padded_batches import Ids
-from embedge_export.verify.reference import Outputs, Reference, with_heads
-from embedge_export.verify.token_head import read_head
+from embedge_export.verify.reference import Outputs, Reference
+from embedge_export.verify.token_head import TokenHeads
 
 
 class TracedReference:
@@ -29,13 +29,11 @@ class TracedReference:
         graph = trace(checkpoint, scratch)
         self.name = f"optimum-onnx {version('optimum-onnx')}, torch {version('torch')}"
         self._is_reranker = checkpoint.task == "rerank"
-        self._sparse = read_head(checkpoint, checkpoint.sparse_head, outputs=1)
-        self._multi_vector = read_head(checkpoint, checkpoint.multi_vector_head, outputs=checkpoint.dimension)
+        self._heads = TokenHeads(checkpoint)
         self._graph = Reference(graph, self.name, pad_id=pad_id)
 
     def outputs(self, ids: Sequence[Ids], names: Iterable[str]) -> list[Outputs]:
         """Return all outputs for each text; see ``Computes``."""
         if self._is_reranker:
             return self._graph.outputs(ids, [SCORES])
-        hidden = (text[HIDDEN] for text in self._graph.outputs(ids, [HIDDEN]))
-        return list(with_heads(hidden, sparse=self._sparse, multi_vector=self._multi_vector))
+        return self._heads.outputs(text[HIDDEN] for text in self._graph.outputs(ids, [HIDDEN]))

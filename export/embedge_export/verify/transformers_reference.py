@@ -12,8 +12,8 @@ from embedge.bundle.manifest import HIDDEN, SCORES
 from embedge_export.checkpoint.read import Checkpoint
 from embedge_export.optimum.load import load_model
 from embedge_export.verify.padded_batches import Ids, padded_batches
-from embedge_export.verify.reference import Outputs, score_outputs, with_heads
-from embedge_export.verify.token_head import read_head
+from embedge_export.verify.reference import Outputs, score_outputs
+from embedge_export.verify.token_head import TokenHeads
 
 
 class TransformersReference:
@@ -32,8 +32,7 @@ class TransformersReference:
     def __init__(self, checkpoint: Checkpoint, *, pad_id: int, scratch: Path) -> None:
         self.name = f"transformers {version('transformers')}, torch {version('torch')}"
         self._checkpoint, self._pad_id = checkpoint, pad_id
-        self._sparse = read_head(checkpoint, checkpoint.sparse_head, outputs=1)
-        self._multi_vector = read_head(checkpoint, checkpoint.multi_vector_head, outputs=checkpoint.dimension)
+        self._heads = TokenHeads(checkpoint)
         self._model = load_model(checkpoint, scratch)
 
     def outputs(self, ids: Sequence[Ids], names: Iterable[str]) -> list[Outputs]:
@@ -45,7 +44,7 @@ class TransformersReference:
                 found[place] = rows[: len(ids[place])].copy()  # a view would keep the padding
         if name == SCORES:
             return score_outputs(found)
-        return list(with_heads(found, sparse=self._sparse, multi_vector=self._multi_vector))
+        return self._heads.outputs(found)
 
     def _run(self, ids: Ids, mask: Ids, name: str) -> NDArray[np.float32]:
         import torch

@@ -154,7 +154,7 @@ def staging(
             # The new bundle is not the hub commit that the old one was downloaded from.
             _link_tree(old.path, folder, {*dropped, old.path / COMMIT})
         yield folder, scratch
-        _sync(folder)
+        flush_folder(folder)
         _put_in_place(folder, destination)
     finally:
         with contextlib.suppress(OSError):
@@ -178,17 +178,22 @@ def _link_tree(source: Path, target: Path, leave_out: set[Path]) -> None:
         link_or_copy(path, copy)
 
 
-def _sync(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
     """Flush everything in the folder to the disk, so that a power cut after the exchange loses nothing."""
     for path in (*folder.rglob("*"), folder):
-        regular = path.is_file() and not path.is_symlink()
-        if not regular and (os.name == "nt" or not path.is_dir()):
-            continue  # Windows cannot open a directory; opening a pipe would block
-        handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        if path.is_dir() or (path.is_file() and not path.is_symlink()):  # opening a pipe would block
+            flush(path)
+
+
+def flush(path: Path) -> None:
+    """Flush a file or a folder to the disk."""
+    if os.name == "nt" and path.is_dir():
+        return  # Windows cannot open a directory
+    handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _put_in_place(folder: Path, destination: Path) -> None:
