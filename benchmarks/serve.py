@@ -3,7 +3,6 @@
 python -m benchmarks.serve --help
 """
 
-import random
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from statistics import median
@@ -13,6 +12,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.data.mixed_texts import mixed_texts
 from benchmarks.measure.comparison import Comparison, open_comparison, short_and_long
 from benchmarks.measure.http_load import Api, WrongAnswerError, ask, concurrent, one_at_a_time
 from benchmarks.measure.options import Setup, comparison_options
@@ -23,7 +23,6 @@ from benchmarks.peers.table import OWN
 from benchmarks.peers.virtual_environment import EnvironmentFailedError
 from benchmarks.report.server_report import ServerFigures, publish, version_of
 
-_WORDS = ("the", "of", "bread", "cat", "river", "embedding", "search", "is", "query", "mountain", "a", "house", "seven")
 _COUNT = 2000  # texts
 _IDLE = 200  # texts that are asked for alone
 _COMPARED = 20  # texts whose vectors are compared
@@ -57,14 +56,19 @@ def main(setup: Setup, kind: str, clients: int, seconds: float, rounds: int, oth
         for line in others:
             name, url, model = _parts(line)
             servers[name] = RunningServer(name, _api(url, model), 0, 0.0)
-        texts = _mixed() if kind == "mixed" else short_and_long(comparison, {"short": _COUNT, "long": 0})["short"]
+        texts = (
+            mixed_texts(_COUNT)
+            if kind == "mixed"
+            else short_and_long(comparison, {"short": _COUNT, "long": 0})["short"]
+        )
         plain, figures = _measure(comparison, stack, servers, texts, clients, seconds, rounds)
     publish(setup, comparison, clients=clients, plain=plain, servers=figures)
 
 
-def _mixed() -> list[str]:
-    rng = random.Random(0)
-    return [" ".join(rng.choices(_WORDS, k=rng.randint(5, 60))) for _ in range(_COUNT)]
+def _texts(kind: str, comparison: Comparison) -> list[str]:
+    if kind == "mixed":
+        return mixed_texts(_COUNT)
+    return short_and_long(comparison, {"short": _COUNT, "long": 0})["short"]
 
 
 def _parts(line: str) -> tuple[str, str, str]:

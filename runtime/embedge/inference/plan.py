@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 # Token budgets of a batch. Texts of more than _SHORT tokens are as fast with the smaller one, which takes less memory.
 _SHORT = 64
-BUDGET_OF_SHORT, _BUDGET_OF_LONG = 512, 384
+_BUDGET_OF_SHORT, _BUDGET_OF_LONG = 512, 384
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +73,6 @@ def rows_of_batch(tokens: int, *, batch_tokens: int | None, batch_size: int | No
     >>> rows_of_batch(3, batch_tokens=10, batch_size=None), rows_of_batch(3, batch_tokens=10, batch_size=2)
     (3, 2)
     """
-    rows = max(1, budget_of_batch(tokens, batch_tokens) // max(1, tokens))
+    default = _BUDGET_OF_SHORT if tokens <= _SHORT else _BUDGET_OF_LONG
+    rows = max(1, (default if batch_tokens is None else batch_tokens) // max(1, tokens))
     return min(rows, batch_size or rows)
-
-
-def budget_of_batch(tokens: int, batch_tokens: int | None) -> int:
-    """Return the token budget of a batch whose longest text has ``tokens``; None takes a good value for a CPU."""
-    if batch_tokens is not None:
-        return batch_tokens
-    return BUDGET_OF_SHORT if tokens <= _SHORT else _BUDGET_OF_LONG

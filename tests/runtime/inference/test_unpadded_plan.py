@@ -30,7 +30,7 @@ def test_a_batch_keeps_to_the_budget_unless_it_is_one_long_text(
     counts: list[int], cores: int, budget: int | None
 ) -> None:
     for batch in plan_unpadded(counts, cores=cores, batch_tokens=budget):
-        most = budget or 512
+        most = budget or 384
         assert len(batch.members) == 1 or tokens_of(batch, counts) <= most
         assert len(batch.members) == 1 or batch.tokens * len(batch.members) <= 2 * most
 
@@ -44,7 +44,7 @@ def test_the_batch_with_the_most_tokens_comes_first(counts: list[int], cores: in
 @given(st.lists(st.integers(5, 40), min_size=8, max_size=60), st.integers(2, 8))
 def test_a_batch_has_little_more_than_the_share_of_its_core(counts: list[int], cores: int) -> None:
     plan = plan_unpadded(counts, cores=cores)
-    rounds = -(-sum(counts) // (512 * cores))
+    rounds = -(-sum(counts) // (384 * cores))
     share = sum(counts) / (rounds * cores)
     assert max(tokens_of(batch, counts) for batch in plan) <= max(share + max(counts) / 2, max(counts))
 

@@ -63,7 +63,7 @@ def test_with_the_kernels_texts_of_any_token_count_share_a_batch() -> None:
     assert taken(queue) == [(first, 10, [0]), (second, 11, [0]), (third, 30, [0])]
     for _ in range(100):
         add(queue, [10])
-    assert sum(tokens for _, tokens, _ in taken(queue)) == 510
+    assert sum(tokens for _, tokens, _ in taken(queue)) == 380
 
 
 def test_with_the_kernels_a_full_batch_gets_no_more_and_padding_counts_nothing() -> None:
@@ -76,7 +76,7 @@ def test_with_the_kernels_a_full_batch_gets_no_more_and_padding_counts_nothing()
     while queue:
         batch = queue.take(share=True)
         assert all(piece.members for piece in batch)
-        assert sum(piece.total_tokens for piece in batch) <= 512
+        assert sum(piece.total_tokens for piece in batch) <= 384
     assert queue.tokens == 0
 
 
