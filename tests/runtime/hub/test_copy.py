@@ -96,7 +96,7 @@ def test_a_full_disk_and_a_missing_file_are_told_apart(
     def full(folder: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("embedge.bundle.staging._sync", full)
+    monkeypatch.setattr("embedge.bundle.staging.flush_folder", full)
     with pytest.raises(BundleError, match=r"copies/copy cannot be written \(No space left on device\); make room"):
         copy_bundle(tiny_bundle, tmp_path / "copies" / "copy")
     assert [path.name for path in (tmp_path / "copies").iterdir()] == []
