@@ -60,12 +60,7 @@ class Model:
             cache_dir=cache_dir,
             local_files_only=local_files_only,
         )
-        if bundle.manifest.task != self._task:
-            task = bundle.manifest.task
-            raise OtherTaskError(
-                f"{bundle.path} is {_KINDS[task]}, not {_KINDS[self._task]}; "
-                f"open it with embedge.{CLASSES[task]}, or run `embedge {task}`"
-            )
+        check_task(bundle, self._task)
         # The path becomes absolute: a pickle, a forked child and a later session open the bundle again, and the working
         # directory may have changed by then.
         self._bundle = replace(bundle, path=bundle.path.absolute())
@@ -132,6 +127,16 @@ class Model:
     def max_tokens(self) -> int:
         """The largest number of tokens of an input, special tokens and prompt included; a longer input is truncated."""
         return self._manifest.max_tokens
+
+
+def check_task(bundle: Bundle, task: Task) -> None:
+    """Raise OtherTaskError if a bundle is a reranker where an embedder is wanted, or the other way round."""
+    found = bundle.manifest.task
+    if found != task:
+        raise OtherTaskError(
+            f"{bundle.path} is {_KINDS[found]}, not {_KINDS[task]}; "
+            f"open it with embedge.{CLASSES[found]}, or run `embedge {found}`"
+        )
 
 
 def preferred_precisions(

@@ -111,6 +111,11 @@ def test_the_size_is_known_without_the_model(tiny_bundle: Bundle, monkeypatch: p
         function(model=str(tiny_bundle.path), truncate_dim=33).ndims()
 
 
+def test_a_misspelled_option_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"(?s)normalise.*Extra inputs are not permitted"):
+        function(normalise=False)
+
+
 def test_functions_with_the_same_options_share_a_model(tiny_bundle: Bundle) -> None:
     first, second = (function(model=str(tiny_bundle.path), batch_tokens=tokens) for tokens in (64, 128))
     assert first._embedder() is second._embedder()

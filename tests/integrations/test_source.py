@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embedge import Bundle, Embedder, InputTypeError, InputValueError, MissingExtraError
+from embedge import Bundle, BundleError, Embedder, InputTypeError, InputValueError, MissingExtraError, Reranker
 from embedge.integrations.encoding import Encoding
 from embedge.integrations.extra import needs_extra
 from embedge.integrations.source import ModelSource
@@ -42,6 +42,12 @@ def test_the_dimension_is_known_without_loading_the_model(
     assert (source.dimension(), source.dimension(8), ModelSource(model=tiny).dimension()) == (32, 8, 32)
     with pytest.raises(InputValueError, match="between 1 and 32, found 33"):
         source.dimension(33)
+
+
+def test_a_reranker_has_scores_and_no_dimension(reranker: Reranker) -> None:
+    for source in (ModelSource(model=reranker), ModelSource(model=reranker.bundle.path)):
+        with pytest.raises(BundleError, match="is a reranker, not an embedder; open it with embedge.Reranker"):
+            source.dimension()
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from embedge.integrations.source import ModelSource
 with needs_extra("lancedb"):
     import pyarrow as pa
     from lancedb.embeddings import TextEmbeddingFunction, register
+    from pydantic import ConfigDict
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,6 +66,8 @@ class EmbedgeEmbeddings(TextEmbeddingFunction):
             LanceDB then acts by its ``on_bad_vectors``.
         max_retries: LanceDB's; not used, because an error of a text or an option comes back each time.
     """
+
+    model_config = ConfigDict(extra="forbid")  # LanceDB's own classes ignore a misspelled option
 
     model: str = "bge-small-en-v1.5"
     precision: Literal["int8", "fp32", "fp16"] | None = None

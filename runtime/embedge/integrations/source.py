@@ -14,7 +14,7 @@ from embedge.errors import InputTypeError, InputValueError
 from embedge.hub.resolve import resolve
 from embedge.inference.options import check_count
 from embedge.inference.providers import ProviderArgument
-from embedge.model import Model, kernels_argument, preferred_precisions, provider_arguments
+from embedge.model import Model, check_task, kernels_argument, preferred_precisions, provider_arguments
 
 if TYPE_CHECKING:
     from embedge import Embedder, Reranker
@@ -112,7 +112,7 @@ class ModelSource:
         """Return the number of elements of a vector, without loading the model; its bundle is obtained if need be.
 
         Raises:
-            EmbedgeError: there is no such bundle, or ``truncate_dim`` is no dimension of its vectors.
+            EmbedgeError: there is no such bundle, it is a reranker, or ``truncate_dim`` is no dimension of its vectors.
         """
         if isinstance(self.model, Model):
             bundle = self.model.bundle
@@ -125,6 +125,7 @@ class ModelSource:
                 cache_dir=self.cache_dir,
                 local_files_only=self.local_files_only,
             )
+        check_task(bundle, "embed")  # a reranker's scores have a dimension, too
         dimension = bundle.manifest.dimension
         return check_count("truncate_dim", truncate_dim, most=dimension) or dimension
 
