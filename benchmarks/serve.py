@@ -56,16 +56,12 @@ def main(setup: Setup, kind: str, clients: int, seconds: float, rounds: int, oth
         for line in others:
             name, url, model = _parts(line)
             servers[name] = RunningServer(name, _api(url, model), 0, 0.0)
-        texts = (
-            mixed_texts(_COUNT)
-            if kind == "mixed"
-            else short_and_long(comparison, {"short": _COUNT, "long": 0})["short"]
-        )
+        texts = _texts(comparison, kind)
         plain, figures = _measure(comparison, stack, servers, texts, clients, seconds, rounds)
     publish(setup, comparison, clients=clients, plain=plain, servers=figures)
 
 
-def _texts(kind: str, comparison: Comparison) -> list[str]:
+def _texts(comparison: Comparison, kind: str) -> list[str]:
     if kind == "mixed":
         return mixed_texts(_COUNT)
     return short_and_long(comparison, {"short": _COUNT, "long": 0})["short"]
