@@ -78,7 +78,7 @@ def write_whole_m3(folder: Path, *, rerank: bool) -> Path:
     index: dict[str, str] = {}
 
     def save(name: str, tensors: Tensors) -> None:
-        save_file(tensors, folder / name)
+        save_file(tensors, folder / name, metadata={"format": "pt"})
         index.update(dict.fromkeys(tensors, name))
 
     layers = random_tensors(config | {"vocab_size": 1})
@@ -95,7 +95,8 @@ def write_whole_m3(folder: Path, *, rerank: bool) -> Path:
     else:
         for name, outputs in (("sparse_linear.pt", 1), ("colbert_linear.pt", width)):
             torch.save({key: torch.tensor(value) for key, value in _linear("", outputs, random)}, folder / name)
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}), encoding="utf-8")
+    written = json.dumps({"metadata": {}, "weight_map": index})  # transformers asks for both
+    (folder / "model.safetensors.index.json").write_text(written, encoding="utf-8")
     return folder
 
 
