@@ -137,6 +137,7 @@ def _calibration_states(job: ExportJob, scratch: Path) -> "TextStates":
         truncation_side=checkpoint.truncation_side,
         min_distinct=MIN_TEXTS if has_user_texts else 1,
         range_texts=calibration_texts()[0] if has_user_texts else (),
+        scratch=scratch,
     )
 
 
@@ -156,6 +157,6 @@ def _traced_builders(job: ExportJob, scratch: Path) -> Builders:
         note(f"{len(model.graph.node)} nodes after fusion")
 
     def builder(precision: Precision) -> Callable[[], Iterable["Piece"]]:
-        return lambda: [whole(convert_traced(model, precision))]
+        return lambda: [whole(convert_traced(model, precision, scratch))]
 
     return {precision: builder(precision) for precision in PRECISIONS}

@@ -202,7 +202,7 @@ def _make_bundle(job: ExportJob, *, extends: Bundle | None, replaces: Bundle | N
         written = write_manifest(folder, add_files(manifest, folder, extends))
         bundle = read_back(written, load=job.precisions)
         if job.verify and job.precisions:
-            bundle = reopen(write_manifest(folder, verify_export(job, bundle)))
+            bundle = reopen(write_manifest(folder, verify_export(job, bundle, scratch)))
         if "int8" in job.precisions:
             forget_saved_pieces(job.destination)
         if job.verify and job.precisions:

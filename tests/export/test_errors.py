@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from embedge_export.graph import write as graph_file
 from embedge_export.graph.cpu_session import CpuSession
 from embedge_export.graph.piece import Piece
 from embedge_export.graph.write import write_graph
+from embedge_export.int8 import text_states
 from embedge_export.int8.calibrate import calibrate
 from embedge_export.int8.calibration_texts import calibration_texts
 from embedge_export.verify.checks import verify_bundle
@@ -229,6 +231,15 @@ def test_verifying_leaves_numpys_settings_alone_between_two_precisions(tiny_bund
     with np.errstate(all="raise"):
         for _ in verify_bundle(tiny_bundle, checkpoint=None, cache=tmp_path):
             assert set(np.geterr().values()) == {"raise"}
+
+
+def test_all_temporary_files_of_an_export_are_beside_its_destination(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the system's temporary folder is small or in memory, an export still has the room of its destination."""
+    monkeypatch.setattr(text_states, "_IN_MEMORY", 0)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no such folder"))
+    export(tiny_checkpoint, tmp_path / "bundle", precisions=("int8", "fp32")).check()
 
 
 EXPORT = "import sys; from embedge.command.main import main; sys.argv[0] = 'embedge'; main()"

@@ -62,8 +62,11 @@ def text_states(
     truncation_side: Side = "right",
     min_distinct: int = 1,
     range_texts: Sequence[str] = (),
+    scratch: Path | None = None,
 ) -> TextStates:
-    """Return the texts as token ids, ready for the first piece of a graph; the arguments are those of ``calibrate``.
+    """Return the texts as token ids, ready for the first piece of a graph.
+
+    The arguments are those of ``calibrate``, and ``scratch``, a folder for temporary files; None is the system's.
 
     Raises:
         InputValueError: fewer than ``min_distinct`` texts differ.
@@ -71,7 +74,7 @@ def text_states(
     """
     ids, range_ids = _tokenise((texts, range_texts), tokenizer, max_tokens, truncation_side)
     _check_distinct(ids, min_distinct)
-    return TextStates(ids, range_ids)
+    return TextStates(ids, range_ids, scratch=scratch)
 
 
 def _tokenise(groups: Iterable[Sequence[str]], tokenizer: Path, max_tokens: int, side: Side) -> list[Ids]:

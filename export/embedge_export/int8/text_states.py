@@ -43,9 +43,11 @@ class TextStates:
     Args:
         ids: the token ids of each text.
         range_ids: those of more texts, which count for the range of each channel alone.
+        scratch: a folder for temporary files, which may be as large as the hidden states; None is the system's.
     """
 
-    def __init__(self, ids: Ids, range_ids: Ids = ()) -> None:
+    def __init__(self, ids: Ids, range_ids: Ids = (), *, scratch: Path | None = None) -> None:
+        self._scratch = scratch
         self._batches = [*_batches(ids, is_range=False), *_batches(range_ids, is_range=True)]
         self._stride = max(1, sum(map(len, ids)) // _SAMPLE_ROWS)
         ends = np.cumsum([0, *(batch.ids.size for batch in self._batches)]).tolist()
@@ -79,7 +81,7 @@ class TextStates:
 
     def _run(self, piece: Piece, outputs: list[str], inputs: Mapping[str, str], moments: Mapping[str, Moments]) -> None:
         words = self._words(piece)
-        with _session(piece, outputs) as session:
+        with _session(piece, outputs, self._scratch) as session:
             for batch, place in zip(self._batches, self._places, strict=True):
                 feed = self._feed(batch, place)
                 feed |= {name: rows[numbers[place]].reshape(*batch.ids.shape, -1) for name, (rows, numbers) in words}
@@ -102,7 +104,7 @@ class TextStates:
     def _keep(self, values: NDArray[np.float32], place: slice) -> None:
         """Keep the hidden states of a batch, in place of those that entered the piece."""
         if self._hidden is None:
-            self._hidden = _new_array((self._places[-1].stop, values.shape[-1]))
+            self._hidden = _new_array((self._places[-1].stop, values.shape[-1]), self._scratch)
         self._hidden[place] = values.reshape(-1, values.shape[-1])
 
     def _words(self, piece: Piece) -> list[tuple[str, tuple[NDArray[np.float32], NDArray[np.intp]]]]:
@@ -131,22 +133,25 @@ def _gathered(piece: Piece) -> dict[str, Table]:
     return {node.output[0]: piece.tables[node.input[0]] for node in nodes}
 
 
-def _new_array(shape: tuple[int, int]) -> NDArray[np.float32]:
-    size = shape[0] * shape[1] * 4
-    if size <= _IN_MEMORY:
+def _new_array(shape: tuple[int, int], scratch: Path | None) -> NDArray[np.float32]:
+    if shape[0] * shape[1] * 4 <= _IN_MEMORY:
         return np.empty(shape, np.float32)
-    with tempfile.TemporaryFile() as file:  # the mapping stays when the file is closed
-        file.truncate(size)
+    with tempfile.TemporaryFile(dir=scratch) as file:  # the mapping stays when the file is closed
+        # Zeros are written: if the disk is full, this raises. A hole that is filled later would kill the process.
+        row = bytes(shape[1] * 4)
+        for _ in range(shape[0]):
+            file.write(row)
+        file.flush()
         return np.memmap(file, np.float32, "r+", shape=shape)
 
 
 @contextmanager
-def _session(piece: Piece, outputs: Sequence[str]) -> Iterator[CpuSession]:
+def _session(piece: Piece, outputs: Sequence[str], scratch: Path | None) -> Iterator[CpuSession]:
     """Open a piece with some of its tensors as outputs, not optimised.
 
     It is opened from a file, because protobuf cannot pass more than 2 GB.
     """
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(dir=scratch, ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "calibrate.onnx"
         write_pieces([Piece(model=_probe(piece, outputs))], path)
         yield CpuSession(path, optimise=False)

@@ -48,14 +48,14 @@ def fuse_traced(traced: Path, checkpoint: Checkpoint) -> ModelProto:
     return model
 
 
-def convert_traced(model: ModelProto, precision: Precision) -> ModelProto:
+def convert_traced(model: ModelProto, precision: Precision, scratch: Path) -> ModelProto:
     """Return a graph in another precision: dynamic int8 with a scale for each output channel, or float16.
 
-    ONNX Runtime's own tools convert it.
+    ONNX Runtime's own tools convert it; ``scratch`` is a folder for their files.
     """
     if precision == "fp32":
         return model
-    with quiet(), tempfile.TemporaryDirectory() as folder:
+    with quiet(), tempfile.TemporaryDirectory(dir=scratch) as folder:
         before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
         if precision == "int8":
             from onnxruntime.quantization import QuantType, quantize_dynamic

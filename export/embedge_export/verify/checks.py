@@ -25,7 +25,7 @@ from embedge_export.verify.reference import Expected
 
 
 @own_errstate
-def verify_export(job: ExportJob, bundle: Bundle) -> Manifest:
+def verify_export(job: ExportJob, bundle: Bundle, scratch: Path) -> Manifest:
     """Verify the precisions of an export that is not yet in its place; return the manifest with their quality.
 
     An int8 graph that is below its floor is mended first, which changes its files. What is still below its floor is
@@ -34,12 +34,13 @@ def verify_export(job: ExportJob, bundle: Bundle) -> Manifest:
     Args:
         job: the export.
         bundle: what it wrote.
+        scratch: a folder for temporary files.
 
     Raises:
         QualityError: a graph cannot be used, or its results change with the batch.
     """
     with step("reference") as note:
-        expected = expected_of_checkpoint(job.checkpoint, bundle)
+        expected = expected_of_checkpoint(job.checkpoint, bundle, scratch=scratch)
         note(expected.name)
     for precision in job.precisions:
         bundle = _verify_new(job, bundle, precision, expected)

@@ -36,19 +36,20 @@ def is_itself(expected: Expected, precision: str) -> bool:
     return expected.name == _FP32_GRAPH and precision == "fp32"
 
 
-def expected_of_checkpoint(checkpoint: Checkpoint, bundle: Bundle) -> Expected:
+def expected_of_checkpoint(checkpoint: Checkpoint, bundle: Bundle, *, scratch: Path | None = None) -> Expected:
     """Return what a checkpoint gives for the texts of verify (1 or 2).
 
     Args:
         checkpoint: the checkpoint.
         bundle: what was exported from it; its tokenizer is used.
+        scratch: a folder for temporary files, which may be as large as the checkpoint; None is the system's.
 
     Raises:
         CheckpointError: the checkpoint cannot be read or run.
         MissingExtraError: only transformers knows the architecture, and the extra ``optimum`` is not installed.
     """
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        return _expected(reference_of_checkpoint(checkpoint, bundle, Path(scratch)), bundle)
+    with tempfile.TemporaryDirectory(dir=scratch, ignore_cleanup_errors=True) as folder:
+        return _expected(reference_of_checkpoint(checkpoint, bundle, Path(folder)), bundle)
 
 
 def reference_of_checkpoint(checkpoint: Checkpoint, bundle: Bundle, scratch: Path) -> Computes:

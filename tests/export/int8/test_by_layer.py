@@ -13,6 +13,7 @@ from embedge_export.graph.encoder import build_graph, build_pieces
 from embedge_export.graph.float16 import piece_to_float16, to_float16
 from embedge_export.graph.prune import prune_piece, prune_to_first_token, with_split_layers
 from embedge_export.graph.write import write_pieces
+from embedge_export.int8 import text_states as text_states_module
 from embedge_export.int8.by_layer import quantise_by_layer
 from embedge_export.int8.calibrate import text_states
 from embedge_export.int8.quantise import quantise
@@ -46,13 +47,18 @@ def check_same(found: ModelProto, expected: ModelProto) -> None:
     assert (found.ir_version, list(found.opset_import)) == (expected.ir_version, list(expected.opset_import))
 
 
+@pytest.mark.parametrize("in_memory", [True, False])
 @pytest.mark.parametrize("first_token", [False, True])
-def test_the_int8_graph_is_that_of_the_whole_model(folder: Path, tmp_path: Path, first_token: bool) -> None:
-    """Bitwise: the hidden states that pass from layer to layer are those inside the whole graph."""
+def test_the_int8_graph_is_that_of_the_whole_model(
+    folder: Path, tmp_path: Path, first_token: bool, in_memory: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bitwise: the hidden states that pass from layer to layer, in memory or a file, are those inside the graph."""
+    if not in_memory:
+        monkeypatch.setattr(text_states_module, "_IN_MEMORY", 0)
     model, activations = smooth(*fit(folder))
     if first_token:
         model, activations = prune_to_first_token(model), with_split_layers(activations)
-    states = text_states(TEXTS * 7, tokenizer=folder / "tokenizer.json", max_tokens=64)
+    states = text_states(TEXTS * 7, tokenizer=folder / "tokenizer.json", max_tokens=64, scratch=tmp_path)
     pieces = build_pieces(checkpoint_of(folder))
     saved = SavedPieces(tmp_path / "saved", "key")
     int8 = quantise_by_layer(pieces, states, saved, layers=3, first_token=first_token)
