@@ -10,8 +10,9 @@ from starlette.requests import ClientDisconnect, Request
 
 from embedge.server.request_error import RequestError
 
-# Seconds after which the client is watched. Most answers are written by then, and to watch takes a task, 30 us.
-_WATCH_AFTER = 0.02
+# Seconds after which the client is watched. Most answers are written by then, also while 32 clients ask at a time; to
+# watch takes a task, 30 us.
+_WATCH_AFTER = 0.1
 Result = TypeVar("Result")
 
 

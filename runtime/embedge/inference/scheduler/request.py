@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import AbstractEventLoop, Future
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 from embedge.errors import keep_warnings
 from embedge.inference.jobs import Job
 from embedge.inference.tokens import Tokens
+
+Outcome = tuple[Future[Any], Any, BaseException | None]  # a future, with its result or its error
 
 
 @dataclass(slots=True, eq=False)
@@ -38,36 +40,47 @@ class Request:
     def __post_init__(self) -> None:
         self.left = len(self.job.lengths)
 
-    def complete(self) -> None:
-        """Make the result and give it to the caller; any thread may call it, once all texts have run."""
-        try:
-            with keep_warnings() as self.warnings:
-                result = self.job.collector.result()
-        except BaseException as error:  # the caller gets it, whatever it is
-            self.fail(error)
-            return
-        self.is_over = True
-        settle(self.loop, self.future, result)
-
     def fail(self, error: BaseException) -> None:
         """Give the caller an error; any thread may call it."""
         self.is_over = True
-        settle(self.loop, self.future, None, error)
+        settle(self.loop, [(self.future, None, error)])
+
+    def outcome(self) -> Outcome:
+        """Make the result, once all texts have run; any thread may call it."""
+        self.is_over = True
+        try:
+            with keep_warnings() as self.warnings:
+                return self.future, self.job.collector.result(), None
+        except BaseException as error:  # the caller gets it, whatever it is
+            return self.future, None, error
 
 
-def settle(loop: AbstractEventLoop, future: Future[Any], result: Any, error: BaseException | None = None) -> None:
-    """Set a future of another thread's event loop, unless it was cancelled or the loop is closed."""
+def complete(requests: Iterable[Request]) -> None:
+    """Make the results of requests whose texts have all run, and give them to the callers; any thread may call it.
 
-    def set_future() -> None:
+    An event loop is woken once for all of its requests: waking it takes longer than to make the result of one text.
+    """
+    outcomes: dict[AbstractEventLoop, list[Outcome]] = {}
+    for request in requests:
+        outcomes.setdefault(request.loop, []).append(request.outcome())
+    for loop, settled in outcomes.items():
+        settle(loop, settled)
+
+
+def settle(loop: AbstractEventLoop, outcomes: Sequence[Outcome]) -> None:
+    """Set futures of another thread's event loop, but for those that were cancelled; none if the loop is closed."""
+    with suppress(RuntimeError):  # the loop is closed
+        loop.call_soon_threadsafe(_set_futures, outcomes)
+
+
+def _set_futures(outcomes: Sequence[Outcome]) -> None:
+    for future, result, error in outcomes:
         if future.done():
-            return
+            continue
         if error is None:
             future.set_result(result)
         else:
             future.set_exception(error)
-
-    with suppress(RuntimeError):  # the loop is closed
-        loop.call_soon_threadsafe(set_future)
 
 
 @dataclass(slots=True, eq=False)

@@ -13,7 +13,7 @@ from embedge.inference.engine import Engine
 from embedge.inference.scheduler.at_exit import end_before_exit
 from embedge.inference.scheduler.bounds import Bounds, Speed
 from embedge.inference.scheduler.inbox import Inbox
-from embedge.inference.scheduler.request import Chunk, Request, settle
+from embedge.inference.scheduler.request import Chunk, Request, complete, settle
 from embedge.inference.scheduler.shared_batch import run_pieces
 from embedge.inference.scheduler.threads import Threads
 from embedge.inference.scheduler.waiting import Piece, WaitingTexts
@@ -65,7 +65,7 @@ class Slots:
             if self.is_closed:
                 raise RuntimeError("the model is closed, and takes no more requests; make a new one")
             if not request.left:
-                request.complete()
+                complete([request])
                 return
             waiting = self._waiting.texts + self._inbox.texts
             if waiting:
@@ -171,7 +171,7 @@ class Slots:
         seconds = perf_counter() - began
         if self.on_batch:
             self._tell_batches(self.on_batch, pieces, one_core=one_core)
-        complete: list[Request] = []
+        ended: list[Request] = []
         with self._lock:
             if not errors:
                 self._speed.record(sum(piece.total_tokens for piece in pieces), seconds)
@@ -181,9 +181,8 @@ class Slots:
                 if request in errors:
                     self._end(request, errors[request])
                 elif not request.left and not request.is_over:
-                    complete.append(request)
-        for request in complete:
-            request.complete()
+                    ended.append(request)
+        complete(ended)
         with self._lock:
             self._running -= 1
             self._tell_closing()
@@ -217,5 +216,5 @@ class Slots:
         if self._inbox or self._waiting or self._running or self._tokenising:
             return
         for loop, ended in self._closing:
-            settle(loop, ended, None)
+            settle(loop, [(ended, None, None)])
         self._closing.clear()
