@@ -1,4 +1,4 @@
-"""integrations/daft.py, on the real Daft: its native runner, in threads and in processes, and its runner on Ray."""
+"""integrations/daft, on the real Daft: its native runner, in threads and in processes, and its runner on Ray."""
 
 import subprocess
 import sys
