@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from embedge.server.gate import Gate
 
 _KEEP_ALIVE = 75  # seconds that an idle connection stays open, longer than clients keep theirs (httpx: 5, nginx: 60)
-_HEAD_BYTES = 64 << 10  # of a request's head, which h11 limits
 _BACKLOG = 2048  # connections that wait to be accepted
 
 
@@ -74,7 +73,6 @@ def run(
         backlog=_BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=max(1, round(shutdown_seconds)),
-        h11_max_incomplete_event_size=_HEAD_BYTES,
     )
     asyncio.run(_serve(_Server(config), sock, on_ready, close, parent))
 
