@@ -14,7 +14,7 @@ from starlette.responses import Response
 from embedge.errors import BundleError, InputTypeError, InputValueError
 from embedge.server.body import parse_object
 from embedge.server.calls import Counted, TextOptions
-from embedge.server.disconnect import until_disconnect
+from embedge.server.cancellation import until_disconnect
 from embedge.server.fields import Fields
 from embedge.server.request_error import SHARED, Kind, RequestError
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from embedge.server.limits import Limits
     from embedge.server.metrics import Metrics
     from embedge.server.served import Models
+    from embedge.server.timers import Timers
 
 JSON = "application/json"
 TRUNCATED = "x-truncated-texts"  # the header that tells how many texts were truncated
@@ -37,6 +38,7 @@ class Serving:
         limits: what requests may take.
         bodies: reads bodies.
         metrics: what was served so far.
+        timers: those of the event loop.
         auto_truncate: whether texts that are too long are truncated if the request does not say; None does what each
             API does.
     """
@@ -45,6 +47,7 @@ class Serving:
     limits: Limits
     bodies: BodyReader
     metrics: Metrics
+    timers: Timers
     auto_truncate: bool | None = None
 
     def truncate(self, fields: Fields, default: bool) -> bool:
@@ -118,7 +121,8 @@ def post(serving: Serving, api: Api, function: Function) -> Callable[[Request], 
             size = len(body)
             fields = Fields(await parse_object(body, serving.limits), serving.limits)
             del body
-            answer = await until_disconnect(request, function(serving, fields), serving.limits.request_seconds)
+            work, seconds = function(serving, fields), serving.limits.request_seconds
+            answer = await until_disconnect(request, work, seconds, serving.timers)
         except ClientDisconnect:
             serving.metrics.fail("disconnected")
             return Response(status_code=499)  # nobody reads it

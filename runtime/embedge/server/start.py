@@ -75,11 +75,13 @@ def serve(settings: Settings, sock: socket, place: Place, on_ready: Callable[[Mo
     from embedge.server.metrics import Metrics
     from embedge.server.origin import Origins
     from embedge.server.process import run
+    from embedge.server.timers import Timers
 
     limits = settings.limits
     metrics = Metrics(models.waiting, place.restarts)
     models.observe(metrics.add_batch)
-    serving = Serving(models, limits, BodyReader(limits), metrics, settings.auto_truncate)
+    timers = Timers()
+    serving = Serving(models, limits, BodyReader(limits, timers), metrics, timers, settings.auto_truncate)
 
     def ready() -> None:
         place.tell_ready()

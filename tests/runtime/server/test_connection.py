@@ -115,12 +115,13 @@ def test_a_head_of_the_largest_size_is_taken(server: Server) -> None:
     [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # the beginning of TLS
         b"GET / HTTP/9.9\r\n\r\n",
+        b"BREW /coffee HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n",
         post(b"Content-Length: 5"),
         post(b"Transfer-Encoding: chunked"),
         post(b" folded: value"),
     ],
-    ids=["tls", "version", "path", "two lengths", "length and chunks", "space before a name"],
+    ids=["tls", "version", "method", "path", "two lengths", "length and chunks", "space before a name"],
 )
 def test_what_is_no_http_is_refused(server: Server, request_: bytes) -> None:
     with connected(server) as connection:

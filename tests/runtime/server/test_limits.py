@@ -88,8 +88,9 @@ def test_an_answer_that_takes_too_long_gets_503(tiny_bundle: Bundle, embedder: E
     from pathlib import Path
 
     log = Path(str(tmp_path)) / "log"
-    with serving([tiny_bundle.path, "--request-seconds", "0.01", "--threads", "1"], log) as server:
-        reply = server.post("/embed", {"inputs": ["the cat sat on the mat"] * 2000})
+    options = ["--request-seconds", "0.01", "--threads", "1", "--max-texts", "20000"]
+    with serving([tiny_bundle.path, *options], log) as server:
+        reply = server.post("/embed", {"inputs": ["the cat sat on the mat"] * 20_000})
         assert (reply.status, reply.headers["retry-after"]) == (503, "1")
         assert "took more than 0.01 s" in reply.json["error"]
 
@@ -162,8 +163,9 @@ def test_all_bodies_together_have_a_limit() -> None:
 
     from embedge.server.body import BodyReader
     from embedge.server.request_error import RequestError
+    from embedge.server.timers import Timers
 
-    bodies = BodyReader(Limits(body_bytes=100, all_body_bytes=150))
+    bodies = BodyReader(Limits(body_bytes=100, all_body_bytes=150), Timers())
 
     def request(size: int) -> Request:
         async def receive() -> dict[str, object]:
