@@ -87,14 +87,22 @@ class Connection(HttpToolsProtocol):
         Java's HttpClient offers HTTP/2 with its first request; httptools would drop the body.
         """
         try:
-            self.parser.feed_data(data)
-        except HttpParserUpgrade as offer:
-            headers = [header for header in self.headers if header[0] not in (b"connection", b"upgrade")]
-            lines = [b"%s %s HTTP/1.1" % (self.parser.get_method(), self.url), *map(b": ".join, headers), b"", b""]
-            self.parser = HttpRequestParser(self)
-            self._feed(b"\r\n".join(lines) + data[offer.args[0] :])
+            while data:
+                try:
+                    self.parser.feed_data(data)
+                    data = b""
+                except HttpParserUpgrade as offer:
+                    data = self._head_without_offer() + data[offer.args[0] :]
+                    self.parser = HttpRequestParser(self)
         except HttpParserError:
             self.send_400_response("Invalid HTTP request received.")
+
+    def _head_without_offer(self) -> bytes:
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        if method == b"CONNECT":
+            raise HttpParserError("a request for a tunnel, and this is no proxy")
+        headers = [header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join([b"%s %s HTTP/%s" % (method, self.url, version), *map(b": ".join, headers), b"", b""])
 
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete

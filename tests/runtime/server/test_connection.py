@@ -66,6 +66,20 @@ def test_an_offer_of_http2_is_declined(server: Server, pause: float) -> None:
     assert first[0][0] == 200
 
 
+def test_an_offer_of_http2_may_end_the_connection(server: Server) -> None:
+    with connected(server) as connection:
+        connection.sendall(post(b"Connection: Upgrade, close", b"Upgrade: h2c"))
+        assert until_closed(connection).startswith(b"HTTP/1.1 200")
+
+
+def test_offers_in_one_packet_are_all_declined(server: Server) -> None:
+    with connected(server) as connection:
+        connection.sendall(post(b"Connection: Upgrade", b"Upgrade: h2c") * 300)
+        found = answers(connection, 300)
+    assert found == [found[0]] * 300
+    assert found[0][0] == 200
+
+
 def test_requests_in_one_packet_are_answered_in_order(server: Server) -> None:
     with connected(server) as connection:
         connection.sendall(post() + GET + post() + GET[:20])
@@ -117,11 +131,12 @@ def test_a_head_of_the_largest_size_is_taken(server: Server) -> None:
         b"GET / HTTP/9.9\r\n\r\n",
         b"BREW /coffee HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n",  # it is no proxy
         post(b"Content-Length: 5"),
         post(b"Transfer-Encoding: chunked"),
         post(b" folded: value"),
     ],
-    ids=["tls", "version", "method", "path", "two lengths", "length and chunks", "space before a name"],
+    ids=["tls", "version", "method", "path", "tunnel", "two lengths", "length and chunks", "space before a name"],
 )
 def test_what_is_no_http_is_refused(server: Server, request_: bytes) -> None:
     with connected(server) as connection:
