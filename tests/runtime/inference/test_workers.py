@@ -228,7 +228,7 @@ def test_single_texts_are_run_by_the_choice_that_is_faster(faster: int) -> None:
 
     for _ in range(80):
         workers.run(one(15), work)
-    assert threads[-30:] == [faster] * 30
+    assert threads[-30:].count(faster) == 24  # the others are two trials of three runs
 
 
 @pytest.mark.parametrize(("cores", "parallel", "expected"), [(1, True, 1), (4, False, 4)])
