@@ -1,5 +1,7 @@
 """Jobs of `benchmarks.engines` for Daft and Spark: documents of a Parquet folder to documents with vectors."""
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +33,7 @@ def spark_local(model: str, cores: int) -> Iterator[Job]:
 
     from examples.spark import embed_column
 
+    os.environ["PYSPARK_PYTHON"] = sys.executable  # else Spark takes the first python3 on PATH for its workers
     builder = SparkSession.builder.master(f"local[{cores}]").config("spark.ui.enabled", "false")
     builder = builder.config("spark.driver.host", "127.0.0.1").config("spark.driver.bindAddress", "127.0.0.1")
     session = builder.config("spark.sql.execution.arrow.maxRecordsPerBatch", 4096).getOrCreate()
