@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from embedge.server.timers import Timers
 
 JSON = "application/json"
+_ENCODER = json.JSONEncoder(separators=(",", ":"))  # json.dumps makes one for each call
 TRUNCATED = "x-truncated-texts"  # the header that tells how many texts were truncated
 
 
@@ -108,7 +109,7 @@ class Api:
 
 def to_json(content: Any) -> str:
     """Return JSON in ASCII, without blanks."""
-    return json.dumps(content, separators=(",", ":"))
+    return _ENCODER.encode(content)
 
 
 def post(serving: Serving, api: Api, function: Function) -> Callable[[Request], Awaitable[Response]]:
