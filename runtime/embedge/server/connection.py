@@ -20,6 +20,7 @@ class Connection(HttpToolsProtocol):
     """An HTTP/1.1 connection. Subclasses, made by ``limited``, set ``receive_seconds``."""
 
     receive_seconds: float
+    parser: HttpRequestParser
     _since: float | None = None  # when it began to wait for a head; None while an answer is due
     _timer: asyncio.TimerHandle | None = None
     _messages = 0  # requests that began
