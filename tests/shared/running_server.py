@@ -17,8 +17,8 @@ import pytest
 
 CLIENTS = "tests/runtime/server/clients.txt"
 needs_server = pytest.mark.skipif(
-    not all(map(find_spec, ("starlette", "uvicorn", "httptools"))),
-    reason="needs starlette, uvicorn and httptools: pip install 'embedge[server]'",
+    not all(map(find_spec, ("starlette", "uvicorn"))),
+    reason="needs starlette and uvicorn: pip install 'embedge[server]'",
 )
 
 

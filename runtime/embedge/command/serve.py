@@ -150,9 +150,10 @@ def _check_installed() -> None:
     """Raise MissingExtraError, before a model is loaded, if what the server needs is not installed."""
     from importlib.util import find_spec
 
-    missing = [name for name in ("starlette", "uvicorn", "httptools") if not find_spec(name)]
+    missing = None if find_spec("uvicorn") else "uvicorn"
+    missing = missing if find_spec("starlette") else "starlette"
     if missing:
-        raise MissingExtraError(f"{missing[0]} is not installed; run `pip install 'embedge[server]'`")
+        raise MissingExtraError(f"{missing} is not installed; run `pip install 'embedge[server]'`")
 
 
 def _print(url: str, models: Models, has_keys: bool) -> None:

@@ -66,7 +66,7 @@ def serve(settings: Settings, sock: socket, place: Place, on_ready: Callable[[Mo
         on_ready: called with the models when requests are answered.
 
     Raises:
-        MissingExtraError: Starlette, uvicorn or httptools is not installed.
+        MissingExtraError: Starlette or uvicorn is not installed.
     """
     models = load_models(settings)
     from embedge.server.app import make_app

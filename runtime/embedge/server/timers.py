@@ -33,10 +33,15 @@ class Timers:
         return Timer(ending, number)
 
     def _end(self, step: int) -> None:
-        ending = self._ends.pop(step)
+        ending = self._ends[step]
         while ending:  # a call may cancel another timer
-            number = next(iter(ending))
-            ending.pop(number)()
+            call = ending.pop(next(iter(ending)))
+            try:
+                call()
+            except Exception as error:  # the others must end all the same
+                loop = asyncio.get_running_loop()
+                loop.call_exception_handler({"message": "a timer's function failed", "exception": error})
+        del self._ends[step]
 
 
 class Timer:

@@ -222,7 +222,7 @@ def test_metrics_count_requests_and_failures(server: Server) -> None:
         ("POST", "/../etc/passwd", 404, "no such route"),
         ("GET", "/embed", 405, "this route takes POST"),
         ("DELETE", "/", 405, "this route takes POST and GET"),
-        ("PROPFIND", "/health", 405, "this route takes GET"),
+        ("BREW", "/health", 405, "this route takes GET"),
     ],
 )
 def test_other_paths_and_methods_get_a_sentence(

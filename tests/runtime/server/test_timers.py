@@ -50,6 +50,22 @@ def test_a_cancelled_timer_does_not_end_also_if_another_one_of_its_step_cancels_
     assert asyncio.run(run()) == ["first"]
 
 
+def test_a_timer_that_fails_keeps_no_other_from_its_end() -> None:
+    from embedge.server.timers import Timers
+
+    async def run() -> tuple[list[str], list[str]]:
+        loop, timers, ended, failures = asyncio.get_running_loop(), Timers(), list[str](), list[str]()
+        loop.set_exception_handler(lambda loop, context: failures.append(repr(context["exception"])))
+        timers.call_later(0.01, {}.popitem)
+        timers.call_later(0.01, lambda: ended.append("second"))
+        await asyncio.sleep(0.2)
+        return ended, failures
+
+    ended, failures = asyncio.run(run())
+    assert ended == ["second"]
+    assert failures == ["KeyError('popitem(): dictionary is empty')"]
+
+
 def test_a_block_raises_the_first_reason_and_the_task_goes_on() -> None:
     from embedge.server.cancellation import Cancellation
 

@@ -80,7 +80,8 @@ def _set_futures(outcomes: Sequence[Outcome]) -> None:
         if error is None:
             future.set_result(result)
         else:
-            future.set_exception(error)
+            # A future refuses StopIteration, and the others of this list would never be set.
+            future.set_exception(RuntimeError(repr(error)) if isinstance(error, StopIteration) else error)
 
 
 @dataclass(slots=True, eq=False)
