@@ -1,12 +1,15 @@
 """`embedge serve` as a process, for tests."""
 
+import asyncio
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from importlib.util import find_spec
@@ -95,3 +98,51 @@ def serving(arguments: Sequence[str | Path], log: Path, *, port: int = 0) -> Ite
         finally:
             process.kill()
             process.wait()
+
+
+def run_here(client: Callable[[tuple[str, int]], None], *, receive_seconds: float) -> None:
+    """Answer ``{}`` to every request in this process while ``client`` runs in a thread; it gets the server's address.
+
+    The command offers no limit on the time of a head that is short enough for a test.
+    """
+    from starlette.responses import Response
+
+    from embedge.server.process import run
+
+    sock = socket.create_server(("127.0.0.1", 0))
+    stop, parent = socket.socketpair()
+
+    async def app(scope, receive, send):  # type: ignore[no-untyped-def]
+        await Response("{}")(scope, receive, send)
+
+    def ask() -> None:
+        try:
+            client(sock.getsockname())
+        finally:
+            stop.close()
+
+    thread = threading.Thread(target=ask)
+
+    async def close() -> None:
+        await asyncio.sleep(0)
+
+    run(
+        app,  # type: ignore[arg-type]
+        sock,
+        receive_seconds=receive_seconds,
+        shutdown_seconds=1,
+        on_ready=thread.start,
+        close=close,
+        parent=parent.fileno(),
+    )
+    thread.join(10)
+    parent.close()
+
+
+def until_closed(connection: socket.socket) -> bytes:
+    """Return what a server sends until it closes a connection."""
+    received = b""
+    with suppress(ConnectionResetError):
+        while part := connection.recv(65536):
+            received += part
+    return received

@@ -2,14 +2,13 @@
 
 import json
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from running_server import Server, needs_server
+from running_server import Server, needs_server, run_here, until_closed
 
 pytestmark = needs_server
 BODY = b'{"inputs": "the cat"}'
@@ -40,16 +39,6 @@ def answers(connection: socket.socket, count: int) -> list[tuple[int, bytes]]:
                     size = int(line.split(b":")[1])
             found.append((status, file.read(size)))
     return found
-
-
-def until_closed(connection: socket.socket) -> bytes:
-    received = b""
-    try:
-        while part := connection.recv(65536):
-            received += part
-    except ConnectionResetError:
-        pass
-    return received
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.05])
@@ -144,47 +133,17 @@ def test_what_is_no_http_is_refused(server: Server, request_: bytes) -> None:
 
 
 def test_the_rest_of_a_refused_body_has_a_limit_in_time() -> None:
-    """In this process, with a limit of a fifth of a second, which the command does not offer."""
-    import asyncio
-
-    from starlette.responses import Response
-
-    from embedge.server.process import run
-
-    sock = socket.create_server(("127.0.0.1", 0))
-    stop, parent = socket.socketpair()
     seen: list[object] = []
 
-    async def app(scope, receive, send):  # type: ignore[no-untyped-def]
-        await Response("{}")(scope, receive, send)
+    def client(address: tuple[str, int]) -> None:
+        with socket.create_connection(address, timeout=20) as connection:
+            connection.sendall(post(body=b"a" * 1000)[:-900])
+            seen.append(answers(connection, 1)[0])
+            begin = time.monotonic()
+            seen.append(until_closed(connection))
+            seen.append(time.monotonic() - begin)
 
-    def client() -> None:
-        try:
-            with socket.create_connection(sock.getsockname(), timeout=20) as connection:
-                connection.sendall(post(body=b"a" * 1000)[:-900])
-                seen.append(answers(connection, 1)[0])
-                begin = time.monotonic()
-                seen.append(until_closed(connection))
-                seen.append(time.monotonic() - begin)
-        finally:
-            stop.close()
-
-    thread = threading.Thread(target=client)
-
-    async def close() -> None:
-        await asyncio.sleep(0)
-
-    run(
-        app,  # type: ignore[arg-type]
-        sock,
-        receive_seconds=0.2,
-        shutdown_seconds=1,
-        on_ready=thread.start,
-        close=close,
-        parent=parent.fileno(),
-    )
-    thread.join(10)
-    parent.close()
+    run_here(client, receive_seconds=0.2)
     assert seen[:2] == [(200, b"{}"), b""]
     assert isinstance(seen[2], float)
     assert seen[2] < 10, "it would be kept for 75 s"

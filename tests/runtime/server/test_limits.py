@@ -12,7 +12,7 @@ import pytest
 
 from embedge import Bundle, Embedder
 from embedge.server.limits import Limits
-from running_server import Server, needs_server, serving
+from running_server import Server, needs_server, run_here, serving, until_closed
 
 pytestmark = needs_server
 
@@ -95,64 +95,29 @@ def test_an_answer_that_takes_too_long_gets_503(tiny_bundle: Bundle, embedder: E
         assert "took more than 0.01 s" in reply.json["error"]
 
 
-def test_a_client_that_is_too_slow_is_dropped(tiny_bundle: Bundle) -> None:
-    """In this process, with a limit of a fifth of a second, which the command does not offer."""
-    import asyncio
-
-    from starlette.responses import Response
-
-    from embedge.server.process import run
-
-    sock = socket.create_server(("127.0.0.1", 0))
-    stop, parent = socket.socketpair()
+def test_a_client_that_is_too_slow_is_dropped() -> None:
     seen: list[bytes] = []
 
-    async def app(scope, receive, send):  # type: ignore[no-untyped-def]
-        await Response("{}")(scope, receive, send)
-
-    def idle() -> bytes:
+    def idle(address: tuple[str, int]) -> bytes:
         """A connection that asks again after longer than the limit: between requests it may be idle."""
         received = b""
-        with socket.create_connection(sock.getsockname()) as connection:
+        with socket.create_connection(address) as connection:
             for _ in range(2):
                 connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
                 received += connection.recv(4096)
                 time.sleep(0.5)
         return received
 
-    def client() -> None:
-        seen.append(idle())
+    def client(address: tuple[str, int]) -> None:
+        seen.append(idle(address))
         for start in (b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HT"):
-            with socket.create_connection(sock.getsockname()) as connection:
-                connection.settimeout(10)
+            with socket.create_connection(address, timeout=10) as connection:
                 connection.sendall(start)
-                received = b""
-                try:
-                    while part := connection.recv(4096):
-                        received += part
-                except ConnectionResetError:
-                    pass
-                seen.append(received)
-        stop.close()
+                seen.append(until_closed(connection))
 
-    thread = threading.Thread(target=client)
-
-    async def close() -> None:
-        await asyncio.sleep(0)
-
-    run(
-        app,  # type: ignore[arg-type]
-        sock,
-        receive_seconds=0.2,
-        shutdown_seconds=1,
-        on_ready=thread.start,
-        close=close,
-        parent=parent.fileno(),
-    )
-    thread.join(10)
+    run_here(client, receive_seconds=0.2)
     assert seen[0].count(b"HTTP/1.1 200") == 2
     assert [one[:12] for one in seen[1:]] == [b"", b"", b"HTTP/1.1 200"]
-    parent.close()
 
 
 def test_all_bodies_together_have_a_limit() -> None:
