@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # The outputs of one run by name, each float32 [batch, ...].
 Outputs: TypeAlias = "Mapping[str, NDArray[np.float32]]"
+Rows: TypeAlias = "Sequence[Any] | NDArray[Any]"  # one result for each text
 Row = TypeVar("Row")
 Result = TypeVar("Result", covariant=True)
 
@@ -26,20 +27,25 @@ class Collector(Protocol[Result]):
 
     Attributes:
         outputs: names of the graph's outputs that it stores.
+        conversion: what it makes of them. Collectors with the same outputs and conversion make the same rows.
     """
 
     outputs: tuple[str, ...]
+    conversion: Hashable
 
-    def store(self, batch: TokenBatch, values: Outputs) -> None:
-        """Store the outputs of one batch; no two threads store the same text.
+    def rows(self, batch: TokenBatch, values: Outputs) -> Rows:
+        """Return the result of each text of a batch.
 
         Args:
-            batch: the batch, with the positions of its texts in the input.
+            batch: the batch; a collector of one request does not read its ``members``.
             values: the graph's outputs for it, each float32 [batch, ...]; what they have for padding is not read.
 
         Raises:
             FloatingPointError: a hidden state is NaN or infinity. Other outputs are finite.
         """
+
+    def keep(self, members: Sequence[int], rows: Rows) -> None:
+        """Store the results of some texts, by their positions in the input; no two threads store the same text."""
 
     def result(self) -> Result:
         """Return the result for all texts, in input order."""
@@ -57,17 +63,22 @@ class VectorCollector:
         self._options = options
         self._pooling = pooling
         self._stored: OutputPrecision = "float32" if options.precision in RANGED else options.precision
+        self.conversion: Hashable = (pooling, options.dimension, options.normalize, self._stored)
         empty = convert(np.empty((0, options.dimension), np.float32), self._stored)
         self._vectors = np.empty((count, *empty.shape[1:]), empty.dtype)
 
-    def store(self, batch: TokenBatch, values: Outputs) -> None:
-        """Store the vectors of one batch; see ``Collector``."""
+    def rows(self, batch: TokenBatch, values: Outputs) -> NDArray[Any]:
+        """Return the vectors [batch, ...]; see ``Collector``."""
         vectors = pool(values[HIDDEN], self._pooling, batch.counts)[:, : self._options.dimension]
         if self._options.normalize:
             vectors = normalise(vectors)
         elif not np.isfinite(vectors).all():
             raise FloatingPointError("NaN or infinity in a vector")
-        self._vectors[list(batch.members)] = convert(vectors, self._stored)
+        return convert(vectors, self._stored)
+
+    def keep(self, members: Sequence[int], rows: Rows) -> None:
+        """Store some vectors; see ``Collector``."""
+        self._vectors[list(members)] = rows
 
     def result(self) -> NDArray[Any]:
         """Return the vectors [count, ...]."""
@@ -79,11 +90,16 @@ class ScoreCollector:
 
     def __init__(self, count: int) -> None:
         self.outputs: tuple[str, ...] = (SCORES,)
+        self.conversion: Hashable = None
         self._scores = np.empty(count, np.float32)
 
-    def store(self, batch: TokenBatch, values: Outputs) -> None:
-        """Store the logits of one batch; see ``Collector``."""
-        self._scores[list(batch.members)] = values[SCORES][:, 0]
+    def rows(self, batch: TokenBatch, values: Outputs) -> NDArray[np.float32]:
+        """Return the logits [batch]; see ``Collector``."""
+        return values[SCORES][:, 0]
+
+    def keep(self, members: Sequence[int], rows: Rows) -> None:
+        """Store some logits; see ``Collector``."""
+        self._scores[list(members)] = rows
 
     def result(self) -> NDArray[np.float32]:
         """Return the logits [count]."""
@@ -95,7 +111,7 @@ class ListCollector(Generic[Row]):
 
     Args:
         count: number of texts.
-        output: name of the graph's output.
+        output: name of the graph's output; each output has one ``convert_row``.
         convert_row: makes the result of one text from its token ids [tokens] and its output [tokens, ...].
     """
 
@@ -106,17 +122,22 @@ class ListCollector(Generic[Row]):
         convert_row: Callable[[NDArray[np.integer[Any]], NDArray[np.float32]], Row],
     ) -> None:
         self.outputs: tuple[str, ...] = (output,)
+        self.conversion: Hashable = None
         self._output = output
         self._count = count
         self._convert_row = convert_row
         self._rows: dict[int, Row] = {}
 
-    def store(self, batch: TokenBatch, values: Outputs) -> None:
-        """Store the results of one batch; see ``Collector``."""
+    def rows(self, batch: TokenBatch, values: Outputs) -> list[Row]:
+        """Return the results of one batch; see ``Collector``."""
         rows = values[self._output]
         counts = [batch.ids.shape[1]] * len(rows) if batch.counts is None else batch.counts.tolist()
-        for member, ids, value, count in zip(batch.members, batch.ids, rows, counts, strict=True):
-            self._rows[member] = self._convert_row(ids[:count], value[:count])
+        texts = zip(batch.ids, rows, counts, strict=True)
+        return [self._convert_row(ids[:count], value[:count]) for ids, value, count in texts]
+
+    def keep(self, members: Sequence[int], rows: Rows) -> None:
+        """Store some results; see ``Collector``."""
+        self._rows.update(zip(members, rows, strict=True))
 
     def result(self) -> list[Row]:
         """Return the results, one for each text."""

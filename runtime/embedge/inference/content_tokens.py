@@ -62,7 +62,7 @@ class ContentTokeniser:
         incomplete = {position for position, (_, is_incomplete) in enumerate(shortened) if is_incomplete}
         return [text for text, _ in shortened], incomplete
 
-    def encode(self, texts: Sequence[str], indices: Sequence[int]) -> list[Encoding]:
+    def encode(self, texts: Sequence[str], indices: Sequence[int], *, parallel: bool = True) -> list[Encoding]:
         """Return the content tokens of each text: all of them, or more than ``max_content_tokens`` of a long text.
 
         A long text is cut at a word boundary, so the part that is left out cannot change the tokens of the rest. The
@@ -71,6 +71,7 @@ class ContentTokeniser:
         Args:
             texts: the texts.
             indices: the texts' indices in error messages.
+            parallel: whether the tokenizer uses all cores for several texts.
 
         Raises:
             InputValueError: a text is not valid Unicode.
@@ -82,7 +83,7 @@ class ContentTokeniser:
         while waiting:
             parts = [self._part(texts[position], length) for position in waiting]
             by_index = {indices[position]: part for position, part in zip(waiting, parts, strict=True)}
-            encodings |= zip(waiting, self.encode_whole(by_index), strict=True)
+            encodings |= zip(waiting, self.encode_whole(by_index, parallel=parallel), strict=True)
             waiting = [
                 position
                 for position, part in zip(waiting, parts, strict=True)
@@ -91,12 +92,14 @@ class ContentTokeniser:
             length *= _GROWTH
         return [encodings[position] for position in range(len(texts))]
 
-    def encode_whole(self, texts: Mapping[int, str]) -> list[Encoding]:
+    def encode_whole(self, texts: Mapping[int, str], *, parallel: bool = True) -> list[Encoding]:
         """Return all content tokens of texts, whose keys are their indices in error messages. Raises as ``encode``."""
+        encode = self._tokenizer.encode_batch_fast
         try:
-            encodings: list[Encoding] = self._tokenizer.encode_batch_fast(
-                list(texts.values()), add_special_tokens=False
-            )
+            if parallel:
+                encodings: list[Encoding] = encode(list(texts.values()), add_special_tokens=False)
+            else:  # the tokenizer's threads are only for calls with several texts
+                encodings = [encode([text], add_special_tokens=False)[0] for text in texts.values()]
         except BaseException as error:
             if isinstance(error, (TypeError, UnicodeError)):
                 _raise_surrogate(texts)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from embedge.inference.collectors import Collector, Outputs
+from embedge.inference.collectors import Collector, Outputs, Rows
 from embedge.inference.sparse import SparseVector
 from embedge.inference.token_batch import TokenBatch
 
@@ -78,12 +78,17 @@ class EmbeddingsCollector:
     def __init__(self, count: int, kinds: Mapping[str, Collector[Any]]) -> None:
         self._count = count
         self._kinds = kinds
+        self.conversion: Hashable = tuple(collector.conversion for collector in kinds.values())
         self.outputs = tuple(output for collector in kinds.values() for output in collector.outputs)
 
-    def store(self, batch: TokenBatch, values: Outputs) -> None:
-        """Store the outputs of one batch; see ``Collector``."""
-        for collector in self._kinds.values():
-            collector.store(batch, values)
+    def rows(self, batch: TokenBatch, values: Outputs) -> list[tuple[Any, ...]]:
+        """Return the results of all kinds for each text of one batch; see ``Collector``."""
+        return list(zip(*(collector.rows(batch, values) for collector in self._kinds.values()), strict=True))
+
+    def keep(self, members: Sequence[int], rows: Rows) -> None:
+        """Store the results of some texts; see ``Collector``."""
+        for collector, own in zip(self._kinds.values(), zip(*rows, strict=True), strict=True):
+            collector.keep(members, own)
 
     def result(self) -> Embeddings:
         """Return the vectors of all texts."""

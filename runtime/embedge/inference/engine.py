@@ -94,7 +94,7 @@ class Engine:
         """
         prepared = self.schedule.prepared(
             (make_job(start, window) for start, window in texts),
-            lambda job: (job, *self.plan(job.tokenise((0, len(job.lengths))), job.options)),
+            lambda job: (job, *self.plan(job.inputs.tokenise(0, len(job.lengths)), job.options)),
         )
         try:
             with closing(prepared):  # no thread outlives the call
@@ -118,7 +118,7 @@ class Engine:
         """
         schedule, start, count = self.schedule, 0, len(job.lengths)
         prepared = schedule.prepared(
-            schedule.chunks(job.lengths), lambda chunk: self.plan(job.tokenise(chunk), job.options)
+            schedule.chunks(job.lengths), lambda chunk: self.plan(job.inputs.tokenise(*chunk), job.options)
         )
         # Closing waits for the threads of ``prepared``: no thread outlives the call.
         with progress(count, job.options.show_progress_bar) as advance, closing(prepared):
@@ -162,9 +162,10 @@ class Engine:
             token_batch = make_batch(tokens, batch, start=start)
             try:
                 with np.errstate(all="ignore"):  # once, not in each function: entering it takes a microsecond
-                    collector.store(token_batch, session.run_outputs(token_batch, collector.outputs))
+                    rows = collector.rows(token_batch, session.run_outputs(token_batch, collector.outputs))
             except FloatingPointError as error:
                 raise session.not_finite(HIDDEN, token_batch) from error
+            collector.keep(token_batch.members, rows)
             advance(len(batch.members))
 
         run = self.workers.run_on_one_core if one_core else self.workers.run

@@ -12,10 +12,10 @@ import numpy as np
 from embedge.bundle.manifest import TOKEN_VECTORS, TOKEN_WEIGHTS, Manifest
 from embedge.errors import BundleError
 from embedge.inference.collectors import Collector, ListCollector, ScoreCollector, VectorCollector
+from embedge.inference.inputs import Inputs
 from embedge.inference.options import CallOptions, VectorOptions
 from embedge.inference.pool import normalise
 from embedge.inference.tokenise import Tokeniser
-from embedge.inference.tokens import Tokens
 from embedge.inference.truncation import Truncation
 
 if TYPE_CHECKING:
@@ -34,14 +34,14 @@ class Job(Generic[Result]):
 
     Attributes:
         lengths: characters of each input.
-        tokenise: returns the tokens of the inputs between two positions.
+        inputs: the texts or the pairs.
         collector: stores the output, and gives the result.
         options: the options of the call.
         truncation: counts the inputs that were truncated.
     """
 
     lengths: Sequence[int]
-    tokenise: Callable[[tuple[int, int]], Tokens]
+    inputs: Inputs
     collector: Collector[Result]
     options: CallOptions
     truncation: Truncation
@@ -68,13 +68,19 @@ class Jobs:
         collector = VectorCollector(len(texts), options, self._manifest.pooling)
         return self._of_texts(texts, options.prefix, collector, options.call, start=start, truncation=truncation)
 
-    def sparse(self, texts: list[str], prefix: str, options: CallOptions) -> Job[list[SparseVector]]:
+    def sparse(
+        self, texts: list[str], prefix: str, options: CallOptions, *, truncation: Truncation | None = None
+    ) -> Job[list[SparseVector]]:
         """Return the job whose result is the lexical weights of texts; raises BundleError if the model has none."""
-        return self._of_texts(texts, prefix, self._sparse_collector(len(texts)), options)
+        collector = self._sparse_collector(len(texts))
+        return self._of_texts(texts, prefix, collector, options, truncation=truncation)
 
-    def multi_vectors(self, texts: list[str], prefix: str, options: CallOptions) -> Job[list[NDArray[np.float32]]]:
+    def multi_vectors(
+        self, texts: list[str], prefix: str, options: CallOptions, *, truncation: Truncation | None = None
+    ) -> Job[list[NDArray[np.float32]]]:
         """Return the job whose result is the unit vectors of each text's tokens but the first; raises as ``sparse``."""
-        return self._of_texts(texts, prefix, self._multi_vector_collector(len(texts)), options)
+        collector = self._multi_vector_collector(len(texts))
+        return self._of_texts(texts, prefix, collector, options, truncation=truncation)
 
     def all_kinds(
         self,
@@ -99,14 +105,16 @@ class Jobs:
         collector = EmbeddingsCollector(len(texts), {kind: make[kind](len(texts)) for kind in kinds})
         return self._of_texts(texts, options.prefix, collector, options.call, start=start, truncation=truncation)
 
-    def scores(self, pairs: list[tuple[str, str]], options: CallOptions) -> Job[NDArray[np.float32]]:
+    def scores(
+        self, pairs: list[tuple[str, str]], options: CallOptions, *, truncation: Truncation | None = None
+    ) -> Job[NDArray[np.float32]]:
         """Return the job whose result is a reranker's logits of pairs of query and document, float32 [n]."""
         return Job(
             [len(query) + len(document) for query, document in pairs],
-            lambda chunk: self._tokeniser.encode_pairs(pairs[slice(*chunk)], start=chunk[0]),
+            Inputs(self._tokeniser, pairs, None),
             ScoreCollector(len(pairs)),
             options,
-            self.truncation(options, kind="pair"),
+            truncation or self.truncation(options, kind="pair"),
         )
 
     def truncation(self, options: CallOptions, *, kind: str = "text") -> Truncation:
@@ -143,7 +151,7 @@ class Jobs:
     ) -> Job[Result]:
         return Job(
             [len(text) for text in texts],
-            lambda chunk: self._tokeniser.encode(texts[slice(*chunk)], prefix=prefix, start=start + chunk[0]),
+            Inputs(self._tokeniser, texts, prefix, start),
             collector,
             options,
             truncation or self.truncation(options),

@@ -39,6 +39,10 @@ class Schedule(Protocol):
     def room(self, tokens: int, options: CallOptions) -> int:
         """Return how many tokens of waiting requests, of which the first text has ``tokens``, to plan together."""
 
+    @property
+    def enough(self) -> int:
+        """Tokens of waiting texts that are enough for a slot: it runs them before more requests are tokenised."""
+
 
 class CpuSchedule:
     """Tokenises all texts, then puts texts of equal length into batches.
@@ -48,6 +52,7 @@ class CpuSchedule:
     """
 
     window = 1024
+    enough = 512  # the budget of short texts
 
     def chunks(self, lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
         """Yield one chunk with all texts."""

@@ -66,8 +66,14 @@ class Tokeniser:
             side=truncation_side,
         )
 
-    def encode(self, texts: Sequence[str], *, prefix: str = "", start: int = 0) -> Tokens:
-        """Return the token ids of texts, each with ``prefix`` in front; ``start`` is the first index in error messages.
+    def encode(self, texts: Sequence[str], *, prefix: str = "", start: int = 0, parallel: bool = True) -> Tokens:
+        """Return the token ids of texts.
+
+        Args:
+            texts: the texts.
+            prefix: what is put in front of each.
+            start: the index of the first one in error messages.
+            parallel: whether the tokenizer uses all cores for several texts. It takes longer if they are busy.
 
         Raises:
             InputValueError: a text has no tokens, or is not valid Unicode: a lone surrogate among the characters that
@@ -79,7 +85,8 @@ class Tokeniser:
         for first, end in _chunks([len(text) for text in texts]):
             chunk, incomplete = content_tokeniser.shorten(texts[first:end], prefix)
             indices = range(start + first, start + len(texts))
-            for index, content in enumerate(content_tokeniser.encode(chunk, indices), first):
+            contents = content_tokeniser.encode(chunk, indices, parallel=parallel)
+            for index, content in enumerate(contents, first):
                 if len(content) > self._max_content_tokens:
                     truncated.append(index)
                     content.truncate(self._max_content_tokens, direction=self._side)
@@ -90,11 +97,11 @@ class Tokeniser:
             ids.end_chunk()
         return ids.tokens(truncated, self._side, max_characters)
 
-    def encode_pairs(self, pairs: Sequence[tuple[str, str]], *, start: int = 0) -> Tokens:
+    def encode_pairs(self, pairs: Sequence[tuple[str, str]], *, start: int = 0, parallel: bool = True) -> Tokens:
         """Return the token ids of pairs of query and document, joined as the tokenizer joins pairs.
 
-        If a pair is too long, its document loses its end or its start; the query loses nothing. ``start`` is the first
-        index in error messages.
+        If a pair is too long, its document loses its end or its start; the query loses nothing. ``start`` and
+        ``parallel`` are those of ``encode``.
 
         Raises:
             InputValueError: a text is not valid Unicode, a query leaves no room for a document, or a pair has no
@@ -106,9 +113,10 @@ class Tokeniser:
         max_content_tokens = self._max_tokens - special_tokens.count
         for first, end in _chunks([len(query) + len(document) for query, document in pairs]):
             chunk = pairs[first:end]
-            queries, incomplete_queries = self._encode_queries(chunk, start + first)
+            queries, incomplete_queries = self._encode_queries(chunk, start + first, parallel=parallel)
             texts, incomplete = content_tokeniser.shorten([document for _, document in chunk])
-            documents = content_tokeniser.encode(texts, range(start + first, start + len(pairs)))
+            indices = range(start + first, start + len(pairs))
+            documents = content_tokeniser.encode(texts, indices, parallel=parallel)
             for index, ((query, _), document) in enumerate(zip(chunk, documents, strict=True), first):
                 room = max_content_tokens - len(queries[query])
                 if room < 1:
@@ -127,7 +135,7 @@ class Tokeniser:
         return ids.tokens(truncated, self._side, max_characters)
 
     def _encode_queries(
-        self, pairs: Sequence[tuple[str, str]], start: int
+        self, pairs: Sequence[tuple[str, str]], start: int, *, parallel: bool
     ) -> tuple[dict[str, Encoding], Collection[str]]:
         """Tokenise each distinct query of some pairs once; return their content tokens, and the incomplete queries.
 
@@ -135,7 +143,7 @@ class Tokeniser:
         """
         first_index = {query: index for index, (query, _) in reversed(list(enumerate(pairs, start)))}
         texts, incomplete = self._content_tokeniser.shorten(list(first_index))
-        contents = self._content_tokeniser.encode(texts, list(first_index.values()))
+        contents = self._content_tokeniser.encode(texts, list(first_index.values()), parallel=parallel)
         incomplete_queries = {query for position, query in enumerate(first_index) if position in incomplete}
         return dict(zip(first_index, contents, strict=True)), incomplete_queries
 

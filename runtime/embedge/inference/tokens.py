@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -47,12 +48,30 @@ class Tokens:
     @property
     def counts(self) -> NDArray[np.int64]:
         """The number of tokens of each text, int64 [texts]."""
-        return np.diff(self.starts)
+        return self.starts[1:] - self.starts[:-1]  # numpy's diff takes three times as long for one text
 
     @property
     def ids(self) -> list[NDArray[np.integer[Any]]]:
         """The ids of each text, [tokens]: views of ``values``."""
         return [self.values[start:end] for start, end in pairwise(self.starts.tolist())]
+
+    def split(self, texts: Sequence[int]) -> list[Tokens]:
+        """Return the tokens of the first ``texts[0]`` texts, of the next ``texts[1]`` texts, and so on.
+
+        >>> tokens = Tokens(np.uint16([7, 8, 9, 5]), np.int64([0, 2, 3, 4]), [1])
+        >>> [(part.values.tolist(), part.starts.tolist(), part.truncated) for part in tokens.split([1, 2])]
+        [([7, 8], [0, 2], []), ([9, 5], [0, 1, 2], [0])]
+        """
+        parts: list[Tokens] = []
+        first = 0
+        for count in texts:
+            end = first + count
+            starts = self.starts[first : end + 1]
+            values = self.values[starts[0] : starts[-1]]
+            truncated = [position - first for position in self.truncated if first <= position < end]
+            parts.append(Tokens(values, starts - starts[0], truncated, self.side, self.max_characters))
+            first = end
+        return parts
 
 
 class TokensBuilder:

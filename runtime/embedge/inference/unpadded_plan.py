@@ -9,7 +9,7 @@ from embedge.inference.plan import Batch
 
 # Tokens of a batch, without padding. For 100 texts of ``benchmarks.mixed_lengths``, 512 is 4 % slower with both
 # all-MiniLM-L6-v2 and bge-small's shape, and 256 is 3 % slower with bge-small's.
-_BUDGET = 384
+BUDGET = 384
 # Padding takes no time, but it takes memory: a batch with its padding has at most so many times its token budget.
 _MOST_PADDED = 2
 # A text of more tokens fills the blocks of rows that the kernels work on (128 rows), so it gains nothing from company.
@@ -38,7 +38,7 @@ def plan_unpadded(
     """
     if len(token_counts) == 1:  # one query: as fast as can be
         return (Batch(token_counts[0], (0,)),)
-    share = _share(sum(token_counts), cores, batch_tokens or _BUDGET)
+    share = _share(sum(token_counts), cores, batch_tokens or BUDGET)
     batches: list[tuple[int, Batch]] = []
     members: list[int] = []
     used = longest = budget = 0
@@ -62,7 +62,7 @@ def unpadded_budget(tokens: int, batch_tokens: int | None) -> int:
     """Return the token budget of a batch whose longest text has ``tokens``; None takes a good value for a CPU."""
     if batch_tokens is not None:
         return batch_tokens
-    return tokens if tokens > _ALONE else _BUDGET
+    return tokens if tokens > _ALONE else BUDGET
 
 
 def _share(total: int, cores: int, budget: int) -> float:

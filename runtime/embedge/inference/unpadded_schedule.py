@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from embedge.inference.options import CallOptions
 from embedge.inference.plan import Batch
 from embedge.inference.schedule import CpuSchedule
-from embedge.inference.unpadded_plan import plan_unpadded, unpadded_budget
+from embedge.inference.unpadded_plan import BUDGET, plan_unpadded, unpadded_budget
 
 
 class UnpaddedSchedule(CpuSchedule):
@@ -16,6 +16,8 @@ class UnpaddedSchedule(CpuSchedule):
     Args:
         cores: how many batches run at the same time.
     """
+
+    enough = BUDGET
 
     def __init__(self, cores: int) -> None:
         self._cores = cores

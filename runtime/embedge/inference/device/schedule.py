@@ -35,6 +35,11 @@ class DeviceSchedule:
         """How many texts of a stream to plan together; so many short ones have some 64k tokens."""
         return 4096
 
+    @property
+    def enough(self) -> int:
+        """The tokens of some two batches."""
+        return _PLANNED_TOGETHER
+
     def chunks(self, lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
         """Yield chunks of some batches each, of which the first is small."""
         return chunk_by_characters(lengths)

@@ -30,11 +30,24 @@ class Inbox:
         self.texts += request.left
         (self._short if sum(request.job.lengths) <= _SHORT else self._long).append(request)
 
-    def take(self, *, long: bool) -> Request | None:
-        """Return the next request, a short one, or if there is none and ``long``, a long one; else None."""
-        if self._short:
-            return self._short.popleft()
-        return self._long.popleft() if self._long and long else None
+    def take(self, *, long: bool, among: int) -> list[Request]:
+        """Return the next requests, which are tokenised together; empty if there is none.
+
+        Args:
+            long: whether to return a long request, alone, if no short one waits.
+            among: how many threads may share the work. The short requests are divided among them.
+        """
+        if not self._short:
+            return [self._long.popleft()] if self._long and long else []
+        most = -(-len(self._short) // among)
+        taken = [self._short.popleft()]
+        characters = sum(taken[0].job.lengths)
+        while len(taken) < most and self._short[0].job.inputs.joins(taken[0].job.inputs):
+            characters += sum(self._short[0].job.lengths)
+            if characters > _SHORT:
+                break
+            taken.append(self._short.popleft())
+        return taken
 
     def remove(self, request: Request) -> None:
         """Remove a request, if it is there, and forget its texts."""

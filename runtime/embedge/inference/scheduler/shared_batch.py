@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from embedge.inference.collectors import Outputs
+from embedge.inference.collectors import Outputs, Rows
 from embedge.inference.engine import Engine
 from embedge.inference.plan import Batch
 from embedge.inference.scheduler.waiting import Piece
@@ -53,7 +53,7 @@ def join_tokens(pieces: Sequence[Piece]) -> Tokens:
 
 
 class SharedCollector:
-    """Gives each request's collector its rows of the output.
+    """Makes the results of a batch together, and gives each request's collector its own.
 
     Args:
         pieces: texts of several requests, which want the same outputs; their positions are those of ``join_tokens``.
@@ -61,20 +61,27 @@ class SharedCollector:
 
     def __init__(self, pieces: Sequence[Piece]) -> None:
         self.outputs = pieces[0].chunk.request.job.collector.outputs
-        self._owners = [(piece, member) for piece in pieces for member in piece.members]
+        self.conversion: Hashable = None
+        self._owners = [(piece.chunk, member) for piece in pieces for member in piece.members]
 
-    def store(self, batch: TokenBatch, values: Outputs) -> None:
-        """Store the outputs of one batch; see ``Collector``."""
-        rows_of: dict[Piece, list[int]] = {}
+    def rows(self, batch: TokenBatch, values: Outputs) -> list[Rows]:
+        """Return the result of each text of a batch, in a sequence of its own; see ``Collector``."""
+        made: dict[Hashable, Rows] = {}
+        rows: list[Rows] = []
         for row, position in enumerate(batch.members):
-            rows_of.setdefault(self._owners[position][0], []).append(row)
-        for piece, rows in rows_of.items():
-            chunk = piece.chunk
-            members = [chunk.start + self._owners[batch.members[row]][1] for row in rows]
-            counts = None if batch.counts is None else batch.counts[rows]
-            own = {name: output[rows] for name, output in values.items()}
-            chunk.request.job.collector.store(TokenBatch(members, batch.ids[rows], counts), own)
-            chunk.request.advance(len(rows))
+            collector = self._owners[position][0].request.job.collector
+            conversion = collector.conversion
+            if conversion not in made:
+                made[conversion] = collector.rows(batch, values)
+            rows.append(made[conversion][row : row + 1])
+        return rows
+
+    def keep(self, members: Sequence[int], rows: Rows) -> None:
+        """Give the results of some texts to their requests; see ``Collector``."""
+        for position, row in zip(members, rows, strict=True):
+            chunk, member = self._owners[position]
+            chunk.request.job.collector.keep((chunk.start + member,), row)
+            chunk.request.advance(1)
 
     def result(self) -> None:
         """Return nothing: the requests' collectors have the results."""

@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import Literal
 
 from embedge.inference.engine import Engine
+from embedge.inference.inputs import tokenise_together
 from embedge.inference.scheduler.at_exit import end_before_exit
 from embedge.inference.scheduler.bounds import Bounds, Speed
 from embedge.inference.scheduler.inbox import Inbox
@@ -17,6 +18,7 @@ from embedge.inference.scheduler.request import Chunk, Request, complete, settle
 from embedge.inference.scheduler.shared_batch import run_pieces
 from embedge.inference.scheduler.threads import Threads
 from embedge.inference.scheduler.waiting import Piece, WaitingTexts
+from embedge.inference.tokens import Tokens
 
 
 class Slots:
@@ -108,12 +110,11 @@ class Slots:
         self._bounds.check(kind, count, self._speed.seconds(self._waiting.tokens))
 
     def _step(self) -> bool:
-        """Tokenise a request or run a batch, on one of the threads; return False if there is nothing to do."""
+        """Tokenise requests or run a batch, on one of the threads; return False if there is nothing to do."""
         with self._lock:
             can_run = self._running < self._count and bool(self._waiting)
-            # Long requests: one thread at a time, as long as others can run.
-            request = self._inbox.take(long=not (can_run and self._tokenising))
-            if request is not None:
+            requests = [] if can_run and self._waiting.tokens >= self._engine.schedule.enough else self._next(can_run)
+            if requests:
                 self._tokenising += 1
             elif can_run:
                 self._running += 1
@@ -121,13 +122,22 @@ class Slots:
             else:
                 return False
             is_more = self._running < self._count and bool(self._waiting)
+            is_more |= not requests and bool(self._inbox)  # for another thread, while this one runs a batch
         if is_more:
             self._threads.wake()
-        if request is not None:
-            self._tokenise(request)
+        if requests:
+            self._tokenise(requests)
         else:
             self._run(pieces, one_core=one_core)
         return True
+
+    def _next(self, can_run: bool) -> list[Request]:
+        """Return what to tokenise next: a share of the short requests, because the other threads may tokenise, too.
+
+        Long requests: one thread at a time, as long as others can run.
+        """
+        others = self._count - self._running
+        return self._inbox.take(long=not (can_run and self._tokenising), among=others + 1)
 
     def _take(self) -> tuple[list[Piece], bool]:
         """Take what the slot that was just taken runs, and whether it runs on one core."""
@@ -137,32 +147,39 @@ class Slots:
                 return alone, False
         return self._waiting.take(share=self._running == self._count), True
 
-    def _tokenise(self, request: Request) -> None:
-        """Tokenise a request, and add its texts to the queue, chunk by chunk."""
+    def _tokenise(self, requests: list[Request]) -> None:
+        """Tokenise requests, and add their texts to the queue: one of them chunk by chunk, several in one call."""
+        together = tokenise_together([request.job.inputs for request in requests]) if len(requests) > 1 else None
+        for number, request in enumerate(requests):
+            self._enqueue(request, together[number] if together else None)
+        with self._lock:
+            self._tokenising -= 1
+            self._tell_closing()
+
+    def _enqueue(self, request: Request, tokens: Tokens | None) -> None:
+        """Add a request's texts to the queue, with their tokens; None for those that are not tokenised yet."""
         job, start, error = request.job, 0, None
+        chunks = [(0, len(tokens))] if tokens else self._engine.schedule.chunks(job.lengths)
         try:
-            for first, end in self._engine.schedule.chunks(job.lengths):
-                tokens, plan = self._engine.plan(job.tokenise((first, end)), job.options)
-                job.truncation.add(tokens)
+            for first, end in chunks:
+                found, plan = self._engine.plan(tokens or job.inputs.tokenise(first, end), job.options)
+                job.truncation.add(found)
                 with self._lock:
                     if request.is_over:
                         break
                     if not start and self._waiting:
-                        added = int(tokens.counts.sum())
-                        self._check_room("tokens", self._waiting.tokens + added)
-                    self._waiting.add(Chunk(request, tokens, start), plan)
-                    self._inbox.forget(len(tokens))
+                        self._check_room("tokens", self._waiting.tokens + len(found.values))
+                    self._waiting.add(Chunk(request, found, start), plan)
+                    self._inbox.forget(len(found))
                 start = end
                 if end < len(job.lengths):
                     self._threads.wake()  # another thread runs this chunk meanwhile
         except BaseException as caught:  # the caller gets it, whatever it is
             error = caught
         with self._lock:
-            self._tokenising -= 1
             self._inbox.forget(len(job.lengths) - start)
             if error is not None:
                 self._end(request, error)
-            self._tell_closing()
 
     def _run(self, pieces: list[Piece], *, one_core: bool) -> None:
         """Run some texts in a slot, deliver what is complete, and free the slot."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embedge import AsyncEmbedder, Bundle, BundleError, Embedder, OverloadedError
+from embedge import AsyncEmbedder, Bundle, BundleError, Embedder, InputValueError, OverloadedError
 
 
 class Blocked:
@@ -160,16 +160,16 @@ def test_a_failing_text_fails_only_its_own_request(one: Embedder, monkeypatch: p
     from embedge.inference.collectors import VectorCollector
 
     blocked = Blocked(one, monkeypatch)
-    store = VectorCollector.store
+    rows = VectorCollector.rows
     bad: list[VectorCollector] = []
 
-    def fail(collector: VectorCollector, batch: Any, values: Any) -> None:
+    def fail(collector: VectorCollector, batch: Any, values: Any) -> Any:
         if collector._options.dimension == 3:
             bad.append(collector)
             raise FloatingPointError
-        store(collector, batch, values)
+        return rows(collector, batch, values)
 
-    monkeypatch.setattr(VectorCollector, "store", fail)
+    monkeypatch.setattr(VectorCollector, "rows", fail)
 
     async def ask() -> Any:
         async with AsyncEmbedder.from_embedder(one) as model:
@@ -234,3 +234,146 @@ def test_each_batch_is_told_with_its_texts_and_tokens(one: Embedder, monkeypatch
 
     asyncio.run(ask())
     assert told == [(1, one.count_tokens("the cat")), (5, 5 * one.count_tokens("a dog sat"))]
+
+
+def test_requests_of_one_batch_have_their_own_options(one: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are made once for each conversion, and each request gets those of its own."""
+    from embedge.inference.collectors import VectorCollector
+
+    blocked = Blocked(one, monkeypatch)
+    rows = VectorCollector.rows
+    made: list[int] = []
+
+    def count(collector: VectorCollector, batch: Any, values: Any) -> Any:
+        made.append(len(batch.members))
+        return rows(collector, batch, values)
+
+    monkeypatch.setattr(VectorCollector, "rows", count)
+    options: list[Any] = [
+        {},
+        {"truncate_dim": 3},
+        {"normalize": False},
+        {"precision": "binary"},
+        {},
+        {"truncate_dim": 3},
+    ]
+
+    async def ask() -> Any:
+        async with AsyncEmbedder.from_embedder(one) as model:
+            first = asyncio.create_task(model.encode("the cat"))
+            await blocked.until_running()
+            texts = [["a dog", "the cat"][: 1 + number % 2] for number in range(len(options))]
+            tasks = [
+                asyncio.create_task(model.encode(text, **option)) for text, option in zip(texts, options, strict=True)
+            ]
+            await settle(model, 9)
+            blocked.go.set()
+            await first
+            return texts, await asyncio.gather(*tasks)
+
+    texts, found = asyncio.run(ask())
+    assert sorted(made) == [1, 9, 9, 9, 9]  # the first text, and the batch by four conversions
+    for text, option, vectors in zip(texts, options, found, strict=True):
+        np.testing.assert_array_equal(vectors, one.encode(text, **option))
+
+
+def test_requests_that_meet_are_tokenised_together(one: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the only thread that may tokenise is busy, requests come, of which one is faulty."""
+    from embedge.inference import inputs
+    from embedge.inference.scheduler import slots
+    from embedge.inference.tokenise import Tokeniser
+
+    blocked, reading, read = Blocked(one, monkeypatch), Event(), Event()
+    encode = Tokeniser.encode
+
+    def wait(tokeniser: Tokeniser, texts: Any, **options: Any) -> Any:
+        if texts == ["held"]:
+            reading.set()
+            assert read.wait(30)
+        return encode(tokeniser, texts, **options)
+
+    together: list[tuple[int, bool]] = []
+
+    def note(requests: Any) -> Any:
+        found = inputs.tokenise_together(requests)
+        together.append((len(requests), found is not None))
+        return found
+
+    monkeypatch.setattr(Tokeniser, "encode", wait)
+    monkeypatch.setattr(slots, "tokenise_together", note)
+    good = ["a dog", ["rain", "fell over the hills"], "the cat", ["dogs"]]
+
+    async def meet(model: AsyncEmbedder, texts: list[Any]) -> list[Any]:
+        reading.clear()
+        read.clear()
+        held = asyncio.create_task(model.encode("held"))
+        assert await asyncio.to_thread(reading.wait, 30)
+        tasks = [asyncio.create_task(model.encode(text)) for text in texts]
+        await asyncio.sleep(0)  # they are submitted
+        read.set()
+        await settle(model, 6)  # all but the faulty one
+        blocked.go.set()
+        await held
+        found: list[Any] = await asyncio.gather(*tasks, return_exceptions=True)
+        return found
+
+    async def ask() -> Any:
+        async with AsyncEmbedder.from_embedder(one) as model:
+            running = asyncio.create_task(model.encode("the cat"))
+            await blocked.until_running()
+            found = await meet(model, good)
+            await running
+            blocked.go.clear()
+            running = asyncio.create_task(model.encode("the cat"))
+            await blocked.until_running(len(blocked.rows) + 1)
+            faulty = await meet(model, [*good, "\ud800"])
+            await running
+            return found, faulty
+
+    found, faulty = asyncio.run(ask())
+    assert together == [(4, True), (5, False)]
+    for vectors in (found, faulty[:4]):
+        for text, own in zip(good, vectors, strict=True):
+            np.testing.assert_array_equal(own, one.encode(text))
+    assert isinstance(faulty[4], InputValueError)
+    assert str(faulty[4]).startswith("text 0 is not valid Unicode")
+
+
+def test_a_slot_runs_what_is_enough_before_more_is_tokenised(one: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the other thread tokenises, the slot ends: it leaves the last request to that thread."""
+    from embedge.inference.schedule import CpuSchedule
+    from embedge.inference.tokenise import Tokeniser
+
+    blocked, reading, read = Blocked(one, monkeypatch), Event(), Event()
+    encode = Tokeniser.encode
+    runs_before: list[int] = []
+
+    def wait(tokeniser: Tokeniser, texts: Any, **options: Any) -> Any:
+        if texts == ["held"]:
+            reading.set()
+            assert read.wait(30)
+        if texts == ["rain"]:
+            runs_before.append(len(blocked.rows))
+        return encode(tokeniser, texts, **options)
+
+    monkeypatch.setattr(Tokeniser, "encode", wait)
+    monkeypatch.setattr(CpuSchedule, "enough", 2 * one.count_tokens("a dog"))
+
+    async def ask() -> None:
+        async with AsyncEmbedder.from_embedder(one) as model:
+            tasks = [asyncio.create_task(model.encode("the cat"))]
+            await blocked.until_running()
+            tasks += [asyncio.create_task(model.encode("a dog")) for _ in range(2)]
+            await settle(model, 2)
+            tasks.append(asyncio.create_task(model.encode("held")))
+            assert await asyncio.to_thread(reading.wait, 30)
+            tasks.append(asyncio.create_task(model.encode("rain")))
+            await asyncio.sleep(0)
+            blocked.go.set()
+            await asyncio.gather(*tasks[:3])
+            read.set()
+            await asyncio.gather(*tasks)
+
+    asyncio.run(ask())
+    assert blocked.rows[:2] == [1, 2]
+    assert runs_before[0] >= 2
