@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -100,20 +100,27 @@ def serving(arguments: Sequence[str | Path], log: Path, *, port: int = 0) -> Ite
             process.wait()
 
 
-def run_here(client: Callable[[tuple[str, int]], None], *, receive_seconds: float) -> None:
-    """Answer ``{}`` to every request in this process while ``client`` runs in a thread; it gets the server's address.
+async def empty_object(scope: Any, receive: Any, send: Any) -> None:
+    """An ASGI application that answers ``{}``."""
+    from starlette.responses import Response
+
+    await Response("{}")(scope, receive, send)
+
+
+def run_here(
+    client: Callable[[tuple[str, int]], None],
+    *,
+    receive_seconds: float = 20,
+    app: Callable[[Any, Any, Any], Awaitable[None]] = empty_object,
+) -> None:
+    """Run an application in this process while ``client`` runs in a thread; it gets the server's address.
 
     The command offers no limit on the time of a head that is short enough for a test.
     """
-    from starlette.responses import Response
-
     from embedge.server.process import run
 
     sock = socket.create_server(("127.0.0.1", 0))
     stop, parent = socket.socketpair()
-
-    async def app(scope, receive, send):  # type: ignore[no-untyped-def]
-        await Response("{}")(scope, receive, send)
 
     def ask() -> None:
         try:

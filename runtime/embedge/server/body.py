@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from embedge.errors import short
 from embedge.server.cancellation import Cancellation
 from embedge.server.large_json import TooManyValuesError, parse_large
+from embedge.server.plain_cycle import WHOLE_BODY
 from embedge.server.request_error import RequestError
 
 if TYPE_CHECKING:
@@ -46,43 +47,52 @@ class BodyReader:
             RequestError: it is too large, arrives too slowly, or all bodies together are too large.
             ClientDisconnect: the client went away.
         """
+        if WHOLE_BODY in (request.scope.get("extensions") or ()):
+            body, _ = await _next_chunk(request)
+            if len(body) > self._most:
+                raise self._too_large(str(len(body)))
+            self._hold(body, len(body))
+            return body
         declared = request.headers.get("content-length", "")
         if declared.isascii() and declared.isdecimal() and (len(declared) > 15 or int(declared) > self._most):
             raise self._too_large(short(declared, write=str))  # before a byte of it is read
-        chunks: list[bytes] = []
-        size = 0
         with Cancellation() as cancellation:
             timer = self._timers.call_later(self._limits.receive_seconds, lambda: cancellation.cancel(self._too_slow()))
             try:
-                is_more = True
-                while is_more:
-                    chunk, is_more = await _next_chunk(request)
-                    chunks.append(chunk)
-                    size += len(chunk)
-                    self._hold(size, len(chunk))
-            except BaseException:
-                self.forget(size)
-                raise
+                return await self._read_chunks(request)
             finally:
                 timer.cancel()
+
+    async def _read_chunks(self, request: Request) -> bytes:
+        chunks: list[bytes] = []
+        size, is_more = 0, True
+        try:
+            while is_more:
+                chunk, is_more = await _next_chunk(request)
+                self._hold(chunk, size + len(chunk))
+                size += len(chunk)
+                chunks.append(chunk)
+        except BaseException:
+            self.forget(size)
+            raise
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def forget(self, size: int) -> None:
         """Count so many bytes no longer."""
         self._held -= size
 
-    def _hold(self, size: int, more: int) -> None:
-        """Count ``more`` bytes of a body, which has ``size`` by now; raise RequestError if that is too many."""
-        self._held += more
+    def _hold(self, chunk: bytes, size: int) -> None:
+        """Count a part of a body, which has ``size`` bytes with it; raise RequestError if that is too many."""
         if size > self._most:
             raise self._too_large(f"more than {self._most}")
-        if self._held > self._limits.all_body_bytes:
+        if self._held + len(chunk) > self._limits.all_body_bytes:
             raise RequestError(
                 f"the bodies of all requests together have more than {self._limits.all_body_bytes} bytes; "
                 "try again later",
                 "overloaded",
                 retry_after=1,
             )
+        self._held += len(chunk)
 
     @property
     def _most(self) -> int:

@@ -8,7 +8,7 @@ the scheduler is that of ``AsyncEmbedder``. So nothing is tokenised twice, and t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from embedge.async_model import scheduler_of
@@ -52,7 +52,7 @@ class TextOptions:
     """What all calls with texts have.
 
     Attributes:
-        prompt: text to put in front of every input.
+        prompt: text to put in front of every input, one of the model's.
         truncate: whether a text may be truncated; if not, a text that is too long is an error.
         cut: positions of the texts that were cut already, before they are tokenised.
     """
@@ -101,24 +101,23 @@ async def embed(
 ) -> Counted[NDArray[np.float32]]:
     """Return the vectors of texts, float32 [n, dimensions]."""
     scheduler = scheduler_of(model)
-    checked = VectorOptions.check(
-        model.embedder.bundle.manifest,
-        prompt=options.prompt,
-        prompt_name=None,
-        normalize=normalize,
-        truncate_dim=dimensions,
+    manifest = model.embedder.bundle.manifest
+    checked = VectorOptions(  # ``Fields`` has checked the numbers, and prompts are the model's own
+        prefix=options.prompt,
+        normalize=manifest.normalize if normalize is None else normalize,
+        dimension=dimensions or manifest.dimension,
         precision="float32",
         call=_CALL,
     )
-    job = scheduler.engine.jobs.vectors(texts, checked)
-    return await _run(scheduler, job, model.max_tokens, truncate=options.truncate, cut=options.cut)
+    count = Count(model.max_tokens, truncate=options.truncate, cut=options.cut)
+    return await _run(scheduler, scheduler.engine.jobs.vectors(texts, checked, truncation=count), count)
 
 
 async def embed_sparse(model: AsyncEmbedder, texts: list[str], options: TextOptions) -> Counted[list[SparseVector]]:
     """Return the lexical weights of texts; raises BundleError if the model has none."""
     scheduler = scheduler_of(model)
-    job = scheduler.engine.jobs.sparse(texts, options.prompt, _CALL)
-    return await _run(scheduler, job, model.max_tokens, truncate=options.truncate, cut=options.cut)
+    count = Count(model.max_tokens, truncate=options.truncate, cut=options.cut)
+    return await _run(scheduler, scheduler.engine.jobs.sparse(texts, options.prompt, _CALL, truncation=count), count)
 
 
 async def embed_multi_vector(
@@ -126,8 +125,9 @@ async def embed_multi_vector(
 ) -> Counted[list[NDArray[np.float32]]]:
     """Return a vector for each token of texts, each float32 [tokens - 1, dimension]; raises as ``embed_sparse``."""
     scheduler = scheduler_of(model)
-    job = scheduler.engine.jobs.multi_vectors(texts, options.prompt, _CALL)
-    return await _run(scheduler, job, model.max_tokens, truncate=options.truncate, cut=options.cut)
+    count = Count(model.max_tokens, truncate=options.truncate, cut=options.cut)
+    job = scheduler.engine.jobs.multi_vectors(texts, options.prompt, _CALL, truncation=count)
+    return await _run(scheduler, job, count)
 
 
 async def score(
@@ -135,21 +135,18 @@ async def score(
 ) -> Counted[NDArray[np.float32]]:
     """Return the logits of pairs of query and document, float32 [n]."""
     scheduler = scheduler_of(model)
-    job = scheduler.engine.jobs.scores(pairs, _CALL)
-    return await _run(scheduler, job, model.max_tokens, truncate=truncate, cut=cut)
+    count = Count(model.max_tokens, truncate=truncate, cut=cut)
+    return await _run(scheduler, scheduler.engine.jobs.scores(pairs, _CALL, truncation=count), count)
 
 
-async def _run(
-    scheduler: Scheduler, job: Job[Result], max_tokens: int, *, truncate: bool, cut: Sequence[int]
-) -> Counted[Result]:
-    """Run a job.
+async def _run(scheduler: Scheduler, job: Job[Result], count: Count) -> Counted[Result]:
+    """Run a job, and return what it counted.
 
     Raises:
         RequestError: a text is too long, or too much waits already.
     """
-    count = Count(max_tokens, truncate=truncate, cut=cut)
     try:
-        result = await scheduler.run(replace(job, truncation=count))
+        result = await scheduler.run(job)
     except OverloadedError as error:
         raise RequestError(
             f"the server is busy; try again in {error.retry_after:.1f} s", "overloaded", retry_after=error.retry_after

@@ -141,7 +141,7 @@ def post(serving: Serving, api: Api, function: Function) -> Callable[[Request], 
 
 
 def _write(request: Request, serving: Serving, answer: Answer) -> Response:
-    request.state.texts, request.state.tokens = answer.texts, answer.tokens
+    request.scope["state"].update(texts=answer.texts, tokens=answer.tokens)  # for the access log
     serving.metrics.succeed(answer.texts, answer.tokens)
     headers = {TRUNCATED: str(answer.truncated)} if answer.truncated else None
     return Response(answer.content, 200, headers, JSON)

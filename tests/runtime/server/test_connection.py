@@ -120,11 +120,13 @@ def test_a_head_of_the_largest_size_is_taken(server: Server) -> None:
         b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n",
         post(b"Content-Length: 5"),
         post(b"Transfer-Encoding: chunked", body=b"no number\r\n"),
+        GET[:-2] + b"Transfer-Encoding: chunked\r\n\r\nno number\r\n",
         post(b" folded: value"),
     ],
-    ids=["tls", "path", "two lengths", "chunk without a size", "space before a name"],
+    ids=["tls", "path", "two lengths", "chunk without a size", "the same, not read", "space before a name"],
 )
 def test_what_is_no_http_is_refused(server: Server, request_: bytes) -> None:
+    """Once: the server's log, which must be empty, would tell of a second answer to a request that is refused."""
     with connected(server) as connection:
         connection.sendall(request_)
         received = until_closed(connection)
