@@ -26,6 +26,10 @@ class PlainCycle(RequestResponseCycle):
         request: the request.
     """
 
+    keep_alive: bool
+    response_started: bool
+    response_complete: bool
+
     def __init__(self, connection: H11Protocol, transport: asyncio.Transport, request: PlainRequest) -> None:
         super().__init__(
             scope=make_scope(connection, request),  # type: ignore[arg-type]  # uvicorn's type has no extensions
