@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from embedge.errors import short
 from embedge.server.cancellation import Cancellation
 from embedge.server.large_json import TooManyValuesError, parse_large
-from embedge.server.plain_cycle import WHOLE_BODY
+from embedge.server.plain_request import WHOLE_BODY
 from embedge.server.request_error import RequestError
 
 if TYPE_CHECKING:

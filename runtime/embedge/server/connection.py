@@ -81,7 +81,7 @@ class Connection(H11Protocol):
         """Begin to answer a plain request, as uvicorn begins to answer one that h11 has read."""
         self._unset_keepalive_if_required()
         self._deadline = None
-        self.cycle = PlainCycle(self, self.transport.raw, request)
+        self.cycle = PlainCycle(self, request)
         task = self.loop.create_task(self.cycle.run_asgi(self.app))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
@@ -89,7 +89,7 @@ class Connection(H11Protocol):
     def _after_plain(self) -> None:
         """Do what uvicorn does after an answer, and read what arrived meanwhile."""
         self.server_state.total_requests += 1
-        if self.transport.raw.is_closing():
+        if self.transport.is_closing():
             return
         self._waits_for_head = False
         self._limit(self.timeout_keep_alive)
@@ -134,11 +134,11 @@ class _Joined:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self.raw = connection.transport
+        self._transport = connection.transport
         self._held: list[bytes] = []
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.raw, name)
+        return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
         """Write, or keep the data until the end of the answer."""
@@ -150,11 +150,11 @@ class _Joined:
     def close(self) -> None:
         """Write what is left, and close."""
         self._flush()
-        self.raw.close()
+        self._transport.close()
 
     def _flush(self) -> None:
         held, self._held = self._held, []
-        self.raw.write(b"".join(held))
+        self._transport.write(b"".join(held))
 
 
 def limited(receive_seconds: float) -> type[Connection]:

@@ -8,21 +8,19 @@ from urllib.parse import unquote
 
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, RequestResponseCycle
 
+from embedge.server.plain_request import WHOLE_BODY
+
 if TYPE_CHECKING:
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
     from embedge.server.plain_request import PlainRequest
-
-# The scope's extension that says: the first message has the whole body, and is there already.
-WHOLE_BODY = "embedge.whole_body"
 
 
 class PlainCycle(RequestResponseCycle):
     """uvicorn's cycle of one request and its answer, without h11.
 
     Args:
-        connection: whose request it is.
-        transport: what the answer is written to.
+        connection: whose request it is. Its transport holds the head of an answer until the body comes.
         request: the request.
     """
 
@@ -30,11 +28,11 @@ class PlainCycle(RequestResponseCycle):
     response_started: bool
     response_complete: bool
 
-    def __init__(self, connection: H11Protocol, transport: asyncio.Transport, request: PlainRequest) -> None:
+    def __init__(self, connection: H11Protocol, request: PlainRequest) -> None:
         super().__init__(
             scope=make_scope(connection, request),  # type: ignore[arg-type]  # uvicorn's type has no extensions
             conn=connection.conn,
-            transport=transport,
+            transport=connection.transport,
             flow=connection.flow,
             logger=connection.logger,
             access_logger=connection.access_logger,
@@ -46,10 +44,9 @@ class PlainCycle(RequestResponseCycle):
         self.body = request.body  # type: ignore[assignment]  # uvicorn adds to its own, and then makes it bytes
         self.more_body = False
         self.message_event.set()
-        self._head: list[bytes] = []
 
     async def send(self, message: Any) -> None:
-        """Take the head of the answer, and write it with the body, so that the client wakes once."""
+        """Write the head of the answer, then the body."""
         if self.flow.write_paused and not self.disconnected:
             await self.flow.drain()
         if self.disconnected:
@@ -58,13 +55,13 @@ class PlainCycle(RequestResponseCycle):
             self.response_started = True
             headers = [*self.default_headers, *message["headers"]]
             self.keep_alive = self.keep_alive and (b"connection", b"close") not in headers
-            self._head = head_lines(message["status"], headers)
+            self.transport.write(write_head(message["status"], headers))
             return
         if self.response_complete or message.get("more_body"):
             raise RuntimeError("an answer has one body")
         self.response_complete = True
         self.message_event.set()
-        self.transport.write(b"".join([*self._head, message["body"]]))
+        self.transport.write(message["body"])
         if not self.keep_alive:
             self.transport.close()
         self.on_response()
@@ -91,14 +88,14 @@ def make_scope(connection: H11Protocol, request: PlainRequest) -> dict[str, Any]
     }
 
 
-def head_lines(status: int, headers: list[tuple[bytes, bytes]]) -> list[bytes]:
+def write_head(status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
     r"""Return the bytes of an answer's head.
 
-    >>> b"".join(head_lines(200, [(b"content-length", b"2")]))
+    >>> write_head(200, [(b"content-length", b"2")])
     b'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n'
     """
     lines = [b"HTTP/1.1 %d %s\r\n" % (status, STATUS_PHRASES[status])]
     for name, value in headers:
         lines += (name, b": ", value, b"\r\n")
     lines.append(b"\r\n")
-    return lines
+    return b"".join(lines)

@@ -1,8 +1,8 @@
 """Requests as most clients send them: one POST request, whole, and nothing else. All others are for h11.
 
-h11 reads every request that HTTP/1.1 allows, in Python, and takes 0.1 ms for a request and its answer. A core embeds a
-short text in 1 to 2 ms, so that is up to a tenth of the throughput. Two regular expressions read a plain request in a
-twentieth of the time. They take less than h11 does, and understand it as h11 does: a test compares both.
+h11 reads every request that HTTP/1.1 allows, in Python. With uvicorn's part, it takes 0.09 ms for a request and its
+answer, and a core embeds a short text in 1 to 2 ms. Two regular expressions read a plain request in 3 to 8 us; h11
+takes 18 to 33 us. They take less than h11 does, and understand it as h11 does: a test compares both.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+# The extension of the ASGI scope that says: the first message has the whole body, and is there already.
+WHOLE_BODY = "embedge.whole_body"
 # RFC 9110, 5.6.2 (a name is a token) and 5.5 (a value has no blank at its ends). A value is not empty here, and has
 # neither tabs nor bytes above 127; and there is no obsolete line folding (RFC 9112, 5.2).
 _FIELD = rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ?([!-~](?:[ -~]*[!-~])?)\r\n"

@@ -160,7 +160,7 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     """Answer what the request was; the path says how."""
     from starlette.responses import JSONResponse
 
-    from embedge.server.plain_cycle import WHOLE_BODY
+    from embedge.server.plain_request import WHOLE_BODY
 
     body, is_more = b"", True
     while is_more:
